@@ -1,0 +1,3 @@
+"""Async cache with layers, tags, single flight and scan-resistant eviction."""
+
+__all__: tuple[str, ...] = ()

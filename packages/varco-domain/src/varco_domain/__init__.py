@@ -1,0 +1,3 @@
+"""Domain models, repositories, services, authorization, tenancy, DTOs and validation."""
+
+__all__: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""Retry, circuit breaker, timeout, bulkhead, rate limit, hedge and fallback."""
+
+__all__: tuple[str, ...] = ()
