@@ -1,0 +1,61 @@
+"""Checks of configuration values, and which errors a policy is about."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeGuard, cast
+
+from varco_resilience._errors import ResilienceConfigError, RetryExhaustedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    type _Predicate = Callable[[Exception], bool]
+
+type ErrorFilter = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
+"""Which errors are meant: a type, several types, or a predicate."""
+
+
+def at_least(field: str, value: object, low: float, *, whole: bool = False) -> None:
+    """Refuse anything but a finite number of at least `low`."""
+    if not _is_number(value, whole=whole) or not low <= value < math.inf:
+        kind = "an integer" if whole else "a finite number"
+        raise ResilienceConfigError(field, value, f"{kind} >= {low:g}")
+
+
+def above_zero(field: str, value: object) -> None:
+    """Refuse anything but a finite number above zero."""
+    if not _is_number(value) or not 0 < value < math.inf:
+        raise ResilienceConfigError(field, value, "a finite number > 0")
+
+
+def error_filter(field: str, value: object) -> None:
+    """Refuse what is no `ErrorFilter`; a cancellation is no error that may be filtered for."""
+    if not _are_types(value) and not _is_predicate(value):
+        raise ResilienceConfigError(
+            field, value, "subclasses of Exception (cancellation is none), or a predicate"
+        )
+
+
+def matches(wanted: ErrorFilter, error: Exception) -> bool:
+    """Whether `error`, or the last error behind an exhausted retry, is one of the wanted."""
+    if isinstance(error, wanted) if _are_types(wanted) else cast("_Predicate", wanted)(error):
+        return True
+    return (
+        isinstance(error, RetryExhaustedError)
+        and isinstance(error.last_exc, Exception)
+        and matches(wanted, error.last_exc)
+    )
+
+
+def _is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+
+
+def _are_types(value: object) -> TypeGuard[type[Exception] | tuple[type[Exception], ...]]:
+    items = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return all(isinstance(item, type) and issubclass(item, Exception) for item in items)
+
+
+def _is_predicate(value: object) -> bool:
+    return callable(value) and not isinstance(value, type)
