@@ -1,3 +1,68 @@
-"""A filter language, query AST and in-memory evaluator that are safe to feed from a URL."""
+"""A filter language, query AST and in-memory evaluator that are safe to feed from a URL.
 
-__all__: tuple[str, ...] = ()
+The signatures of the AST, `QueryParams`, `QueryBuilder`, `compile_predicate`, `sort_rows`,
+`keyset_node` and the visitors are stable: other distributions are built on them.
+"""
+
+from varco_query._builder import QueryBuilder
+from varco_query._errors import (
+    CoercionError,
+    CursorError,
+    InvalidNodeError,
+    OperationNotSupportedError,
+    QueryError,
+    QueryLimitError,
+    QuerySyntaxError,
+    UnknownFieldError,
+)
+from varco_query._evaluate import compile_predicate
+from varco_query._fields import F, Field
+from varco_query._node import (
+    AndNode,
+    ComparisonNode,
+    NotNode,
+    OrNode,
+    TransformerNode,
+    postorder,
+    walk,
+)
+from varco_query._operation import NodeType, Operation
+from varco_query._params import QueryParams, SortField, SortOrder
+from varco_query._pattern import escape_like
+from varco_query._sort import keyset_node, sort_rows
+from varco_query._value import Scalar, Value
+from varco_query._visitor import ASTTransformer, ASTVisitor
+
+__all__: tuple[str, ...] = (
+    "ASTTransformer",
+    "ASTVisitor",
+    "AndNode",
+    "CoercionError",
+    "ComparisonNode",
+    "CursorError",
+    "F",
+    "Field",
+    "InvalidNodeError",
+    "NodeType",
+    "NotNode",
+    "Operation",
+    "OperationNotSupportedError",
+    "OrNode",
+    "QueryBuilder",
+    "QueryError",
+    "QueryLimitError",
+    "QueryParams",
+    "QuerySyntaxError",
+    "Scalar",
+    "SortField",
+    "SortOrder",
+    "TransformerNode",
+    "UnknownFieldError",
+    "Value",
+    "compile_predicate",
+    "escape_like",
+    "keyset_node",
+    "postorder",
+    "sort_rows",
+    "walk",
+)

@@ -1,0 +1,371 @@
+"""The nodes of a query.
+
+Immutable and hashable. Nothing here recurses, so a tree may be as deep as memory allows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Final, Never, Self, cast, final
+
+from varco_query._errors import InvalidNodeError, OperationNotSupportedError, shorten
+from varco_query._operation import NodeType, Operation
+from varco_query._value import Scalar, Value, check_field, check_scalar, same_value
+
+
+class TransformerNode:
+    """The base of all nodes; combine them with `&`, `|` and `~`."""
+
+    __slots__ = ("_hash",)
+
+    type: ClassVar[NodeType]
+    children: "tuple[TransformerNode, ...]"
+    _hash: int
+
+    def __and__(self, other: "TransformerNode") -> "AndNode":
+        if not isinstance(cast("object", other), TransformerNode):
+            return NotImplemented
+        if isinstance(self, AndNode):
+            return AndNode(*self.children, other)
+        return AndNode(self, other)
+
+    def __or__(self, other: "TransformerNode") -> "OrNode":
+        if not isinstance(cast("object", other), TransformerNode):
+            return NotImplemented
+        if isinstance(self, OrNode):
+            return OrNode(*self.children, other)
+        return OrNode(self, other)
+
+    def __invert__(self) -> "NotNode":
+        return NotNode(self)
+
+    def __bool__(self) -> Never:
+        # `F.a == 1 and F.b == 2` would silently drop the first condition.
+        raise TypeError("a query node has no truth value; use &, | and ~, or `is not None`")
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, TransformerNode):
+            return NotImplemented
+        stack: list[tuple[TransformerNode, TransformerNode]] = [(self, other)]
+        while stack:
+            left, right = stack.pop()
+            if left is right:
+                continue
+            if left.__class__ is not right.__class__:
+                return False
+            if isinstance(left, ComparisonNode):
+                if not _same(left, cast("ComparisonNode", right)):
+                    return False
+            elif len(left.children) != len(right.children):
+                return False
+            else:
+                stack.extend(zip(left.children, right.children, strict=True))
+        return True
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            pass
+        for node in postorder(self):
+            if not hasattr(node, "_hash"):
+                _set_hash(node, node._own_hash())  # noqa: SLF001  # of this module
+        return self._hash
+
+    def _own_hash(self) -> int:
+        # Not hash(self.children): every child knows its hash by now, none has to compute it.
+        return hash((self.type.value, *[child._hash for child in self.children]))  # noqa: SLF001
+
+    def __repr__(self) -> str:
+        out: list[str] = []
+        stack: list[TransformerNode | str] = [self]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, str):
+                out.append(item)
+            elif isinstance(item, ComparisonNode):
+                out.append(f"ComparisonNode({item.field!r}, {item.op!s}, {item.value!r})")
+            else:
+                stack.append(")")
+                for index in range(len(item.children) - 1, -1, -1):
+                    stack.append(item.children[index])
+                    if index:
+                        stack.append(", ")
+                stack.append(f"{item.__class__.__name__}(")
+        return "".join(out)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[Any], "TransformerNode"], tuple[Any]]:
+        return from_flat, (to_flat(self),)
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"query nodes are immutable; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> Never:
+        raise AttributeError(f"query nodes are immutable; cannot delete {name!r}")
+
+
+@final
+class ComparisonNode(TransformerNode):
+    """A field compared with a value.
+
+    `= None` is `IS_NULL` and `!= None` is `IS_NOT_NULL`, whatever backend runs it. Lists become
+    tuples, enum members their values, aware datetimes UTC.
+
+    Raises:
+        UnknownFieldError: The field is no path of identifiers.
+        OperationNotSupportedError: There is no such operation.
+        InvalidNodeError: The value does not go with the operation.
+    """
+
+    __slots__ = ("field", "op", "value")
+    __match_args__ = ("field", "op", "value")
+
+    type = NodeType.COMPARISON
+    children = ()
+    field: str
+    op: Operation
+    value: Value
+
+    def __init__(self, field: str, op: Operation, value: object = None) -> None:
+        if not (field.__class__ is str and field.isidentifier() and field[0] != "_"):
+            field = check_field(field)
+        if op.__class__ is not Operation:
+            op = _operation(op)
+        op, checked = _CHECKS[op](op, value)
+        _set_field(self, field)
+        _set_op(self, op)
+        _set_value(self, checked)
+
+    def _own_hash(self) -> int:
+        return hash((self.field, self.op.value, self.value))
+
+
+@final
+class AndNode(TransformerNode):
+    """True when all children are true; without children, true."""
+
+    __slots__ = ("children",)
+    __match_args__ = ("children",)
+
+    type = NodeType.AND
+    children: tuple[TransformerNode, ...]
+
+    def __init__(self, *children: TransformerNode) -> None:
+        _set_and(self, _check_children(children))
+
+
+@final
+class OrNode(TransformerNode):
+    """True when a child is true; without children, false."""
+
+    __slots__ = ("children",)
+    __match_args__ = ("children",)
+
+    type = NodeType.OR
+    children: tuple[TransformerNode, ...]
+
+    def __init__(self, *children: TransformerNode) -> None:
+        _set_or(self, _check_children(children))
+
+
+@final
+class NotNode(TransformerNode):
+    """True when the child is false, unknown when the child is unknown."""
+
+    __slots__ = ("children",)
+    __match_args__ = ("child",)
+
+    type = NodeType.NOT
+    children: tuple[TransformerNode, ...]
+
+    def __init__(self, child: TransformerNode) -> None:
+        _set_not(self, _check_children((child,)))
+
+    @property
+    def child(self) -> TransformerNode:
+        """The negated node."""
+        return self.children[0]
+
+
+def _slot(cls: type, name: str) -> Callable[[Any, Any], None]:
+    # The slot itself: __setattr__ is closed, and this is twice as fast as object.__setattr__.
+    return cast("Callable[[Any, Any], None]", cls.__dict__[name].__set__)
+
+
+_set_hash: Final = _slot(TransformerNode, "_hash")
+_set_field: Final = _slot(ComparisonNode, "field")
+_set_op: Final = _slot(ComparisonNode, "op")
+_set_value: Final = _slot(ComparisonNode, "value")
+_set_and: Final = _slot(AndNode, "children")
+_set_or: Final = _slot(OrNode, "children")
+_set_not: Final = _slot(NotNode, "children")
+
+
+def _same(left: ComparisonNode, right: ComparisonNode) -> bool:
+    return left.field == right.field and left.op is right.op and same_value(left.value, right.value)
+
+
+def _check_children(children: tuple[object, ...]) -> tuple[TransformerNode, ...]:
+    for child in children:
+        if not isinstance(child, TransformerNode):
+            raise InvalidNodeError(f"{shorten(child)} is no query node; call build() on a builder")
+    return cast("tuple[TransformerNode, ...]", children)
+
+
+def _operation(op: object) -> Operation:
+    try:
+        return Operation(cast("str", op))
+    except ValueError:
+        raise OperationNotSupportedError(op, None, Operation) from None
+
+
+type _Checked = tuple[Operation, Value]
+
+
+def _check_equal(op: Operation, value: object) -> _Checked:
+    if value is None:
+        return _NULL_TESTS[op], None
+    return op, check_scalar(value)
+
+
+def _check_ordered(op: Operation, value: object) -> _Checked:
+    if value is None:
+        raise InvalidNodeError(f"nothing is {op} null; ask IS_NULL or IS_NOT_NULL")
+    return op, check_scalar(value)
+
+
+def _check_text(op: Operation, value: object) -> _Checked:
+    checked = None if value is None else check_scalar(value)
+    if not isinstance(checked, str):
+        raise InvalidNodeError(f"{op} needs text, not {type(value).__name__} {shorten(value)}")
+    return op, checked
+
+
+def _check_pattern(op: Operation, value: object) -> _Checked:
+    op, pattern = _check_text(op, value)
+    text = cast("str", pattern)
+    if text.endswith("\\") and (len(text) - len(text.rstrip("\\"))) % 2:
+        raise InvalidNodeError(f"pattern {shorten(text)} ends in an escape that escapes nothing")
+    return op, pattern
+
+
+def _check_list(op: Operation, value: object) -> _Checked:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidNodeError(f"{op} needs a list, not {type(value).__name__} {shorten(value)}")
+    return op, _scalars(op, cast("Iterable[object]", value))
+
+
+def _check_pair(op: Operation, value: object) -> _Checked:
+    op, checked = _check_list(op, value)
+    if len(cast("tuple[Scalar, ...]", checked)) != 2:  # noqa: PLR2004  # a pair
+        raise InvalidNodeError(f"{op} needs a low and a high value, not {shorten(value)}")
+    return op, checked
+
+
+def _scalars(op: Operation, values: Iterable[object]) -> tuple[Scalar, ...]:
+    checked: list[Scalar] = []
+    for value in values:
+        if value is None:
+            # SQL's `x NOT IN (1, NULL)` selects nothing, which nobody means.
+            raise InvalidNodeError(f"{op} cannot hold null; ask IS_NULL or IS_NOT_NULL beside it")
+        checked.append(check_scalar(value))
+    return tuple(checked)
+
+
+def _check_nothing(op: Operation, value: object) -> _Checked:
+    if value is not None:
+        raise InvalidNodeError(f"{op} takes no value, not {shorten(value)}")
+    return op, None
+
+
+_NULL_TESTS: Final = {
+    Operation.EQUAL: Operation.IS_NULL,
+    Operation.NOT_EQUAL: Operation.IS_NOT_NULL,
+}
+_CHECKS: Final[dict[Operation, Callable[[Operation, object], _Checked]]] = {
+    Operation.EQUAL: _check_equal,
+    Operation.NOT_EQUAL: _check_equal,
+    Operation.GREATER_THAN: _check_ordered,
+    Operation.LESS_THAN: _check_ordered,
+    Operation.GREATER_EQUAL: _check_ordered,
+    Operation.LESS_EQUAL: _check_ordered,
+    Operation.LIKE: _check_pattern,
+    Operation.ILIKE: _check_pattern,
+    Operation.CONTAINS: _check_text,
+    Operation.STARTSWITH: _check_text,
+    Operation.ENDSWITH: _check_text,
+    Operation.IN: _check_list,
+    Operation.NOT_IN: _check_list,
+    Operation.BETWEEN: _check_pair,
+    Operation.IS_NULL: _check_nothing,
+    Operation.IS_NOT_NULL: _check_nothing,
+}
+
+
+def postorder(node: TransformerNode) -> list[TransformerNode]:
+    """Every node of the tree, children before their parent and in their order."""
+    found: list[TransformerNode] = []
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        found.append(node)
+        stack.extend(node.children)
+    found.reverse()
+    return found
+
+
+def walk(node: TransformerNode) -> Iterator[ComparisonNode]:
+    """The comparisons of the tree, left to right."""
+    return (each for each in postorder(node) if isinstance(each, ComparisonNode))
+
+
+def to_flat(node: TransformerNode) -> list[tuple[Any, ...]]:
+    """The tree in postfix: `(field, op, value)` or `(kind, number of children)`."""
+    return [
+        (each.field, each.op.value, each.value)
+        if isinstance(each, ComparisonNode)
+        else (each.type.value, len(each.children))
+        for each in postorder(node)
+    ]
+
+
+def from_flat(flat: Iterable[tuple[Any, ...]]) -> TransformerNode:
+    """The tree that `to_flat` wrote down.
+
+    Raises:
+        InvalidNodeError: It is no such list.
+    """
+    stack: list[TransformerNode] = []
+    for entry in flat:
+        match entry:
+            case (str() as field, str() as op, value):
+                stack.append(ComparisonNode(field, _operation(op), value))
+            case (("AND" | "OR" | "NOT") as kind, int() as count) if 0 <= count <= len(stack):
+                split = len(stack) - count
+                stack[split:] = [rebuild(NodeType(kind), tuple(stack[split:]))]
+            case _:
+                raise InvalidNodeError(f"{shorten(entry)} is no entry of a flat query")
+    if len(stack) != 1:
+        raise InvalidNodeError(f"a flat query holds one tree, not {len(stack)}")
+    return stack[0]
+
+
+def rebuild(kind: NodeType, children: tuple[TransformerNode, ...]) -> TransformerNode:
+    """An inner node of the kind with these children.
+
+    Raises:
+        InvalidNodeError: NOT without exactly one child.
+    """
+    if kind is NodeType.AND:
+        return AndNode(*children)
+    if kind is NodeType.OR:
+        return OrNode(*children)
+    if len(children) != 1:
+        raise InvalidNodeError(f"NOT has one child, not {len(children)}")
+    return NotNode(children[0])

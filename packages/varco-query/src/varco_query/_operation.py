@@ -1,0 +1,33 @@
+"""What a comparison can ask."""
+
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """The operations of a comparison."""
+
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    GREATER_THAN = ">"
+    LESS_THAN = "<"
+    GREATER_EQUAL = ">="
+    LESS_EQUAL = "<="
+    LIKE = "LIKE"
+    ILIKE = "ILIKE"
+    CONTAINS = "CONTAINS"
+    STARTSWITH = "STARTSWITH"
+    ENDSWITH = "ENDSWITH"
+    IN = "IN"
+    NOT_IN = "NOT_IN"
+    BETWEEN = "BETWEEN"
+    IS_NULL = "IS_NULL"
+    IS_NOT_NULL = "IS_NOT_NULL"
+
+
+class NodeType(StrEnum):
+    """The kinds of node."""
+
+    COMPARISON = "COMPARISON"
+    AND = "AND"
+    OR = "OR"
+    NOT = "NOT"
