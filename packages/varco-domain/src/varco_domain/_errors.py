@@ -1,0 +1,57 @@
+"""The root of this slice's errors and the error of a wrong declaration."""
+
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """Base of every error that varco-domain raises.
+
+    ``code`` is a stable string for machines, ``http_status`` what a web layer answers with, and
+    ``safe_message`` may be sent to the outside.
+    """
+
+    code: ClassVar[str] = "domain.error"
+    http_status: ClassVar[int] = 500
+
+    @property
+    def safe_message(self) -> str:
+        """The message for the outside; the details of a server error stay inside."""
+        return str(self) if self.http_status < 500 else "Internal error"  # noqa: PLR2004 - server errors
+
+
+class ModelDefinitionError(DomainError, TypeError):
+    """A model class is declared wrongly; raised when the class is created.
+
+    Attributes:
+        model: Name of the class.
+        field: Name of the field, or None when the class as a whole is wrong.
+        reason: What is wrong and what would be right.
+    """
+
+    code = "domain.model_definition"
+
+    def __init__(self, model: str, field: str | None, reason: str) -> None:
+        where = model if field is None else f"{model}.{field}"
+        super().__init__(f"{where}: {reason}")
+        self.model = model
+        self.field = field
+        self.reason = reason
+
+
+class ModelValueError(DomainError, ValueError):
+    """A value cannot be stored in its field (a naive datetime, null in a required field).
+
+    Attributes:
+        model: Name of the class.
+        field: Name of the field.
+        reason: What is wrong and what would be right.
+    """
+
+    code = "domain.model_value"
+    http_status = 422
+
+    def __init__(self, model: str, field: str, reason: str) -> None:
+        super().__init__(f"{model}.{field}: {reason}")
+        self.model = model
+        self.field = field
+        self.reason = reason

@@ -1,0 +1,180 @@
+"""What a repository raises; never with SQL or another row's values in it.
+
+RepositoryException                        domain.repository
+├── EntityNotFound                         also a ServiceNotFoundError
+├── FieldNotFound                          domain.field_not_found
+├── StaleEntityError                       also a ServiceConflictError
+├── UniqueViolationError                   also a ServiceConflictError
+├── ReferenceViolationError                also a ServiceValidationError
+├── CheckViolationError                    also a ServiceValidationError
+├── StorageUnavailableError                domain.unavailable; safe to retry
+└── RepositoryClassCreationFailed          domain.repository_class
+"""
+
+from typing import Any
+
+from varco_domain._errors import DomainError
+from varco_domain.exception._codes import FastrestErrorCodes
+from varco_domain.exception._service import (
+    ServiceConflictError,
+    ServiceNotFoundError,
+    ServiceValidationError,
+)
+
+
+class RepositoryException(DomainError):  # noqa: N818 - the specification's name
+    """Base of the errors of repositories."""
+
+    code = "domain.repository"
+
+
+class EntityNotFound(RepositoryException, ServiceNotFoundError):  # noqa: N818 - likewise
+    """The row that was to be written is gone, or belongs to another tenant.
+
+    Attributes:
+        entity_id: The key.
+        entity_cls: The model.
+    """
+
+    code = FastrestErrorCodes.NOT_FOUND.code
+    http_status = FastrestErrorCodes.NOT_FOUND.http_status
+
+
+class FieldNotFound(RepositoryException):
+    """A query or an update names a field that the model does not have or does not let be set.
+
+    Attributes:
+        field: The name.
+        table: The table.
+    """
+
+    code = "domain.field_not_found"
+    http_status = 400
+
+    def __init__(self, field: str, table: str) -> None:
+        super().__init__(f"{table} has no field {field!r} for this use")
+        self.field = field
+        self.table = table
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.field, self.table)
+
+
+class StaleEntityError(RepositoryException, ServiceConflictError):
+    """The row changed (or went) after it was read: read it again and decide anew.
+
+    Attributes:
+        entity_cls: The model.
+        expected_version: The version that the write was based on.
+        actual_version: The version found, when the statement told.
+    """
+
+    code = FastrestErrorCodes.STALE.code
+    http_status = FastrestErrorCodes.STALE.http_status
+
+    def __init__(
+        self, entity_cls: type, expected_version: int, actual_version: int | None = None
+    ) -> None:
+        found = "" if actual_version is None else f", found {actual_version}"
+        detail = (
+            f"{entity_cls.__name__} changed meanwhile: expected version {expected_version}{found}"
+        )
+        super().__init__(detail)
+        self.entity_cls = entity_cls
+        self.expected_version = expected_version
+        self.actual_version = actual_version
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.entity_cls, self.expected_version, self.actual_version)
+
+
+class UniqueViolationError(RepositoryException, ServiceConflictError):
+    """Another row has the same key or the same unique values.
+
+    Attributes:
+        entity_cls: The model.
+        fields: The fields that have to be unique together.
+    """
+
+    code = FastrestErrorCodes.CONFLICT.code
+    http_status = FastrestErrorCodes.CONFLICT.http_status
+
+    def __init__(self, entity_cls: type, fields: tuple[str, ...]) -> None:
+        super().__init__(f"{entity_cls.__name__} with the same {', '.join(fields) or 'key'} exists")
+        self.entity_cls = entity_cls
+        self.fields = fields
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.entity_cls, self.fields)
+
+
+class ReferenceViolationError(RepositoryException, ServiceValidationError):
+    """A foreign key points to no row, or a row is removed that others refer to.
+
+    Attributes:
+        entity_cls: The model.
+        field: The foreign key, if the backend told which.
+    """
+
+    code = FastrestErrorCodes.VALIDATION_ERROR.code
+    http_status = FastrestErrorCodes.VALIDATION_ERROR.http_status
+
+    def __init__(
+        self, entity_cls: type, field: str | None = None, *, removing: bool = False
+    ) -> None:
+        super().__init__(
+            f"{entity_cls.__name__} is still referred to"
+            if removing
+            else f"{field or 'a foreign key'} of {entity_cls.__name__} refers to nothing",
+            field,
+        )
+        self.entity_cls = entity_cls
+        self.removing = removing
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
+        return type(self), (self.entity_cls, self.field), dict(self.__dict__)
+
+
+class CheckViolationError(RepositoryException, ServiceValidationError):
+    """A value breaks a check constraint, a length or a null rule of the table.
+
+    Attributes:
+        entity_cls: The model.
+        field: The field, if the backend told which.
+        rule: The name or condition of the constraint, if the backend told.
+    """
+
+    code = FastrestErrorCodes.VALIDATION_ERROR.code
+    http_status = FastrestErrorCodes.VALIDATION_ERROR.http_status
+
+    def __init__(self, entity_cls: type, field: str | None = None, rule: str | None = None) -> None:
+        what = field or "a value"
+        super().__init__(
+            f"{what} of {entity_cls.__name__} breaks {rule or 'a rule of the table'}", field
+        )
+        self.entity_cls = entity_cls
+        self.rule = rule
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
+        return type(self), (self.entity_cls, self.field, self.rule), dict(self.__dict__)
+
+
+class StorageUnavailableError(RepositoryException):
+    """The store could not be reached, or broke the connection; trying again may help."""
+
+    code = "domain.unavailable"
+    http_status = 503
+
+
+class RepositoryClassCreationFailed(RepositoryException):
+    """A backend cannot make storage for a model.
+
+    Attributes:
+        repository_cls: The class concerned.
+    """
+
+    code = "domain.repository_class"
+
+    def __init__(self, message: str, repository_cls: type) -> None:
+        super().__init__(message)
+        self.repository_cls = repository_cls

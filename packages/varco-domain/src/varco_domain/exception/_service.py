@@ -1,0 +1,117 @@
+"""What a service raises.
+
+DomainError
+└── ServiceException                   FASTREST_500
+    ├── ServiceNotFoundError           FASTREST_001  missing or not to be seen
+    ├── ServiceAuthorizationError      FASTREST_002  readable, but not for this action
+    ├── ServiceConflictError           FASTREST_003  a unique value is taken
+    │   └── StaleEntityError           FASTREST_005  changed since it was read (see _repository)
+    └── ServiceValidationError         FASTREST_004  values that break a rule
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from varco_domain._errors import DomainError
+from varco_domain.exception._codes import FastrestErrorCodes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from varco_domain.validation import ValidationError
+
+
+class ServiceException(DomainError):  # noqa: N818 - the specification's name
+    """Base of the errors of the service layer."""
+
+    code = FastrestErrorCodes.INTERNAL_ERROR.code
+    http_status = FastrestErrorCodes.INTERNAL_ERROR.http_status
+
+
+class ServiceNotFoundError(ServiceException):
+    """There is no such entity, or none that the caller may see: the two look the same.
+
+    Attributes:
+        entity_id: The key that was asked for.
+        entity_cls: The model.
+    """
+
+    code = FastrestErrorCodes.NOT_FOUND.code
+    http_status = FastrestErrorCodes.NOT_FOUND.http_status
+
+    def __init__(self, entity_id: Any, entity_cls: type) -> None:
+        super().__init__(f"{entity_cls.__name__} with key {entity_id!r} not found")
+        self.entity_id = entity_id
+        self.entity_cls = entity_cls
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.entity_id, self.entity_cls)
+
+
+class ServiceAuthorizationError(ServiceException):
+    """The caller may not do this.
+
+    Attributes:
+        operation: The action.
+        entity_cls: The model, if there is one.
+        reason: Why, for logs; not part of the safe message.
+    """
+
+    code = FastrestErrorCodes.UNAUTHORIZED.code
+    http_status = FastrestErrorCodes.UNAUTHORIZED.http_status
+
+    def __init__(
+        self, operation: str, entity_cls: type | None = None, *, reason: str | None = None
+    ) -> None:
+        on = "" if entity_cls is None else f" on {entity_cls.__name__}"
+        super().__init__(f"not allowed to {operation}{on}" + (f": {reason}" if reason else ""))
+        self.operation = operation
+        self.entity_cls = entity_cls
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
+        return type(self), (self.operation, self.entity_cls), {"reason": self.reason}
+
+    @property
+    def safe_message(self) -> str:
+        """The message without the reason."""
+        on = "" if self.entity_cls is None else f" on {self.entity_cls.__name__}"
+        return f"not allowed to {self.operation}{on}"
+
+
+class ServiceConflictError(ServiceException):
+    """The change contradicts what is stored."""
+
+    code = FastrestErrorCodes.CONFLICT.code
+    http_status = FastrestErrorCodes.CONFLICT.http_status
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ServiceValidationError(ServiceException):
+    """Values break rules.
+
+    Attributes:
+        detail: All rules that were broken, joined.
+        field: The first field concerned, if any.
+        errors: The single errors; in bulk operations each carries its index.
+    """
+
+    code = FastrestErrorCodes.VALIDATION_ERROR.code
+    http_status = FastrestErrorCodes.VALIDATION_ERROR.http_status
+
+    def __init__(
+        self,
+        detail: str,
+        field: str | None = None,
+        *,
+        errors: "Sequence[ValidationError]" = (),
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
+        return type(self), (self.detail, self.field), {"errors": self.errors}

@@ -1,0 +1,148 @@
+"""Where units of work come from."""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from types import ModuleType
+from typing import Any
+
+from varco_domain._errors import ModelDefinitionError
+from varco_domain.meta import MetaReader
+from varco_domain.model import DomainModel
+from varco_domain.repository import AsyncRepository
+from varco_domain.uow import AsyncUnitOfWork
+from varco_query import QueryParams, TransformerNode
+
+__all__ = ("IUoWProvider", "RepositoryProvider")
+
+
+class IUoWProvider(ABC):
+    """Makes units of work; what a service asks for."""
+
+    @abstractmethod
+    def make_uow(self) -> AsyncUnitOfWork:
+        """Return a new unit of work, not begun yet."""
+
+
+class RepositoryProvider(IUoWProvider):
+    """A backend: knows its models and makes units of work over them.
+
+    Models are registered while the application starts, before units of work are made.
+    """
+
+    def __init__(self, *domain_classes: type[DomainModel]) -> None:
+        self._models: dict[str, type[DomainModel]] = {}
+        self.register(*domain_classes)
+
+    @property
+    def models(self) -> tuple[type[DomainModel], ...]:
+        """The registered models."""
+        return tuple(self._models.values())
+
+    def register(self, *domain_classes: type[DomainModel]) -> None:
+        """Make models known; a table belongs to one class.
+
+        Raises:
+            ModelDefinitionError: A class is abstract, or its table is another class's.
+        """
+        for cls in domain_classes:
+            meta = MetaReader.read(cls)
+            if meta.abstract:
+                raise ModelDefinitionError(cls.__name__, None, "an abstract base has no table")
+            taken = self._models.setdefault(meta.table, cls)
+            if taken is not cls:
+                raise ModelDefinitionError(
+                    cls.__name__,
+                    None,
+                    f"the table {meta.table!r} is already that of "
+                    f"{taken.__module__}.{taken.__qualname__}; "
+                    "set another one with 'class Meta: table = ...'",
+                )
+
+    def autodiscover(self, *targets: str | ModuleType) -> None:
+        """Register all concrete models defined in modules or packages (searched to the bottom)."""
+        for target in targets:
+            module = importlib.import_module(target) if isinstance(target, str) else target
+            self._register_from(module)
+            if hasattr(module, "__path__"):
+                for info in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
+                    self._register_from(importlib.import_module(info.name))
+
+    def _register_from(self, module: ModuleType) -> None:
+        for item in list(vars(module).values()):
+            if (
+                isinstance(item, type)
+                and issubclass(item, DomainModel)
+                and item.__module__ == module.__name__
+                and not MetaReader.read(item).abstract
+            ):
+                self.register(item)
+
+    def get_repository[D: DomainModel](self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
+        """Return a repository that commits each call by itself; for scripts and tests."""
+        return AutoCommitRepository(self, entity_cls)
+
+
+class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
+    """Runs each call in a unit of work of its own. Safe to use from several tasks."""
+
+    def __init__(self, provider: IUoWProvider, entity_cls: type[D]) -> None:
+        self._provider = provider
+        self._entity_cls = entity_cls
+
+    async def find_by_id(self, pk: Any, *, where: TransformerNode | None = None) -> D | None:
+        """Return the entity with this key."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).find_by_id(pk, where=where)
+
+    async def find_all(self) -> list[D]:
+        """Return all entities."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).find_all()
+
+    async def save(self, entity: D) -> D:
+        """Insert or update."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).save(entity)
+
+    async def delete(self, entity: D) -> None:
+        """Remove the row."""
+        async with self._provider.make_uow() as uow:
+            await uow.repository(self._entity_cls).delete(entity)
+
+    async def find_by_query(self, params: QueryParams) -> list[D]:
+        """Return the entities that a query selects."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).find_by_query(params)
+
+    async def count(self, params: QueryParams | None = None) -> int:
+        """Count the rows that a query selects."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).count(params)
+
+    async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
+        """Tell whether the key has a row."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).exists(pk, where=where)
+
+    async def save_many(self, entities: Sequence[D]) -> list[D]:
+        """Save all or none."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).save_many(entities)
+
+    async def delete_many(self, entities: Sequence[D]) -> None:
+        """Remove all or none."""
+        async with self._provider.make_uow() as uow:
+            await uow.repository(self._entity_cls).delete_many(entities)
+
+    async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
+        """Set fields on all rows that a query selects."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).update_many_by_query(params, update)
+
+    async def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
+        """Iterate over the entities that a query selects."""
+        async with self._provider.make_uow() as uow:
+            async for entity in uow.repository(self._entity_cls).stream_by_query(params):
+                yield entity

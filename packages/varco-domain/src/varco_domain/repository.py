@@ -1,0 +1,94 @@
+"""What a service may ask of the storage of one model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from varco_domain.model import DomainModel
+
+if TYPE_CHECKING:
+    from varco_query import QueryParams, TransformerNode
+
+__all__ = ("AsyncRepository",)
+
+D = TypeVar("D", bound=DomainModel)
+PK = TypeVar("PK")
+
+
+class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's type variables
+    """Storage of one model within a unit of work.
+
+    What every backend keeps to, and what ``varco_domain.testing`` checks:
+
+    - ``save`` inserts an entity that is not persisted, updates one that is, and returns the entity
+      as stored; the argument is left as it was. It fills in a generated key, the audit times and
+      the version (1, then one more with each update). ``save`` of a persisted entity matches the
+      row by key, by version and by tenant, all in the statement that writes.
+    - ``where`` narrows a single-row statement by a condition, in that same statement.
+    - Changes are visible in this unit of work at once and elsewhere after its commit.
+    - Only mapped fields can be named in queries; another name raises ``FieldNotFound``.
+    """
+
+    @abstractmethod
+    async def find_by_id(self, pk: PK, *, where: "TransformerNode | None" = None) -> D | None:
+        """Return the entity with this key, if there is one that satisfies ``where``."""
+
+    @abstractmethod
+    async def find_all(self) -> list[D]:
+        """Return all entities, ordered by key."""
+
+    @abstractmethod
+    async def save(self, entity: D) -> D:
+        """Insert or update, and return the entity as stored.
+
+        Raises:
+            StaleEntityError: The row has another version, or is gone.
+            EntityNotFound: The row is gone, and the model has no version.
+            UniqueViolationError: Another row has the same key or the same unique values.
+            ReferenceViolationError: A foreign key points to no row.
+            CheckViolationError: A check constraint or a length does not hold.
+        """
+
+    @abstractmethod
+    async def delete(self, entity: D) -> None:
+        """Remove the row, matched by key, version and tenant.
+
+        Raises:
+            StaleEntityError: The row has another version, or is gone.
+            EntityNotFound: The row is gone, and the model has no version.
+            ReferenceViolationError: Another row still refers to it.
+        """
+
+    @abstractmethod
+    async def find_by_query(self, params: "QueryParams") -> list[D]:
+        """Return the entities that a query selects, in its order; ties are in order of the key."""
+
+    @abstractmethod
+    async def count(self, params: "QueryParams | None" = None) -> int:
+        """Count the rows that a query selects, without its sort, limit, offset and cursor."""
+
+    @abstractmethod
+    async def exists(self, pk: PK, *, where: "TransformerNode | None" = None) -> bool:
+        """Tell whether the key has a row that satisfies ``where``."""
+
+    @abstractmethod
+    async def save_many(self, entities: Sequence[D]) -> list[D]:
+        """Save all or, with an error, none; in few statements."""
+
+    @abstractmethod
+    async def delete_many(self, entities: Sequence[D]) -> None:
+        """Remove all or, with an error, none; in few statements."""
+
+    @abstractmethod
+    async def update_many_by_query(self, params: "QueryParams", update: dict[str, Any]) -> int:
+        """Set fields on all rows that the query's node selects, and return how many there were.
+
+        Versions count up and ``updated_at`` is set. Keys, tenants and versions cannot be named.
+
+        Raises:
+            FieldNotFound: A name is no field, or one that cannot be set.
+        """
+
+    @abstractmethod
+    def stream_by_query(self, params: "QueryParams") -> AsyncIterator[D]:
+        """Iterate over the entities that a query selects without holding them all."""
