@@ -1,0 +1,256 @@
+"""Puts tokens together and signs them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast, overload
+
+from varco_auth_jwt._claims import LAST_DATE, seconds
+from varco_auth_jwt._codec import b64encode, json_bytes
+from varco_auth_jwt._errors import InvalidKeyError, TokenBuildError, shown
+from varco_auth_jwt._jwk import JsonWebKey, refuse_pickling
+from varco_auth_jwt._native import prepare, secret_key
+from varco_auth_jwt._token import REGISTERED, JsonWebToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from varco_auth_jwt._claims import Clock, Duration
+    from varco_auth_jwt._native import PreparedKey
+
+
+class Signer:
+    """Signs with one key; immutable and safe to share between threads and tasks."""
+
+    __slots__ = ("_headers", "_key", "_model", "_names")
+
+    def __init__(self, key: PreparedKey) -> None:
+        if len(key.algorithms) != 1:
+            raise InvalidKeyError(
+                f"key {shown(key.kid)} fits {', '.join(key.algorithms)}: name the one to sign with"
+            )
+        ((name, (model, native)),) = key.algorithms.items()
+        self._names: dict[str, Any] = {"alg": name} | ({"kid": key.kid} if key.kid else {})
+        self._model = model
+        self._key = native
+        # Encoded headers by type. Single dict operations; losing one costs an encoding.
+        self._headers: dict[str | None, bytes] = {}
+
+    def sign(self, token: JsonWebToken) -> str:
+        """The signed compact form of the token."""
+        head = self._headers.get(token.token_type)
+        if head is None:
+            head = b64encode(json_bytes({**self._names, "typ": token.token_type or "JWT"}))
+            if len(self._headers) < 16:  # noqa: PLR2004  # types are few; a made-up one is not kept
+                self._headers[token.token_type] = head
+        try:
+            payload = json_bytes(token.to_claims())
+        except (ValueError, TypeError, RecursionError) as error:
+            raise TokenBuildError(
+                f"JSON cannot hold the claims: {type(error).__name__}: {str(error)[:80]}"
+            ) from None
+        signing_input = head + b"." + b64encode(payload)
+        signature = self._model.sign(signing_input, self._key)
+        return (signing_input + b"." + b64encode(signature)).decode()
+
+
+class JwtBuilder[Built: (str, JsonWebToken)]:
+    """Puts a token together; with a secret or a key, `build` signs it.
+
+    A builder belongs to one thread or task; it may be built from several times.
+
+    Args:
+        secret: A shared secret for HMAC; under 256 bits it warns once, and is refused if `strict`.
+        key: A private key instead of a secret.
+        algorithm: What to sign with; by default the key's own (HS256 for a secret).
+        strict: Refuse short secrets instead of warning.
+        clock: The time in seconds since 1970.
+
+    Raises:
+        InvalidKeyError: the key cannot sign, or does not fit `algorithm`.
+    """
+
+    @overload
+    def __init__(
+        self: JwtBuilder[JsonWebToken],
+        secret: None = None,
+        *,
+        key: None = None,
+        clock: Clock = time.time,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: JwtBuilder[str],
+        secret: str | bytes,
+        *,
+        algorithm: str | None = None,
+        strict: bool = False,
+        clock: Clock = time.time,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: JwtBuilder[str],
+        secret: None = None,
+        *,
+        key: JsonWebKey,
+        algorithm: str | None = None,
+        strict: bool = False,
+        clock: Clock = time.time,
+    ) -> None: ...
+    def __init__(
+        self,
+        secret: str | bytes | None = None,
+        *,
+        key: JsonWebKey | None = None,
+        algorithm: str | None = None,
+        strict: bool = False,
+        clock: Clock = time.time,
+    ) -> None:
+        if secret is not None and key is not None:
+            raise InvalidKeyError("a builder takes a secret or a key, and not both")
+        self._sign: Callable[[JsonWebToken], str] | None = None
+        given = secret if secret is not None else key
+        if given is not None:
+            self._sign = signer_of(given, algorithm, strict=strict).sign
+        elif algorithm is not None:
+            raise InvalidKeyError(f"there is no key to sign with {shown(algorithm)}")
+        self._clock = clock
+        self._claims: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._lifetime: float | None = None
+        self._type: str | None = None
+
+    @classmethod
+    def signed_by(
+        cls, sign: Callable[[JsonWebToken], str], *, clock: Clock = time.time
+    ) -> JwtBuilder[str]:
+        """A builder whose `build` hands the token to `sign`."""
+        builder = cast("JwtBuilder[str]", JwtBuilder(clock=clock))
+        builder._sign = sign  # noqa: SLF001  # its own class
+        return builder
+
+    def subject(self, sub: str) -> Self:
+        """Set who the token is about."""
+        return self._set("sub", _text("sub", sub))
+
+    def issuer(self, iss: str) -> Self:
+        """Set who issues the token."""
+        return self._set("iss", _text("iss", iss))
+
+    def audience(self, aud: str | Collection[str]) -> Self:
+        """Set who the token is meant for, one or several."""
+        if isinstance(aud, str):
+            return self._set("aud", aud)
+        names = frozenset(_text("aud", name) for name in aud)
+        if not names:
+            raise TokenBuildError("audience must be a string, or several, and not none")
+        return self._set("aud", names)
+
+    def expires_at(self, exp: datetime) -> Self:
+        """Set when the token ends."""
+        self._lifetime = None
+        return self._set("exp", _date("exp", exp))
+
+    def expires_in(self, delta: Duration) -> Self:
+        """Set how long the token lives from when it is built: seconds or a timedelta."""
+        self._claims.pop("exp", None)
+        self._lifetime = seconds(delta, "expires_in")
+        return self
+
+    def issued_at(self, iat: datetime) -> Self:
+        """Set when the token was issued; by default that is when it is signed."""
+        return self._set("iat", _date("iat", iat))
+
+    def issued_now(self) -> Self:
+        """Set that the token is issued now."""
+        return self._set("iat", _from_seconds("iat", self._clock()))
+
+    def not_before(self, nbf: datetime) -> Self:
+        """Set from when on the token is valid."""
+        return self._set("nbf", _date("nbf", nbf))
+
+    def token_id(self, jti: str) -> Self:
+        """Set the token's identifier."""
+        return self._set("jti", _text("jti", jti))
+
+    def with_random_jti(self) -> Self:
+        """Give the token an identifier of 128 random bits."""
+        return self.token_id(secrets.token_urlsafe(16))
+
+    def type(self, token_type: str) -> Self:
+        """Set the header's `typ`, such as `at+jwt`."""
+        self._type = _text("typ", token_type)
+        return self
+
+    def claim(self, key: str, value: Any) -> Self:
+        """Set a claim of your own; the registered ones have methods."""
+        if _text("name", key) in REGISTERED:
+            raise TokenBuildError(f"{key!r} is a registered claim; use the builder's method for it")
+        self._extra[key] = value
+        return self
+
+    def build(self) -> Built:
+        """The signed token; without a secret or a key, the unsigned `JsonWebToken`.
+
+        Raises:
+            TokenBuildError: JSON cannot hold a claim.
+        """
+        sign = self._sign
+        built = self._token() if sign is None else sign(self._token(stamped=True))
+        return cast("Built", built)
+
+    def encode(self, secret: str | bytes | JsonWebKey, *, algorithm: str | None = None) -> str:
+        """Sign with this secret or key, whatever the builder itself would sign with."""
+        return signer_of(secret, algorithm).sign(self._token(stamped=True))
+
+    def _token(self, *, stamped: bool = False) -> JsonWebToken:
+        claims = dict(self._claims)
+        now = self._clock()
+        if self._lifetime is not None:
+            claims["exp"] = _from_seconds("exp", now + self._lifetime)
+        if stamped and "iat" not in claims:
+            claims["iat"] = _from_seconds("iat", now)
+        return JsonWebToken(**claims, token_type=self._type, extra_claims=dict(self._extra))
+
+    def _set(self, name: str, value: object) -> Self:
+        self._claims[name] = value
+        return self
+
+    def __repr__(self) -> str:
+        return f"JwtBuilder({', '.join(sorted(self._claims))})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self)
+
+
+def signer_of(
+    key: str | bytes | JsonWebKey, algorithm: str | None = None, *, strict: bool = False
+) -> Signer:
+    """The signer of a secret or a key."""
+    if not isinstance(key, JsonWebKey):
+        key = secret_key(key, algorithm=algorithm or "HS256")
+    algorithms = None if algorithm is None else (algorithm,)
+    return Signer(prepare(key, "sign", algorithms=algorithms, strict=strict))
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TokenBuildError(f"claim {name!r} must be a string, not {shown(value)}")
+    return value
+
+
+def _date(name: str, value: object) -> datetime:
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise TokenBuildError(
+            f"claim {name!r} must be a datetime with a time zone, such as datetime.now(UTC),"
+            f" not {shown(value)}"
+        )
+    return _from_seconds(name, value.timestamp())
+
+
+def _from_seconds(name: str, value: float) -> datetime:
+    if not 0 <= value <= LAST_DATE:
+        raise TokenBuildError(f"claim {name!r} must lie between the years 1970 and 9999")
+    return datetime.fromtimestamp(int(value), UTC)

@@ -1,0 +1,89 @@
+"""base64url and JSON, read strictly: one text for one value, and nothing that is not JSON."""
+
+from __future__ import annotations
+
+import json
+from binascii import a2b_base64, b2a_base64
+from typing import Any, NoReturn, cast
+
+MAX_DEPTH = 32
+
+_QUOTE, _BACKSLASH = b'"\\'
+
+# Standard alphabet for binascii; its own '+', '/' and '=' become NUL, which strict mode refuses.
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
+_TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
+# The last characters that leave no stray bits, by the length of the last group.
+_LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+
+
+def b64decode(text: bytes) -> bytes:
+    """Decode base64url without padding; ValueError for all but the one canonical text."""
+    group = len(text) & 3
+    if not group:
+        return a2b_base64(text.translate(_TO_STANDARD), strict_mode=True)
+    if group == 1 or text[-1] not in _LAST[group]:
+        raise ValueError("not canonical base64url")
+    return a2b_base64(text.translate(_TO_STANDARD) + b"=="[: 4 - group], strict_mode=True)
+
+
+def b64encode(data: bytes) -> bytes:
+    """Encode as base64url without padding."""
+    return b2a_base64(data, newline=False).translate(_TO_URLSAFE).rstrip(b"=")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name stands twice in one JSON object")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=True
+).encode
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        ValueError: it is no JSON object in UTF-8, nests deeper than `MAX_DEPTH`, names a member
+            twice, or holds a constant or number that JSON does not have.
+    """
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    value: object = _decode(data.decode())
+    if type(value) is not dict:
+        raise ValueError("not a JSON object")
+    return cast("dict[str, Any]", value)
+
+
+def _depth(data: bytes) -> int:
+    """The deepest nesting; a loop and not a recursion, since strangers choose the depth."""
+    depth = deepest = 0
+    quoted = escaped = False
+    for byte in data:
+        if escaped:
+            escaped = False
+        elif quoted:
+            escaped = byte == _BACKSLASH
+            quoted = byte != _QUOTE
+        elif byte == _QUOTE:
+            quoted = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
+
+
+def json_bytes(value: object) -> bytes:
+    """Write JSON without spaces; ValueError, TypeError or RecursionError if JSON cannot hold it."""
+    return _encode(value).encode()

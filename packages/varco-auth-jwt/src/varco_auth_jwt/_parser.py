@@ -1,0 +1,189 @@
+"""Verifies tokens."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
+
+from varco_auth_jwt._claims import check_texts, numeric_date, policy_of
+from varco_auth_jwt._errors import InvalidKeyError
+from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet, refuse_pickling
+from varco_auth_jwt._keyring import (
+    MAX_SIZE,
+    KeyRing,
+    ascii_token,
+    decode_part,
+    split_compact,
+    type_in,
+)
+from varco_auth_jwt._native import prepare, secret_key
+from varco_auth_jwt._token import PLAIN_TYPES, UnverifiedToken, fields_of, token_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from varco_auth_jwt._claims import ClaimsPolicy, Clock, Duration
+    from varco_auth_jwt._token import JsonWebToken
+
+
+class _ParseWithSecret(Protocol):
+    """`JwtParser.parse` as it is called on the class."""
+
+    def __call__(
+        self,
+        token: str | bytes,
+        secret: str | bytes | JsonWebKey | None = None,
+        *,
+        algorithms: Collection[str] | None = None,
+        audience: str | Collection[str] | None = None,
+        token_type: str | Collection[str] | None = None,
+    ) -> JsonWebToken:
+        """Verify one token."""
+        ...
+
+
+class _Parse:
+    """One name for two calls: on a parser, and with a secret on the class."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[JwtParser]) -> _ParseWithSecret: ...
+    @overload
+    def __get__(
+        self, instance: JwtParser, owner: type[JwtParser]
+    ) -> Callable[[str | bytes], JsonWebToken]: ...
+    def __get__(self, instance: JwtParser | None, owner: type[JwtParser]) -> Any:
+        return _parse_once if instance is None else instance.verify
+
+
+def _parse_once(
+    token: str | bytes,
+    secret: str | bytes | JsonWebKey | None = None,
+    *,
+    algorithms: Collection[str] | None = None,
+    audience: str | Collection[str] | None = None,
+    token_type: str | Collection[str] | None = None,
+) -> JsonWebToken:
+    key, text = (secret, None) if isinstance(secret, JsonWebKey) else (None, secret)
+    parser = JwtParser(
+        text, key=key, algorithms=algorithms, audience=audience, token_type=token_type
+    )
+    return parser.verify(token)
+
+
+class JwtParser:
+    """Verifies tokens against one secret, one key or one set of keys.
+
+    Immutable and safe to share between threads and tasks. Whatever is wrong with a token, `parse`
+    raises a `TokenError` and nothing else.
+
+    Args:
+        secret: A shared secret for HMAC; under 256 bits it warns once, and is refused if `strict`.
+        key: A key or a set of keys instead of a secret.
+        algorithms: The algorithms to accept; by default the one of each key (HS256 for a secret).
+        issuer: Who may have issued the token; required and compared if given.
+        audience: Who the token may be meant for: one of these must stand in `aud`. A token that
+            names an audience is refused if none is given here.
+        leeway: How far the clocks of issuer and verifier may differ.
+        required: Claims that must be there.
+        max_age: How long ago the token may have been issued.
+        token_type: The `typ` to accept. By default none, `JWT`, `access` and `at+jwt`, so that a
+            refresh token is not taken for an access token.
+        max_size: Longer tokens are refused before anything of them is decoded.
+        strict: Refuse short secrets instead of warning.
+        clock: The time in seconds since 1970.
+
+    Raises:
+        InvalidKeyError: there is no key, or one does not fit `algorithms`.
+    """
+
+    __slots__ = ("_max_size", "_policy", "_ring")
+
+    def __init__(
+        self,
+        secret: str | bytes | None = None,
+        *,
+        key: JsonWebKey | JsonWebKeySet | None = None,
+        algorithms: Collection[str] | None = None,
+        issuer: str | Collection[str] | None = None,
+        audience: str | Collection[str] | None = None,
+        leeway: Duration = 0,
+        required: Collection[str] = ("exp",),
+        max_age: Duration | None = None,
+        token_type: str | Collection[str] | None = None,
+        max_size: int = MAX_SIZE,
+        strict: bool = False,
+        clock: Clock = time.time,
+    ) -> None:
+        self._ring = _ring_of(secret, key, algorithms, strict=strict)
+        self._max_size = max_size
+        self._policy: ClaimsPolicy = policy_of(
+            issuer=issuer,
+            audience=audience,
+            leeway=leeway,
+            required=required,
+            max_age=max_age,
+            token_type=token_type,
+            clock=clock,
+        )
+
+    parse = _Parse()
+
+    def verify(self, token: str | bytes) -> JsonWebToken:
+        """Verify a token; `parse` on an instance is this."""
+        compact = split_compact(ascii_token(token, self._max_size))
+        typ = self._ring.check(compact)
+        return accepted(compact.payload, typ, self._policy)
+
+    @classmethod
+    def parse_unverified(cls, token: str | bytes) -> UnverifiedToken:
+        """Read a token without checking anything but its form."""
+        compact = split_compact(ascii_token(token, MAX_SIZE))
+        typ = type_in(decode_part(compact.header, "header"))
+        claims = decode_part(compact.payload, "payload")
+        check_texts(claims)
+        for name in ("exp", "iat", "nbf"):
+            numeric_date(claims, name)
+        return UnverifiedToken(**fields_of(claims, shown_type(typ)))
+
+    def __repr__(self) -> str:
+        return f"JwtParser(kids={sorted(self._ring.kids)})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self)
+
+
+def accepted(payload: bytes, typ: str | None, policy: ClaimsPolicy) -> JsonWebToken:
+    """The token of a payload whose signature is good, if the policy takes its claims."""
+    policy.check_type(typ)
+    claims = decode_part(payload, "payload")
+    policy.check(claims)
+    return token_of(claims, shown_type(typ))
+
+
+def shown_type(typ: str | None) -> str | None:
+    """A header's `typ` as `token_type`: None for a plain JWT."""
+    return None if typ is None or typ.lower() in PLAIN_TYPES else typ
+
+
+def _ring_of(
+    secret: str | bytes | None,
+    key: JsonWebKey | JsonWebKeySet | None,
+    algorithms: Collection[str] | None,
+    *,
+    strict: bool,
+) -> KeyRing:
+    if (secret is None) == (key is None):
+        raise InvalidKeyError(
+            "a verifier needs a secret or a key, and not both: JwtParser(secret=...) or"
+            " JwtParser(key=...); JwtParser.parse_unverified reads without checking"
+        )
+    if isinstance(algorithms, str):
+        raise InvalidKeyError(f"algorithms must be a list, e.g. [{algorithms!r}]")
+    if secret is not None:
+        keys = tuple(secret_key(secret, algorithm=name) for name in algorithms or ("HS256",))
+    else:
+        keys = key.keys if isinstance(key, JsonWebKeySet) else (key,) if key else ()
+    prepared = [prepare(one, "verify", algorithms=algorithms, strict=strict) for one in keys]
+    if not prepared:
+        raise InvalidKeyError("the key set is empty, so that no token could be verified")
+    return KeyRing(prepared)

@@ -1,0 +1,95 @@
+"""A token's claims, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from varco_auth_jwt._errors import TokenUnverifiedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REGISTERED: Final = frozenset({"sub", "iss", "aud", "exp", "iat", "nbf", "jti"})
+# `typ` values that say no more than "this is a JWT".
+PLAIN_TYPES: Final = frozenset({"jwt", "application/jwt"})
+
+
+@dataclass(frozen=True, slots=True)
+class JsonWebToken:
+    """The claims of a token: what a builder puts together, or a parser has verified.
+
+    Immutable, but for the values inside `extra_claims`.
+
+    Args:
+        token_type: The `typ` of the token's header; None for a plain `JWT`.
+        extra_claims: Every claim that is none of the registered seven.
+    """
+
+    sub: str | None = None
+    iss: str | None = None
+    aud: str | frozenset[str] | None = None
+    exp: datetime | None = None
+    iat: datetime | None = None
+    nbf: datetime | None = None
+    jti: str | None = None
+    token_type: str | None = None
+    extra_claims: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    def to_claims(self) -> dict[str, Any]:
+        """The claims as they stand in the payload: dates in whole seconds, audiences sorted."""
+        claims: dict[str, Any] = {}
+        for name in ("sub", "iss", "aud", "exp", "iat", "nbf", "jti"):
+            value: datetime | frozenset[str] | str | None = getattr(self, name)
+            if isinstance(value, datetime):
+                claims[name] = int(value.timestamp())
+            elif isinstance(value, frozenset):
+                claims[name] = sorted(value)
+            elif value is not None:
+                claims[name] = value
+        return claims | self.extra_claims
+
+
+class UnverifiedToken(JsonWebToken):
+    """The claims of a token that nobody checked: fit for a log, and for no decision."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"UnverifiedToken(iss={self.iss!r}, sub={self.sub!r}, jti={self.jti!r})"
+
+
+def date_of(value: Any) -> datetime | None:
+    """A NumericDate as a date."""
+    return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+def fields_of(claims: Mapping[str, Any], token_type: str | None) -> dict[str, Any]:
+    """The arguments of a token, of claims whose registered ones are of the right kind."""
+    get = claims.get
+    aud = get("aud")
+    return {
+        "sub": get("sub"),
+        "iss": get("iss"),
+        "aud": frozenset(cast("list[str]", aud)) if isinstance(aud, list) else aud,
+        "exp": date_of(get("exp")),
+        "iat": date_of(get("iat")),
+        "nbf": date_of(get("nbf")),
+        "jti": get("jti"),
+        "token_type": token_type,
+        "extra_claims": {name: claims[name] for name in claims if name not in REGISTERED},
+    }
+
+
+def token_of(claims: Mapping[str, Any], token_type: str | None) -> JsonWebToken:
+    """The token of claims whose registered ones are of the right kind."""
+    return JsonWebToken(**fields_of(claims, token_type))
+
+
+def refuse_unverified(token: JsonWebToken) -> None:
+    """Raise TokenUnverifiedError for a token that nobody checked."""
+    if isinstance(token, UnverifiedToken):
+        raise TokenUnverifiedError(
+            "nobody checked this token; read it with JwtParser(...).parse before acting on it"
+        )
