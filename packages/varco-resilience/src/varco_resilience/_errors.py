@@ -6,6 +6,7 @@ ResilienceError
 ├── RetryExhaustedError
 ├── ResultRejectedError
 ├── CallTimeoutError (TimeoutError)
+│   └── AttemptTimeoutError
 └── CallRejectedError
     ├── CircuitOpenError
     ├── BulkheadFullError
@@ -132,6 +133,12 @@ class CallTimeoutError(ResilienceError, TimeoutError):
 
     def __reduce__(self) -> tuple[type[CallTimeoutError], tuple[str, float]]:
         return type(self), (self.func_name, self.limit)
+
+
+class AttemptTimeoutError(CallTimeoutError):
+    """An attempt reached its `attempt_timeout`, or the deadline of all attempts."""
+
+    code = "resilience.attempt_timeout"
 
 
 class CallRejectedError(ResilienceError):

@@ -59,7 +59,10 @@ def decorate(
             decorator, func.__qualname__, "it is a class; decorate a function that makes instances"
         )
     name = name_of(func)
-    return functools.update_wrapper(wrap(func, kind_of(func), name), func)
+    wrapper = wrap(func, kind_of(func), name)
+    # The attributes of an object are its own state, those of a function describe it.
+    updated = functools.WRAPPER_UPDATES if inspect.isroutine(func) else ()
+    return functools.update_wrapper(wrapper, func, updated=updated)
 
 
 def only(decorator: str, kind: Kind, name: str, supported: tuple[Kind, ...], remedy: str) -> None:

@@ -1,0 +1,231 @@
+"""The circuit breaker."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Self
+
+from varco_resilience._breaker_core import BreakerCore
+from varco_resilience._fuse import Layer
+from varco_resilience._strategy import AnyStrategy, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from varco_resilience._breaker_config import CircuitBreakerConfig, CircuitState, StateListener
+    from varco_resilience._breaker_core import Closed, Permit
+    from varco_resilience._breaker_registry import CircuitBreakerRegistry
+    from varco_resilience._functions import Kind
+    from varco_resilience._strategy import Rest
+
+_TEXT = """\
+permit@ = core@.closed or core@.admit()
+try:
+    {body}
+except BaseException as error:
+    permit@.fail(error)
+    raise
+if permit@.reports_success:
+    permit@.succeed()"""
+
+
+class CircuitBreaker(AnyStrategy, Part):
+    """Refuses calls to a callee that fails, and lets probes through until it has recovered.
+
+    Share one instance per callee. It is safe to share between threads, tasks and event loops:
+    HALF_OPEN lets exactly `success_threshold` probes through whoever asks. A generator counts as
+    one call from its first item to its end.
+
+    Args:
+        config: When it opens and closes.
+        name: Named in errors and state changes.
+        clock: Seconds, monotonic.
+        listeners: Told of every change of state, in order, by the thread that caused it or by one
+            that is telling them already.
+    """
+
+    __slots__ = ("_core",)
+
+    label = "circuit_breaker"
+
+    def __init__(
+        self,
+        config: CircuitBreakerConfig,
+        *,
+        name: str = "unnamed",
+        clock: Callable[[], float] = time.monotonic,
+        listeners: tuple[StateListener, ...] = (),
+    ) -> None:
+        self._core = BreakerCore(config, name, clock)
+        self._core.listeners = listeners
+
+    def __repr__(self) -> str:
+        return f"<CircuitBreaker {self.name!r} {self.state.value}>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._core.name
+
+    @property
+    def config(self) -> CircuitBreakerConfig:
+        """Its configuration."""
+        return self._core.config
+
+    @property
+    def state(self) -> CircuitState:
+        """The state now; OPEN turns into HALF_OPEN as soon as `recovery_timeout` is over."""
+        return self._core.state
+
+    @property
+    def isolated(self) -> bool:
+        """Whether `isolate` keeps it open."""
+        return self._core.isolated
+
+    @property
+    def failure_count(self) -> int:
+        """Failures in a row; while it is not closed, those that had been counted before."""
+        return self._core.failures_in_a_row
+
+    def add_listener(self, listener: StateListener) -> None:
+        """Tell one more listener of every change of state."""
+        self._core.listeners += (listener,)
+
+    def open(self) -> None:
+        """Open it as failures would: probes may pass after `recovery_timeout`."""
+        self._core.open(self.config.recovery_timeout)
+
+    def isolate(self) -> None:
+        """Keep it open until `close` or `open` is called."""
+        self._core.open(math.inf)
+
+    def close(self) -> None:
+        """Close it, and forget what was counted."""
+        self._core.close()
+
+    reset = close
+
+    protect = AnyStrategy.__call__
+
+    def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a sync function through the breaker."""
+        permit = self._core.closed or self._core.admit()
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            permit.fail(error)
+            raise
+        if permit.reports_success:
+            permit.succeed()
+        return result
+
+    async def call_async[**P, R](
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call an async function through the breaker."""
+        permit = self._core.closed or self._core.admit()
+        try:
+            result = await func(*args, **kwargs)
+        except BaseException as error:
+            permit.fail(error)
+            raise
+        if permit.reports_success:
+            permit.succeed()
+        return result
+
+    def guard(self) -> Guard:
+        """A context manager, `with` or `async with`, whose block counts as one call."""
+        return Guard(self._core)
+
+    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # the text suits all
+        """How calls of a function are surrounded."""
+        return Layer(_TEXT, {"core": self._core})
+
+
+class Guard:
+    """One block of code that counts as a call through a circuit breaker."""
+
+    __slots__ = ("_core", "_permit")
+
+    def __init__(self, core: BreakerCore) -> None:
+        self._core = core
+        self._permit: Closed | Permit | None = None
+
+    def __enter__(self) -> Self:
+        self._permit = self._core.admit()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        permit, self._permit = self._permit, None
+        if permit is None:
+            return
+        if error is not None:
+            permit.fail(error)
+        elif permit.reports_success:
+            permit.succeed()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, tb)
+
+
+class _BreakerPerFunction(AnyStrategy, Part):
+    __slots__ = ("_clock", "_config", "_name", "_registry")
+
+    label = "circuit_breaker"
+
+    def __init__(
+        self,
+        config: CircuitBreakerConfig,
+        name: str | None,
+        registry: CircuitBreakerRegistry | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._name = name
+        self._registry = registry
+        self._clock = clock
+
+    def bind(self, name: str) -> CircuitBreaker:
+        """A breaker for this function, or the registry's of that name."""
+        name = self._name or name
+        if self._registry is not None:
+            return self._registry.get(name, self._config)
+        return CircuitBreaker(self._config, name=name, clock=self._clock)
+
+    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
+        """How calls of a function are surrounded."""
+        return self.bind(name).layer(kind, name, rest)
+
+
+def circuit_breaker(
+    config: CircuitBreakerConfig,
+    *,
+    name: str | None = None,
+    registry: CircuitBreakerRegistry | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> AnyStrategy:
+    """A decorator that gives each function a circuit breaker of its own.
+
+    Args:
+        config: When the breakers open and close.
+        name: The breaker's name instead of the function's.
+        registry: Where the breakers are kept, to be found by name; functions of the same name
+            share one, and the registry's clock and listeners are used.
+        clock: Seconds, monotonic.
+    """
+    return _BreakerPerFunction(config, name, registry, clock)
