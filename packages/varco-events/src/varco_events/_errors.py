@@ -1,0 +1,170 @@
+"""What can go wrong with events.
+
+EventsError
+├── EventTypeClashError        two importable event classes share a type name
+├── EventTypeNameError         a type name that cannot travel
+├── EventDecodeError           bytes or a mapping that are no event
+│   └── UpcastError            an event of a version this process cannot lift
+├── UnknownEventTypeError      an event type without a class and without a listener
+├── NoSuchHandlerError         a delivery to a handler that is not subscribed
+├── HandlersFailedError        several handlers failed (an ExceptionGroup)
+├── BusStoppedError            a publish after stop()
+├── BusUnavailableError        the transport cannot take events now
+├── DeadLetterQueueFullError   a bounded queue refused an entry
+├── DeadLetterFailedError      a failed event could not be dead-lettered either
+└── LifecycleError             start() or stop() at the wrong moment or place
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+
+class EventsError(Exception):
+    """The base of every error of varco-events."""
+
+    code: ClassVar[str] = "events.error"
+    http_status: ClassVar[int] = 500
+
+
+class EventTypeClashError(EventsError, TypeError):
+    """Two importable event classes share one type name."""
+
+    code = "events.type_clash"
+
+    def __init__(self, event_type: str, existing: str, new: str) -> None:
+        self.event_type = event_type
+        self.existing = existing
+        self.new = new
+        super().__init__(
+            f"event type {event_type!r} is taken by {existing}, so {new} cannot have it too; "
+            f"give one of them another name with __event_type__ = '...'"
+        )
+
+
+class EventTypeNameError(EventsError, ValueError):
+    """A type name or version that cannot be written into an envelope."""
+
+    code = "events.type_name"
+
+
+class EventDecodeError(EventsError, ValueError):
+    """Bytes or a mapping that do not describe an event."""
+
+    code = "events.decode"
+    http_status = 422
+
+
+class UpcastError(EventDecodeError):
+    """An event of a version that the class of this process cannot be lifted from."""
+
+    code = "events.upcast"
+
+    def __init__(self, event_type: str, version: int, current: int, reason: str) -> None:
+        self.event_type = event_type
+        self.version = version
+        self.current = current
+        super().__init__(
+            f"{event_type} version {version} cannot become version {current}: {reason}"
+        )
+
+
+class UnknownEventTypeError(EventsError, LookupError):
+    """An event of a type that has neither a class nor a listener in this process."""
+
+    code = "events.unknown_type"
+    http_status = 422
+
+    def __init__(self, event_type: str, channel: str) -> None:
+        self.event_type = event_type
+        self.channel = channel
+        super().__init__(
+            f"no class and no listener is known for event type {event_type!r} on channel "
+            f"{channel!r}; import the module that defines it, or subscribe to its name"
+        )
+
+
+class NoSuchHandlerError(EventsError, LookupError):
+    """A delivery addressed to a handler that is not subscribed."""
+
+    code = "events.no_such_handler"
+
+    def __init__(self, handler: str, event_type: str, channel: str) -> None:
+        self.handler = handler
+        self.event_type = event_type
+        self.channel = channel
+        super().__init__(
+            f"no handler named {handler!r} listens to {event_type!r} on channel {channel!r}; "
+            f"register its consumer first"
+        )
+
+
+class HandlersFailedError(EventsError, ExceptionGroup[Exception]):
+    """Several handlers of one event failed; the errors are in `exceptions`."""
+
+    code = "events.handlers_failed"
+
+    def __new__(cls, message: str, exceptions: Sequence[Exception], /) -> Self:
+        """An ExceptionGroup takes its members when it is created."""
+        return super().__new__(cls, message, exceptions)
+
+    def derive(self, excs: Sequence[Exception], /) -> HandlersFailedError:  # type: ignore[override]  # the overloads of typeshed
+        """The same error with fewer members, for `except*`."""
+        return HandlersFailedError(self.message, excs)
+
+
+class BusStoppedError(EventsError, RuntimeError):
+    """An event was published to a bus that does not take any more."""
+
+    code = "events.bus_stopped"
+    http_status = 503
+
+    def __init__(self, event_type: str) -> None:
+        self.event_type = event_type
+        super().__init__(f"{event_type} was not published: the bus is stopped; start() it again")
+
+
+class BusUnavailableError(EventsError):
+    """The transport cannot take events now; a relay tries again without counting an attempt."""
+
+    code = "events.bus_unavailable"
+    http_status = 503
+
+
+class DeadLetterQueueFullError(EventsError):
+    """A bounded dead letter queue refused an entry."""
+
+    code = "events.dlq_full"
+    http_status = 507
+
+    def __init__(self, entry_id: UUID, max_size: int) -> None:
+        self.entry_id = entry_id
+        self.max_size = max_size
+        super().__init__(
+            f"dead letter {entry_id} was refused: the queue holds its {max_size} entries; "
+            f"redrive or ack some, or raise max_size"
+        )
+
+
+class DeadLetterFailedError(EventsError):
+    """A failed event could not be dead-lettered either, so it stays unacknowledged."""
+
+    code = "events.dead_letter_failed"
+
+    def __init__(self, event_id: UUID, handler: str, reason: BaseException) -> None:
+        self.event_id = event_id
+        self.handler = handler
+        super().__init__(
+            f"event {event_id} failed in {handler} and the dead letter queue did not take it "
+            f"({reason!r}); it is not acknowledged and will come again"
+        )
+
+
+class LifecycleError(EventsError, RuntimeError):
+    """start(), stop() or run() at the wrong moment, or on a loop that cannot own a task."""
+
+    code = "events.lifecycle"

@@ -1,0 +1,72 @@
+"""The event: a frozen pydantic model with an identity, a type name and a version."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from varco_events import _registry
+from varco_events._tracing import current_causation_id, current_correlation_id
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Event(BaseModel):
+    """Something that happened. Subclass it and add fields.
+
+    `__event_type__` fixes the type name (the class name by default), `__event_version__` says
+    which version of the fields the class describes. An event that is created while another is
+    handled, or inside `correlation_context`, carries the ids of both.
+    """
+
+    # Bytes and non-finite floats survive JSON.
+    model_config = ConfigDict(
+        frozen=True, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+    )
+
+    __event_type__: ClassVar[str]
+    __event_version__: ClassVar[int] = 1
+
+    event_id: UUID = Field(default_factory=uuid4)
+    timestamp: datetime = Field(default_factory=_now)
+    correlation_id: str | None = Field(default_factory=current_correlation_id)
+    causation_id: UUID | None = Field(default_factory=current_causation_id)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        _registry.register(cls)
+
+    @classmethod
+    def event_type_name(cls) -> str:
+        """The name that stands for this class outside of the process."""
+        name: str = cls.__dict__.get("__event_type__", cls.__name__)
+        return name
+
+    def event_key(self) -> str | None:
+        """What the order of events is kept for, say the id of an order; None for no order."""
+        return None
+
+
+class RawEvent(Event):
+    """An event of a type or version that this process has no class for, kept as it came.
+
+    Listeners get it when they subscribed to its type by name, to `RawEvent` or to `Event`.
+    """
+
+    raw_type: str
+    raw_version: int = 1
+    payload: bytes
+
+    def __str__(self) -> str:
+        return f"RawEvent({self.raw_type!r}, version {self.raw_version}, {self.event_id})"
+
+
+def type_name_of(event: Event) -> str:
+    """The type name an event travels under."""
+    return event.raw_type if isinstance(event, RawEvent) else event.event_type_name()

@@ -1,0 +1,132 @@
+"""Events to bytes and back: `{"type":...,"version":...,"data":{...}}`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID, uuid5
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from varco_events import _registry
+from varco_events._errors import EventDecodeError, UpcastError
+from varco_events._event import Event, RawEvent
+from varco_events._serialization import Serializer
+from varco_events._upcasting import upcast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+type EventSerializer = Serializer[Event]
+
+_DATA = b',"data":'
+_NAMESPACE = UUID("6f1a3a0e-5d0b-5c11-9a51-0d6a57f4a5c2")
+
+# Both caches are cleared when a class is registered; single dict operations.
+_heads: dict[type[Event], bytes] = {}
+_readers: dict[bytes, Callable[..., Event]] = {}
+
+
+def _forget() -> None:
+    _heads.clear()
+    _readers.clear()
+
+
+_registry.on_change(_forget)
+
+
+class JsonEventSerializer:
+    """JSON with the type name and version around the fields, under their Python names.
+
+    A type without a class, or of a version that cannot be lifted, becomes a `RawEvent` that
+    serializes to the bytes it came from. Holds no state.
+    """
+
+    def serialize(self, event: Event) -> bytes:
+        """UTF-8 JSON of the event."""
+        cls = event.__class__
+        head = _heads.get(cls)
+        if head is None:
+            if isinstance(event, RawEvent):
+                return event.payload
+            head = _heads[cls] = _head(cls)
+        data = cls.__pydantic_serializer__.to_json(event, by_alias=False, round_trip=True)
+        return b"%b%b}" % (head, data)
+
+    def deserialize(self, data: bytes, type_hint: type[Event] | None = None) -> Event:
+        """The event of `data`.
+
+        Args:
+            data: What `serialize` wrote.
+            type_hint: The class to read it as, whatever its type name.
+
+        Raises:
+            EventDecodeError: `data` is no envelope, or its fields do not fit the class.
+        """
+        if type_hint is None:
+            head, _, body = data.partition(_DATA)
+            read = _readers.get(head)
+            if read is not None:
+                try:
+                    return read(body[:-1], by_alias=False, by_name=True)
+                except ValidationError as error:
+                    raise EventDecodeError(f"{head.decode()}}}: {error}") from error
+        return _deserialize(data, type_hint)
+
+
+def _head(cls: type[Event]) -> bytes:
+    name = cls.event_type_name()
+    head = f'{{"type":"{name}","version":{cls.__event_version__}'.encode()
+    if _registry.find(name) is cls:
+        _readers[head] = cls.__pydantic_validator__.validate_json
+    return head + _DATA
+
+
+def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
+    """The long way: any JSON with the three members, any version, any type."""
+    try:
+        envelope = from_json(data)
+    except ValueError as error:
+        raise EventDecodeError(f"not JSON: {error}") from error
+    name, version, fields = _members(envelope)
+    cls = type_hint or _registry.find(name)
+    if cls is None:
+        return raw_event(name, version, fields, data)
+    try:
+        fields = upcast(name, fields, version, cls.__event_version__)
+    except UpcastError:
+        if type_hint is not None:
+            raise
+        return raw_event(name, version, fields, data)
+    _heads.setdefault(cls, _head(cls))
+    try:
+        return cls.model_validate_json(to_json(fields), by_alias=False, by_name=True)
+    except ValidationError as error:
+        raise EventDecodeError(f"{name} version {version}: {error}") from error
+
+
+def _members(envelope: Any) -> tuple[str, int, dict[str, Any]]:
+    if isinstance(envelope, dict):
+        members = cast("dict[str, Any]", envelope)
+        name, version, fields = (members.get(k) for k in ("type", "version", "data"))
+        if isinstance(name, str) and type(version) is int and isinstance(fields, dict):
+            return name, version, cast("dict[str, Any]", fields)
+    raise EventDecodeError(
+        'an event is a JSON object with "type" (a string), "version" (an int) and "data" '
+        f"(an object), not {envelope!r:.200}"
+    )
+
+
+def raw_event(name: str, version: int, fields: dict[str, Any], payload: bytes) -> RawEvent:
+    """Keep what cannot be read; the ids are taken from the fields where they are there."""
+    ids = {
+        known: fields[known]
+        for known in ("event_id", "timestamp", "correlation_id", "causation_id")
+        if known in fields
+    }
+    given: dict[str, Any] = {"raw_type": name, "raw_version": version, "payload": payload}
+    fallback = {"event_id": uuid5(_NAMESPACE, payload.hex()), "correlation_id": None}
+    try:
+        return RawEvent.model_validate({**fallback, "causation_id": None, **ids, **given})
+    except ValidationError:
+        return RawEvent.model_validate({**fallback, "causation_id": None, **given})

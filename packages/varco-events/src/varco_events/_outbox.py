@@ -1,0 +1,167 @@
+"""Events that wait in the database of the entities they tell about."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+from uuid import UUID, uuid4
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from varco_events._event import Event
+    from varco_events._event_serializer import EventSerializer
+
+
+def utcnow() -> datetime:
+    """The default clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One event on its way to the bus.
+
+    Entries of one `key` are delivered in the order they were saved; None means no order.
+    """
+
+    entry_id: UUID = field(default_factory=uuid4)
+    event_type: str = ""
+    channel: str = "default"
+    payload: bytes = b""
+    created_at: datetime = field(default_factory=utcnow)
+    key: str | None = None
+    attempts: int = 0
+    available_at: datetime | None = None
+    last_error: str | None = None
+    leased_until: datetime | None = None
+
+    @classmethod
+    def from_event(
+        cls,
+        event: Event,
+        *,
+        channel: str = "default",
+        serializer: EventSerializer | None = None,
+        key: str | None = None,
+    ) -> Self:
+        """The entry of `event`; `key` is that of the event unless one is given."""
+        from varco_events._event import type_name_of  # noqa: PLC0415  # pydantic when needed
+        from varco_events._event_serializer import JsonEventSerializer  # noqa: PLC0415  # likewise
+
+        return cls(
+            event_type=type_name_of(event),
+            channel=channel,
+            payload=(serializer or JsonEventSerializer()).serialize(event),
+            key=event.event_key() if key is None else key,
+        )
+
+
+class OutboxRepository(ABC):
+    """Where outbox entries are kept.
+
+    `save`, `get_pending` and `delete` are enough for one relay process: leases, attempts and
+    backoff are then kept in memory, per repository object. An implementation that several
+    processes relay from overrides `claim`, `release` and `park` with what its database does
+    atomically.
+    """
+
+    @abstractmethod
+    async def save(self, entry: OutboxEntry) -> None:
+        """Store `entry`, in the transaction of the caller where the database has one."""
+
+    @abstractmethod
+    async def get_pending(self, *, limit: int = 100) -> list[OutboxEntry]:
+        """The oldest entries in the order they were saved, leased ones included."""
+
+    @abstractmethod
+    async def delete(self, entry_id: UUID) -> None:
+        """Forget a delivered entry; an unknown id is no error."""
+
+    async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
+        """Store several entries in order."""
+        for entry in entries:
+            await self.save(entry)
+
+    async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
+        """Forget several delivered entries."""
+        for entry_id in entry_ids:
+            await self.delete(entry_id)
+            self._held().pop(entry_id, None)
+
+    async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
+        """Lease up to `limit` entries for `lease` seconds, in the order they were saved.
+
+        Never an entry that is leased, parked or not yet `available_at`, nor one whose key has an
+        earlier entry that is not in the same claim, unless that one is parked.
+        """
+        held, now = self._held(), utcnow()
+        pending = await self.get_pending(limit=limit + len(held))
+        if len(pending) < limit + len(held):  # all there is: forget what others deleted
+            known = {entry.entry_id for entry in pending}
+            for entry_id in [one for one in held if one not in known]:
+                del held[entry_id]
+        claimed: list[OutboxEntry] = []
+        blocked: set[str] = set()
+        until = now + timedelta(seconds=lease)
+        for stored in pending:
+            entry = held.get(stored.entry_id, stored)
+            if entry.available_at == datetime.max.replace(tzinfo=UTC):
+                continue
+            if entry.key in blocked:
+                continue
+            if len(claimed) < limit and is_claimable(entry, now):
+                leased = replace(entry, leased_until=until)
+                held[entry.entry_id] = leased
+                claimed.append(leased)
+            elif entry.key is not None:
+                blocked.add(entry.key)
+        return claimed
+
+    async def release(self, entries: Sequence[OutboxEntry]) -> None:
+        """End the lease of `entries`; keep their `attempts`, `available_at` and `last_error`."""
+        held = self._held()
+        for entry in entries:
+            held[entry.entry_id] = replace(entry, leased_until=None)
+
+    async def park(self, entry: OutboxEntry) -> None:
+        """Keep `entry` but never claim it again; entries of its key go on."""
+        never = datetime.max.replace(tzinfo=UTC)
+        self._held()[entry.entry_id] = replace(entry, leased_until=None, available_at=never)
+
+    def notify(self) -> None:
+        """Wake the relays of this process: entries were committed."""
+        state = vars(self)
+        state["_work"] = True
+        for waiter in state.get("_waiters", ()):
+            waiter.set()
+
+    async def wait_for_work(self, timeout: float) -> None:  # noqa: ASYNC109  # seconds, as everywhere
+        """Return when `notify()` was called since the last wait, or after `timeout` seconds."""
+        state = vars(self)
+        if not state.get("_work"):
+            waiters: set[anyio.Event] = state.setdefault("_waiters", set())
+            waiter = anyio.Event()
+            waiters.add(waiter)
+            try:
+                with anyio.move_on_after(timeout):
+                    await waiter.wait()
+            finally:
+                waiters.discard(waiter)
+        state["_work"] = False
+
+    def _held(self) -> dict[UUID, OutboxEntry]:
+        """What the defaults know of entries that were claimed; made late, for no __init__."""
+        held: dict[UUID, OutboxEntry] = vars(self).setdefault("_held_entries", {})
+        return held
+
+
+def is_claimable(entry: OutboxEntry, now: datetime) -> bool:
+    """Whether nothing but its key can hold an entry back."""
+    return (entry.leased_until is None or entry.leased_until <= now) and (
+        entry.available_at is None or entry.available_at <= now
+    )

@@ -1,0 +1,220 @@
+"""Brings events from the outbox to the bus."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+
+from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
+from varco_events._errors import BusUnavailableError, EventDecodeError
+from varco_events._event_serializer import JsonEventSerializer, raw_event
+from varco_events._lifecycle import Runner
+from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
+from varco_resilience import CallRejectedError, RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from varco_events._bus import AbstractEventBus
+    from varco_events._event import Event
+    from varco_events._event_serializer import EventSerializer
+
+logger = logging.getLogger("varco_events.relay")
+
+# The part of a lease in which entries are delivered; the rest is for writing down what happened.
+_WORKING_SHARE = 0.9
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What became of the entries of one claim."""
+
+    untouched: dict[OutboxEntry, None]
+    delivered: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
+    failed: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
+    blocked: set[str] = field(default_factory=set[str])
+
+
+class OutboxRelay(Runner):
+    """Delivers what is in an outbox to a bus, at least once and in order per key.
+
+    Any number of relays may share an outbox that implements `claim`. An entry that cannot be
+    delivered holds back its key alone; after `retry_policy.max_attempts` it goes to the dead
+    letter queue, or is parked in the outbox without one. Register consumers before the relay runs.
+
+    Args:
+        outbox: Where the entries are.
+        bus: Where they go; `deliver` decides whether an entry may be forgotten.
+        serializer: Reads the payloads.
+        poll_interval: Seconds between looks at an outbox that had nothing and did not notify.
+        batch_size: How many entries are claimed at a time.
+        dlq: Where entries go that failed too often.
+        retry_policy: `max_attempts`, the delay between them and which errors deserve another.
+        lease: Seconds for which a batch is claimed. A delivery that lasts longer is cancelled and
+            counts as failed; keep it above what the slowest handler needs.
+        clock: The current time, with a time zone.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: OutboxRepository,
+        bus: AbstractEventBus,
+        serializer: EventSerializer | None = None,
+        poll_interval: float = 1.0,
+        batch_size: int = 100,
+        dlq: AbstractDeadLetterQueue | None = None,
+        retry_policy: RetryPolicy | None = None,
+        lease: float = 30.0,
+        clock: Callable[[], datetime] = utcnow,
+    ) -> None:
+        super().__init__()
+        if poll_interval <= 0 or batch_size < 1 or lease <= 0:
+            raise ValueError(
+                f"an OutboxRelay needs poll_interval > 0, batch_size >= 1 and lease > 0, not "
+                f"{poll_interval!r}, {batch_size!r} and {lease!r}"
+            )
+        self._outbox = outbox
+        self._bus = bus
+        self._serializer = serializer or JsonEventSerializer()
+        self._poll_interval = poll_interval
+        self._batch_size = batch_size
+        self._dlq = dlq
+        self._policy = retry_policy or RetryPolicy(max_attempts=10, base_delay=1.0, max_delay=60.0)
+        self._lease = lease
+        self._clock = clock
+
+    async def run_once(self) -> int:
+        """Claim one batch, deliver it, and return how many entries it had."""
+        deadline = anyio.current_time() + self._lease * _WORKING_SHARE
+        entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
+        if not entries:
+            return 0
+        batch = _Batch(dict.fromkeys(entries))
+        try:
+            await self._deliver_all(entries, batch, deadline)
+        finally:
+            # What was delivered must be written down, also when the relay is cancelled; the lease
+            # bounds how long that may take.
+            rest = self._lease * (1 - _WORKING_SHARE)
+            with anyio.move_on_after(rest, shield=True):
+                await self._settle(batch)
+        return len(entries)
+
+    async def _deliver_all(
+        self, entries: list[OutboxEntry], batch: _Batch, deadline: float
+    ) -> None:
+        current = entries[0]
+        with anyio.CancelScope(deadline=deadline) as scope:
+            for current in entries:
+                if self._stopping:
+                    return
+                if current.key in batch.blocked:
+                    continue
+                try:
+                    await self._bus.deliver(self._event(current), channel=current.channel)
+                except BusUnavailableError as error:
+                    logger.warning("the bus is unavailable, %s waits: %s", current.entry_id, error)
+                    for entry in list(batch.untouched):
+                        self._postpone(batch, entry, error, self._poll_interval)
+                    return
+                except Exception as error:  # noqa: BLE001  # whatever it is, it is kept with the entry
+                    await self._fail(batch, current, error)
+                else:
+                    del batch.untouched[current]
+                    batch.delivered.append(current)
+        if scope.cancelled_caught and current in batch.untouched:
+            late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
+            with anyio.CancelScope(shield=True):
+                await self._fail(batch, current, late)
+
+    def _event(self, entry: OutboxEntry) -> Event:
+        try:
+            return self._serializer.deserialize(entry.payload)
+        except EventDecodeError:
+            raise
+        except Exception as error:
+            raise EventDecodeError(f"outbox entry {entry.entry_id}: {error!r}") from error
+
+    async def _fail(self, batch: _Batch, entry: OutboxEntry, error: Exception) -> None:
+        """Postpone an entry that failed, or give it up; one given up no longer holds its key."""
+        if isinstance(error, CallRejectedError):  # nothing was tried, so nothing is counted
+            self._postpone(batch, entry, error, self._poll_interval)
+            return
+        attempts = entry.attempts + 1
+        counted = replace(entry, attempts=attempts, last_error=f"{type(error).__name__}: {error}")
+        hopeless = attempts >= self._policy.max_attempts or not self._policy.is_retryable(error)
+        if hopeless and await self._give_up(counted, error):
+            del batch.untouched[entry]
+            return
+        delay = self._policy.compute_delay(attempts - 1)
+        logger.warning("delivery %d of %s failed: %r", attempts, entry.entry_id, error)
+        self._postpone(batch, entry, error, delay, attempts)
+
+    def _postpone(
+        self,
+        batch: _Batch,
+        entry: OutboxEntry,
+        error: Exception,
+        delay: float,
+        attempts: int | None = None,
+    ) -> None:
+        batch.untouched.pop(entry, None)
+        if entry.key is not None:
+            batch.blocked.add(entry.key)
+        batch.failed.append(
+            replace(
+                entry,
+                attempts=entry.attempts if attempts is None else attempts,
+                available_at=self._clock() + timedelta(seconds=delay),
+                last_error=f"{type(error).__name__}: {error}",
+            )
+        )
+
+    async def _give_up(self, entry: OutboxEntry, error: Exception) -> bool:
+        """Hand the entry to the dead letter queue, or park it; False when that failed."""
+        try:
+            if self._dlq is None:
+                await self._outbox.park(entry)
+            else:
+                await self._dlq.push(self._dead_letter(entry, error))
+                await self._outbox.delete_many([entry.entry_id])
+        except Exception:
+            logger.exception("%s could be neither delivered nor put aside", entry.entry_id)
+            return False
+        logger.error(
+            "gave up %s after %d attempts: %s", entry.entry_id, entry.attempts, entry.last_error
+        )
+        return True
+
+    def _dead_letter(self, entry: OutboxEntry, error: Exception) -> DeadLetterEntry:
+        try:
+            event = self._event(entry)
+        except EventDecodeError:
+            event = raw_event(entry.event_type, 1, {}, entry.payload)
+        now = self._clock()
+        return DeadLetterEntry(
+            entry_id=entry.entry_id,  # a repeated push after a crash is then seen as one
+            event=event,
+            channel=entry.channel,
+            handler_name=RELAY_HANDLER,
+            error_type=type(error).__qualname__,
+            error_message=str(error),
+            attempts=entry.attempts,
+            first_failed_at=now,
+            last_failed_at=now,
+        )
+
+    async def _settle(self, batch: _Batch) -> None:
+        if batch.delivered:
+            await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
+        released = [*batch.failed, *batch.untouched]
+        if released:
+            await self._outbox.release(released)
+
+    async def _rest(self) -> None:
+        await self._outbox.wait_for_work(self._poll_interval)
