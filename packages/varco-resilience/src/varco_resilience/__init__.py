@@ -4,6 +4,7 @@ from varco_resilience._breaker import CircuitBreaker, Guard, circuit_breaker
 from varco_resilience._breaker_config import CircuitBreakerConfig, CircuitState, StateChange
 from varco_resilience._breaker_registry import CircuitBreakerRegistry
 from varco_resilience._budget import RetryBudget
+from varco_resilience._bulkhead import Bulkhead, BulkheadConfig, bulkhead
 from varco_resilience._errors import (
     AttemptFailure,
     AttemptTimeoutError,
@@ -18,8 +19,16 @@ from varco_resilience._errors import (
     RetryExhaustedError,
     UnsupportedFunctionError,
 )
+from varco_resilience._fallback import Fallback, fallback
+from varco_resilience._hedge import Hedge, HedgeConfig, hedge
 from varco_resilience._pipeline import Pipeline
 from varco_resilience._policy import RetryPolicy
+from varco_resilience._rate_limit import (
+    InMemoryRateLimiter,
+    RateLimitConfig,
+    RateLimiter,
+    rate_limit,
+)
 from varco_resilience._retry import Retrying, retry
 from varco_resilience._retry_after import read_retry_after
 from varco_resilience._retry_attempts import Attempt
@@ -32,6 +41,8 @@ __all__: tuple[str, ...] = (
     "Attempt",
     "AttemptFailure",
     "AttemptTimeoutError",
+    "Bulkhead",
+    "BulkheadConfig",
     "BulkheadFullError",
     "CallRejectedError",
     "CallTimeoutError",
@@ -40,9 +51,15 @@ __all__: tuple[str, ...] = (
     "CircuitBreakerRegistry",
     "CircuitOpenError",
     "CircuitState",
+    "Fallback",
     "Guard",
+    "Hedge",
+    "HedgeConfig",
+    "InMemoryRateLimiter",
     "Pipeline",
+    "RateLimitConfig",
     "RateLimitExceededError",
+    "RateLimiter",
     "ResilienceConfigError",
     "ResilienceError",
     "ResultRejectedError",
@@ -55,8 +72,12 @@ __all__: tuple[str, ...] = (
     "Strategy",
     "Timeout",
     "UnsupportedFunctionError",
+    "bulkhead",
     "circuit_breaker",
+    "fallback",
+    "hedge",
     "log_retries",
+    "rate_limit",
     "read_retry_after",
     "retry",
     "retry_test_mode",

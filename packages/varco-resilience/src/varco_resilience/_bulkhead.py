@@ -1,0 +1,225 @@
+"""A limit on how many calls run at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from varco_resilience._checks import at_least
+from varco_resilience._errors import BulkheadFullError
+from varco_resilience._functions import Kind
+from varco_resilience._fuse import Layer
+from varco_resilience._strategy import AnyStrategy, Part
+from varco_resilience._wakeup import wakeup
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from varco_resilience._strategy import Rest
+
+_TEXT = """\
+if not take@():
+    await? wait@()
+try:
+    {body}
+finally:
+    give@()"""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkheadConfig:
+    """How many calls may run at once, and how long others may wait for their turn.
+
+    Args:
+        max_concurrent: Calls at once.
+        max_wait: Seconds; with 0 a call that finds no free slot is refused at once.
+    """
+
+    max_concurrent: int
+    max_wait: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least("max_concurrent", self.max_concurrent, 1, whole=True)
+        at_least("max_wait", self.max_wait, 0)
+
+
+class _Waiter:
+    """A call that waits for a slot; the lock of its slots protects `served`."""
+
+    __slots__ = ("served", "wake")
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+        self.served = False
+
+
+class _Slots:
+    """The slots of a bulkhead, handed on in the order of asking.
+
+    `_lock` protects `free`, `_waiters` and what the waiters are told. While anyone waits, no slot
+    is free.
+    """
+
+    __slots__ = ("_config", "_lock", "_name", "_waiters", "free")
+
+    def __init__(self, config: BulkheadConfig, name: str) -> None:
+        self._config = config
+        self._name = name
+        self.free = config.max_concurrent
+        self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Take a free slot, if there is one."""
+        with self._lock:
+            if self.free:
+                self.free -= 1
+                return True
+            return False
+
+    def give(self) -> None:
+        """Give a slot back, to who has waited longest."""
+        while True:
+            with self._lock:
+                if not self._waiters:
+                    self.free += 1
+                    return
+                waiter, _ = self._waiters.popitem(last=False)
+                waiter.served = True
+            try:
+                waiter.wake()
+            except RuntimeError:  # its event loop has ended, and its call with it
+                continue
+            return
+
+    def wait_sync(self) -> None:
+        """Wait for a slot in a thread."""
+        event = threading.Event()
+        waiter = self._queue(event.set)
+        if waiter is not None:
+            try:
+                event.wait(self._config.max_wait)
+            except BaseException:
+                self._leave(waiter, keep=False)
+                raise
+            self._leave(waiter, keep=True)
+
+    async def wait_async(self) -> None:
+        """Wait for a slot in a task."""
+        event, wake = wakeup()
+        waiter = self._queue(wake)
+        if waiter is not None:
+            try:
+                with anyio.move_on_after(self._config.max_wait):
+                    await event.wait()
+            except BaseException:
+                self._leave(waiter, keep=False)
+                raise
+            self._leave(waiter, keep=True)
+
+    def _queue(self, wake: Callable[[], object]) -> _Waiter | None:
+        """A place in the queue; None when a slot has become free and is taken."""
+        with self._lock:
+            if self.free:
+                self.free -= 1
+                return None
+            if not self._config.max_wait:
+                raise self._full()
+            waiter = _Waiter(wake)
+            self._waiters[waiter] = None
+            return waiter
+
+    def _leave(self, waiter: _Waiter, *, keep: bool) -> None:
+        with self._lock:
+            self._waiters.pop(waiter, None)
+        if keep and not waiter.served:
+            raise self._full()
+        if waiter.served and not keep:
+            self.give()
+
+    def _full(self) -> BulkheadFullError:
+        config = self._config
+        return BulkheadFullError(self._name, config.max_concurrent, config.max_wait)
+
+
+class Bulkhead(AnyStrategy, Part):
+    """Lets so many calls run at once; others wait for their turn, or are refused.
+
+    Share one instance among all that use the same resource. It is safe to share between threads,
+    tasks and event loops, and serves who waits in order. A generator holds its slot until its end.
+
+    Args:
+        config: How many, and how long others may wait.
+        name: Named in errors.
+    """
+
+    __slots__ = ("_slots", "config", "name")
+
+    label = "bulkhead"
+
+    def __init__(self, config: BulkheadConfig, *, name: str = "unnamed") -> None:
+        self.config = config
+        self.name = name
+        self._slots = _Slots(config, name)
+
+    @property
+    def available_slots(self) -> int:
+        """How many more calls could start now."""
+        return self._slots.free
+
+    protect = AnyStrategy.__call__
+
+    def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a sync function when there is a slot."""
+        slots = self._slots
+        if not slots.take():
+            slots.wait_sync()
+        try:
+            return func(*args, **kwargs)
+        finally:
+            slots.give()
+
+    async def call[**P, R](
+        self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call an async function when there is a slot."""
+        slots = self._slots
+        if not slots.take():
+            await slots.wait_async()
+        try:
+            return await func(*args, **kwargs)
+        finally:
+            slots.give()
+
+    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # the text suits all
+        """How calls of a function are surrounded."""
+        is_async = kind in {Kind.ASYNC, Kind.ASYNC_GENERATOR}
+        wait = self._slots.wait_async if is_async else self._slots.wait_sync
+        return Layer(_TEXT, {"take": self._slots.take, "wait": wait, "give": self._slots.give})
+
+
+class _BulkheadPerFunction(AnyStrategy, Part):
+    __slots__ = ("_config", "_name")
+
+    label = "bulkhead"
+
+    def __init__(self, config: BulkheadConfig, name: str | None) -> None:
+        self._config = config
+        self._name = name
+
+    def bind(self, name: str) -> Bulkhead:
+        """A bulkhead for this function."""
+        return Bulkhead(self._config, name=self._name or name)
+
+    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
+        """How calls of a function are surrounded."""
+        return self.bind(name).layer(kind, name, rest)
+
+
+def bulkhead(config: BulkheadConfig, *, name: str | None = None) -> AnyStrategy:
+    """A decorator that gives each function a bulkhead of its own, by default of its name."""
+    return _BulkheadPerFunction(config, name)

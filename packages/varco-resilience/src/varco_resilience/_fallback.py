@@ -1,0 +1,92 @@
+"""Something instead of an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from varco_resilience._checks import ErrorFilter, error_filter, matches
+from varco_resilience._errors import ResilienceConfigError, UnsupportedFunctionError
+from varco_resilience._functions import Kind, kind_of
+from varco_resilience._fuse import Layer
+from varco_resilience._strategy import Part, apply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from varco_resilience._strategy import Rest
+
+_TEXT = """\
+try:
+    {body}
+except Exception as error:
+    if not matches@(on@, error):
+        raise
+    result = """
+
+
+class Fallback[F](Part):
+    """The decorator that `fallback` returns; it holds no state between calls."""
+
+    __slots__ = ("_handler", "_on", "_value")
+
+    label = "fallback"
+    kinds = (Kind.SYNC, Kind.ASYNC)
+    remedy = "it has given items away before it fails; put it on the function that gets each item"
+
+    def __init__(self, handler: Callable[..., Any] | None, value: Any, on: ErrorFilter) -> None:
+        error_filter("on", on)
+        if handler is not None and not callable(handler):
+            raise ResilienceConfigError(
+                "handler", handler, "a function of the error; or write value=..."
+            )
+        self._handler = handler
+        self._value = value
+        self._on = on
+
+    @overload
+    def __call__[**P, R](
+        self, func: Callable[P, Awaitable[R]], /
+    ) -> Callable[P, Coroutine[Any, Any, R | F]]: ...
+    @overload
+    def __call__[**P, R](self, func: Callable[P, R], /) -> Callable[P, R | F]: ...
+    def __call__(self, func: Any, /) -> Any:
+        """Decorate a function, a method, a partial or an object with `__call__`."""
+        return apply(self.parts, func)
+
+    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # calls no rest
+        """How calls of a function are surrounded."""
+        names: dict[str, object] = {"matches": matches, "on": self._on, "value": self._value}
+        if self._handler is None:
+            return Layer(_TEXT + "value@", names)
+        names["handler"] = self._handler
+        is_async = kind_of(self._handler) is Kind.ASYNC
+        if is_async and kind is Kind.SYNC:
+            raise UnsupportedFunctionError(
+                self.label, name, "its handler is async, so the function must be as well"
+            )
+        return Layer(_TEXT + ("await handler@(error)" if is_async else "handler@(error)"), names)
+
+
+@overload
+def fallback[F](
+    handler: Callable[[Exception], Coroutine[Any, Any, F]], *, on: ErrorFilter = ...
+) -> Fallback[F]: ...
+@overload
+def fallback[F](handler: Callable[[Exception], F], *, on: ErrorFilter = ...) -> Fallback[F]: ...
+@overload
+def fallback[F](*, value: F, on: ErrorFilter = ...) -> Fallback[F]: ...
+def fallback(
+    handler: Callable[[Exception], Any] | None = None,
+    *,
+    value: Any = None,
+    on: ErrorFilter = (Exception,),
+) -> Fallback[Any]:
+    """Return something instead of raising.
+
+    Args:
+        handler: Called with the error, gives what to return; may be async for async functions.
+        value: What to return, when there is no handler.
+        on: Which errors, as types or a predicate. An exhausted retry is also judged by its last
+            error. Cancellation always passes.
+    """
+    return Fallback(handler, value, on)

@@ -1,0 +1,225 @@
+"""A limit on how many calls start in a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from varco_resilience._checks import above_zero, at_least
+from varco_resilience._errors import (
+    RateLimitExceededError,
+    ResilienceConfigError,
+    UnsupportedFunctionError,
+)
+from varco_resilience._functions import Kind
+from varco_resilience._fuse import Layer
+from varco_resilience._strategy import AnyStrategy, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from varco_resilience._strategy import Rest
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitConfig:
+    """How many calls may start in which time.
+
+    Args:
+        rate: Calls of one key per period.
+        period: Seconds.
+        algorithm: "sliding_window" never lets more than `rate` calls start within any `period`,
+            and remembers when each of them did. "token_bucket" remembers one number per key: a
+            call takes a token, tokens come back evenly; after a pause, `rate` calls may start at
+            once while more tokens come.
+    """
+
+    rate: int
+    period: float
+    algorithm: Literal["sliding_window", "token_bucket"] = "sliding_window"
+
+    def __post_init__(self) -> None:
+        at_least("rate", self.rate, 1, whole=True)
+        above_zero("period", self.period)
+        if self.algorithm not in {"sliding_window", "token_bucket"}:
+            raise ResilienceConfigError(
+                "algorithm", self.algorithm, '"sliding_window" or "token_bucket"'
+            )
+
+
+class RateLimiter(ABC):
+    """Counts the calls of each key, in memory or in a place that processes share."""
+
+    @abstractmethod
+    async def acquire(self, key: str = "default") -> bool:
+        """Count a call and let it start, or say that the rate is used up."""
+
+    @abstractmethod
+    async def reset(self, key: str = "default") -> None:
+        """Forget the calls of a key."""
+
+    @abstractmethod
+    async def retry_after(self, key: str = "default") -> float:
+        """The seconds until a call of the key may start; 0.0 when it may now."""
+
+
+class InMemoryRateLimiter(RateLimiter):
+    """A rate limiter for one process.
+
+    Safe to share between threads, tasks and event loops. It holds the keys that have been active
+    within about a period; others are dropped a few at a time as calls come in.
+    """
+
+    __slots__ = ("_clock", "_lock", "_state", "config")
+
+    def __init__(
+        self, config: RateLimitConfig, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.config = config
+        self._clock = clock
+        self._lock = threading.Lock()  # protects _state
+        kind = _TokenBuckets if config.algorithm == "token_bucket" else _SlidingWindows
+        self._state: _TokenBuckets | _SlidingWindows = kind(config)
+
+    def take(self, key: str = "default") -> float:
+        """Count a call and return 0.0, or return the seconds until it may start."""
+        with self._lock:
+            return self._state.take(key, self._clock())
+
+    async def acquire(self, key: str = "default") -> bool:
+        """Count a call and let it start, or say that the rate is used up."""
+        return not self.take(key)
+
+    async def reset(self, key: str = "default") -> None:
+        """Forget the calls of a key."""
+        with self._lock:
+            self._state.keys.pop(key, None)
+
+    async def retry_after(self, key: str = "default") -> float:
+        """The seconds until a call of the key may start; 0.0 when it may now."""
+        with self._lock:
+            return self._state.wait(key, self._clock())
+
+    @property
+    def active_keys(self) -> int:
+        """How many keys it holds now."""
+        return len(self._state.keys)
+
+
+class _TokenBuckets:
+    """For each key, the time at which its bucket is full again; the latest call last."""
+
+    def __init__(self, config: RateLimitConfig) -> None:
+        self.keys: OrderedDict[str, float] = OrderedDict()
+        self._interval = config.period / config.rate
+        self._slack = config.period - self._interval
+
+    def wait(self, key: str, now: float) -> float:
+        return max(0.0, self.keys.get(key, now) - self._slack - now)
+
+    def take(self, key: str, now: float) -> float:
+        keys = self.keys
+        full_at = keys.get(key, now)
+        seconds = full_at - self._slack - now
+        if seconds > 0:
+            return seconds
+        keys[key] = max(full_at, now) + self._interval
+        keys.move_to_end(key)
+        for _ in range(2):
+            oldest = next(iter(keys))
+            if keys[oldest] > now:
+                break
+            del keys[oldest]
+        return 0.0
+
+
+class _SlidingWindows:
+    """For each key, when its calls of the last period started; the latest call last."""
+
+    def __init__(self, config: RateLimitConfig) -> None:
+        self.keys: OrderedDict[str, deque[float]] = OrderedDict()
+        self._rate = config.rate
+        self._period = config.period
+
+    def wait(self, key: str, now: float) -> float:
+        starts = self.keys.get(key)
+        if starts is None or len(starts) < self._rate:
+            return 0.0
+        return max(0.0, starts[-self._rate] + self._period - now)
+
+    def take(self, key: str, now: float) -> float:
+        keys = self.keys
+        starts = keys.get(key)
+        if starts is None:
+            starts = keys[key] = deque(maxlen=self._rate)
+        elif len(starts) == self._rate and (seconds := starts[0] + self._period - now) > 0:
+            return seconds
+        starts.append(now)
+        keys.move_to_end(key)
+        for _ in range(2):
+            oldest = next(iter(keys))
+            if keys[oldest][-1] + self._period > now:
+                break
+            del keys[oldest]
+        return 0.0
+
+
+_LOCAL = """\
+seconds@ = take@({key})
+if seconds@:
+    raise RateLimitExceededError@({key}, seconds@)
+{body}"""
+
+_SHARED = """\
+if not await acquire@({key}):
+    raise RateLimitExceededError@({key}, await retry_after@({key}))
+{body}"""
+
+
+class _RateLimit(AnyStrategy, Part):
+    __slots__ = ("_key_fn", "_limiter")
+
+    label = "rate_limit"
+
+    def __init__(self, limiter: RateLimiter, key_fn: Callable[..., str] | None) -> None:
+        self._limiter = limiter
+        self._key_fn = key_fn
+
+    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # calls no rest
+        """How calls of a function are surrounded."""
+        limiter = self._limiter
+        names: dict[str, object] = {
+            "RateLimitExceededError": RateLimitExceededError,
+            "key": self._key_fn or "default",
+        }
+        if isinstance(limiter, InMemoryRateLimiter):
+            names["take"] = limiter.take
+            return Layer(self._keyed(_LOCAL), names)
+        if kind not in {Kind.ASYNC, Kind.ASYNC_GENERATOR}:
+            raise UnsupportedFunctionError(
+                self.label,
+                name,
+                f"{type(limiter).__name__} has to be awaited; make the function async, or use an "
+                "InMemoryRateLimiter",
+            )
+        names |= {"acquire": limiter.acquire, "retry_after": limiter.retry_after}
+        return Layer(self._keyed(_SHARED), names)
+
+    def _keyed(self, text: str) -> str:
+        if self._key_fn is None:
+            return text.replace("{key}", "key@")
+        return f"called_by@ = key@(*args, **kwargs)\n{text.replace('{key}', 'called_by@')}"
+
+
+def rate_limit(limiter: RateLimiter, *, key_fn: Callable[..., str] | None = None) -> AnyStrategy:
+    """Refuse calls with `RateLimitExceededError` when the limiter says so.
+
+    Args:
+        limiter: Share one among all functions that count together.
+        key_fn: Called with the arguments of the call, tells whose rate it counts for.
+    """
+    return _RateLimit(limiter, key_fn)
