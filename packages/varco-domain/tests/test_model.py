@@ -48,12 +48,8 @@ def test_an_explicit_dataclass_changes_nothing():
     assert order.pk is None
     assert MetaReader.read(Order).pk_strategy is PKStrategy.INT_AUTO
     discounted = Discounted(quantity=1, total=2.0, percent=3)
-    assert (
-        discounted.tags == []
-    )
-    assert (
-        discounted.tags is not Discounted(quantity=1, total=2.0, percent=3).tags
-    )
+    assert discounted.tags == []
+    assert discounted.tags is not Discounted(quantity=1, total=2.0, percent=3).tags
     assert list(MetaReader.read(Discounted).fields) == [
         "pk", "quantity", "total", "tags", "percent", "note",
     ]  # fmt: skip

@@ -159,7 +159,7 @@ def _primary_key(
             raise ModelDefinitionError(
                 cls.__name__,
                 others[0],
-                "PrimaryKey beside a field 'pk'; composite keys mark several fields, none called 'pk'",
+                "PrimaryKey beside 'pk'; composite keys mark several fields, none called 'pk'",
             )
         return ("pk",)
     if abstract or len(marked) > 1:

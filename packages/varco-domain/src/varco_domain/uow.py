@@ -64,6 +64,10 @@ class AsyncUnitOfWork(ABC):
         self._repositories: dict[type[DomainModel], AsyncRepository[Any, Any]] = {}
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
 
+    def bind_tenancy(self) -> None:
+        """Fix the tenant now, rather than when the unit of work begins."""
+        self._tenancy = tenancy()
+
     @abstractmethod
     async def _begin(self) -> None:
         """Open the transaction; on an error nothing is left open."""
@@ -105,6 +109,10 @@ class AsyncUnitOfWork(ABC):
                 f"{type(self).__name__} has no attribute and no table {name!r}; tables: {known}"
             )
         return self.repository(model)
+
+    def model(self, table: str) -> type[DomainModel] | None:
+        """Return the registered model of a table, if there is one."""
+        return self._models.get(table)
 
     def on_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Run an async callback after the commit has succeeded; never after a rollback."""

@@ -1,0 +1,187 @@
+"""The uncommitted changes of one unit of work in memory."""
+
+from typing import Any
+
+from varco_domain._memory_store import Row, Store, Table, referenced_field, visible
+from varco_domain.exception import (
+    CheckViolationError,
+    EntityNotFound,
+    ReferenceViolationError,
+    StaleEntityError,
+    UniqueViolationError,
+)
+from varco_domain.model import DomainModel
+
+type _Overlay = dict[Any, Row | None]
+
+
+class Changes:
+    """Rows put on top of the committed ones, and what they were based on.
+
+    Checks each change when it is made and all of them again at the commit, when others may have
+    committed meanwhile. A row with a version is refused then if it changed; of one without, the
+    last write wins, as in SQL's READ COMMITTED.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: dict[Table, _Overlay] = {}
+        self._bases: dict[Table, dict[Any, Row | None]] = {}
+
+    def overlay(self, table: Table) -> _Overlay:
+        """Return the changed rows of a table; None stands for a removed one."""
+        return self._rows.get(table, {})
+
+    def current(self, table: Table, key: Any) -> Row | None:
+        """Return the row as this unit of work sees it."""
+        overlay = self._rows.get(table)
+        if overlay is not None and key in overlay:
+            return overlay[key]
+        return table.rows.get(key)
+
+    def savepoint(self) -> tuple[dict[Table, _Overlay], dict[Table, dict[Any, Row | None]]]:
+        """Return what ``restore`` goes back to."""
+        return (
+            {table: dict(rows) for table, rows in self._rows.items()},
+            {table: dict(rows) for table, rows in self._bases.items()},
+        )
+
+    def restore(
+        self, saved: tuple[dict[Table, _Overlay], dict[Table, dict[Any, Row | None]]]
+    ) -> None:
+        """Undo the changes since a savepoint."""
+        self._rows, self._bases = saved
+
+    def matching(self, table: Table, entity: DomainModel) -> Row:
+        """Return the row that an UPDATE or DELETE of the entity matches.
+
+        Raises:
+            StaleEntityError: It has another version, or is gone.
+            EntityNotFound: It is gone or another tenant's, and the model has no version.
+        """
+        meta = table.meta
+        row = self.current(table, entity.pk)
+        if row is None or any(row[n] != getattr(entity, n) for n in meta.match_fields):
+            raise _missing(table, entity.pk, entity)
+        return row
+
+    def insert(self, table: Table, key: Any, row: Row) -> None:
+        """Add a row."""
+        if self.current(table, key) is not None:
+            raise UniqueViolationError(table.meta.entity_cls, table.meta.pk_fields)
+        self._check(table, key, row, None)
+        self._put(table, key, row)
+
+    def update(self, table: Table, key: Any, row: Row) -> None:
+        """Replace a row."""
+        self._check(table, key, row, self.current(table, key))
+        self._put(table, key, row)
+
+    def delete(self, table: Table, key: Any) -> None:
+        """Remove a row and do to the rows that refer to it what their foreign keys say."""
+        waiting = [(table, key)]
+        while waiting:
+            target, pk = waiting.pop()
+            gone = self.current(target, pk)
+            if gone is None:
+                continue
+            self._put(target, pk, None)
+            for other, field, fk in self._store.referrers(target):
+                value = gone[referenced_field(target, fk)]
+                for row in list(visible(other, self.overlay(other))):
+                    if row[field] != value:
+                        continue
+                    owner = other.meta.pk_of(row)
+                    if fk.on_delete == "CASCADE":
+                        waiting.append((other, owner))
+                    elif fk.on_delete == "SET NULL":
+                        self._put(other, owner, {**row, field: None})
+                    else:
+                        raise ReferenceViolationError(target.meta.entity_cls, removing=True)
+
+    def commit(self) -> None:
+        """Check everything against what is committed by now, and apply it in one step."""
+        changed = [(t, key, row) for t, rows in self._rows.items() for key, row in rows.items()]
+        for table, key, row in changed:
+            self._check_base(table, key, row)
+        for table, key, row in changed:
+            if row is None:
+                self._check_unreferred(table, key)
+            else:
+                self._check(table, key, row, None)
+        # Rows that go free their unique values for those that come.
+        for table, key, row in sorted(changed, key=lambda change: change[2] is not None):
+            table.put(key, row)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all changes."""
+        self._rows.clear()
+        self._bases.clear()
+
+    def _put(self, table: Table, key: Any, row: Row | None) -> None:
+        self._bases.setdefault(table, {}).setdefault(key, table.rows.get(key))
+        self._rows.setdefault(table, {})[key] = row
+
+    def _check_base(self, table: Table, key: Any, row: Row | None) -> None:
+        base, now = self._bases[table][key], table.rows.get(key)
+        if now is base:
+            return
+        meta = table.meta
+        if base is None:
+            raise UniqueViolationError(meta.entity_cls, meta.pk_fields)
+        if meta.version_field is not None:
+            found = None if now is None else now[meta.version_field]
+            raise StaleEntityError(meta.entity_cls, base[meta.version_field], found)
+        if now is None and row is not None:
+            raise EntityNotFound(key, meta.entity_cls)
+
+    def _check(self, table: Table, key: Any, row: Row, before: Row | None) -> None:
+        meta = table.meta
+        for name, broken in table.checks:
+            if broken(row):
+                raise CheckViolationError(meta.entity_cls, None, name)
+        for fields in table.uniques:
+            values = table.unique_values(fields, row)
+            if values is not None and self._taken(table, key, fields, values):
+                raise UniqueViolationError(meta.entity_cls, fields)
+        for field, fk in meta.foreign_keys.items():
+            value = row[field]
+            if value is None or (before is not None and before[field] == value):
+                continue
+            if not self._exists(self._store.target(fk, meta), fk, value):
+                raise ReferenceViolationError(meta.entity_cls, field)
+
+    def _taken(
+        self, table: Table, key: Any, fields: tuple[str, ...], values: tuple[Any, ...]
+    ) -> bool:
+        owner = table.index[fields].get(values)
+        overlay = self._rows.get(table, {})
+        if owner is not None and owner != key and owner not in overlay:
+            return True
+        return any(
+            row is not None and other != key and table.unique_values(fields, row) == values
+            for other, row in overlay.items()
+        )
+
+    def _exists(self, target: Table, fk: Any, value: Any) -> bool:
+        field = referenced_field(target, fk)
+        if target.meta.pk_fields == (field,):
+            return self.current(target, value) is not None
+        return any(row[field] == value for row in visible(target, self.overlay(target)))
+
+    def _check_unreferred(self, table: Table, key: Any) -> None:
+        gone = table.rows.get(key)
+        if gone is None:
+            return
+        for other, field, fk in self._store.referrers(table):
+            value = gone[referenced_field(table, fk)]
+            if any(row[field] == value for row in visible(other, self.overlay(other))):
+                raise ReferenceViolationError(table.meta.entity_cls, removing=True)
+
+
+def _missing(table: Table, pk: Any, entity: DomainModel) -> Exception:
+    meta = table.meta
+    if meta.version_field is not None:
+        return StaleEntityError(meta.entity_cls, getattr(entity, meta.version_field))
+    return EntityNotFound(pk, meta.entity_cls)

@@ -1,0 +1,191 @@
+"""Tables in memory: committed rows, their unique values, and who refers to whom."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from varco_domain.exception import RepositoryClassCreationFailed
+from varco_domain.mapper import insert_values, load_entity, update_values
+from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta, UniqueConstraint
+from varco_domain.model import DomainModel
+from varco_query import NotNode, QueryError, compile_predicate
+
+type Row = dict[str, Any]
+
+_log = logging.getLogger("varco_domain.memory")
+_ATOMS = (str, int, float, bool, type(None))
+
+
+class Table:
+    """The committed rows of one model; rows are never changed, only replaced."""
+
+    def __init__(self, entity_cls: type[DomainModel]) -> None:
+        meta = MetaReader.read(entity_cls)
+        self.meta: ParsedMeta = meta
+        self.rows: dict[Any, Row] = {}
+        self.next_id = 1
+        self.uniques: tuple[tuple[str, ...], ...] = (
+            *((name,) for name, f in meta.fields.items() if f.hint.unique),
+            *(c.fields for c in meta.constraints if isinstance(c, UniqueConstraint)),
+        )
+        self.index: dict[tuple[str, ...], dict[tuple[Any, ...], Any]] = {
+            u: {} for u in self.uniques
+        }
+
+    @cached_property
+    def checks(self) -> tuple[tuple[str, Callable[[object], bool]], ...]:
+        """The check constraints as (name, predicate that is true for a row that breaks it)."""
+        found: list[tuple[str, Callable[[object], bool]]] = []
+        for constraint in self.meta.constraints:
+            if isinstance(constraint, CheckConstraint):
+                broken = _broken(constraint, self.meta)
+                if broken is not None:
+                    found.append((constraint.name or constraint.condition, broken))
+        return tuple(found)
+
+    def unique_values(self, fields: tuple[str, ...], row: Row) -> tuple[Any, ...] | None:
+        """Return the values that have to be unique; None when the row is exempt (null, deleted)."""
+        deleted = self.meta.deleted_at_field
+        if deleted is not None and row[deleted] is not None:
+            return None
+        values = tuple(_hashable(row[name]) for name in fields)
+        return None if None in values else values
+
+    def put(self, key: Any, row: Row | None) -> None:
+        """Replace or remove a committed row."""
+        old = self.rows.get(key)
+        for fields, index in self.index.items():
+            if old is not None:
+                values = self.unique_values(fields, old)
+                if values is not None and index.get(values) == key:
+                    del index[values]
+            if row is not None:
+                values = self.unique_values(fields, row)
+                if values is not None:
+                    index[values] = key
+        if row is None:
+            self.rows.pop(key, None)
+        else:
+            self.rows[key] = row
+
+    def new_row(self, entity: DomainModel, now: datetime) -> tuple[Any, Row]:
+        """Return (key, row) of a new entity."""
+        meta = self.meta
+        row = insert_values(meta, entity, now)
+        name = meta.pk_fields[0]
+        if row[name] is None:
+            row[name] = self.next_id
+        if not meta.is_composite_pk and isinstance(row[name], int):
+            self.next_id = max(self.next_id, row[name] + 1)
+        copy_mutable(meta, row)
+        return meta.pk_of(row), row
+
+    def changed_row(self, entity: DomainModel, current: Row, now: datetime) -> Row:
+        """Return the row of a changed entity; key, tenant and creation stay what they are."""
+        meta = self.meta
+        row = update_values(meta, entity, now)
+        for name in (*meta.pk_fields, meta.tenant_field, meta.created_at_field):
+            if name is not None:
+                row[name] = current[name]
+        copy_mutable(meta, row)
+        return row
+
+    def load(self, row: Row) -> Any:
+        """Return the entity of a row; it shares nothing with the row that could change."""
+        copy = dict(row)
+        copy_mutable(self.meta, copy)
+        return load_entity(self.meta, copy, self)
+
+
+class Store:
+    """The tables of a provider.
+
+    Commits change it in one step without waiting, so tasks of one event loop never see half of one.
+    It is not safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Table] = {}
+
+    def table(self, entity_cls: type[DomainModel]) -> Table:
+        """Return the table of a model, made on first use."""
+        name = MetaReader.read(entity_cls).table
+        table = self.tables.get(name)
+        if table is None:
+            table = self.tables[name] = Table(entity_cls)
+        return table
+
+    def target(self, key: ForeignKey, owner: ParsedMeta) -> Table:
+        """Return the table that a foreign key refers to."""
+        if isinstance(key.reference, type):
+            return self.table(key.reference)
+        found = self.tables.get(key.table)
+        if found is None:
+            raise RepositoryClassCreationFailed(
+                f"{owner.entity_cls.__name__} refers to the table {key.table!r}, which is not "
+                "registered; give its model to the provider too",
+                owner.entity_cls,
+            )
+        return found
+
+    def referrers(self, table: Table) -> Iterator[tuple[Table, str, ForeignKey]]:
+        """Iterate over the foreign keys that refer to a table."""
+        for other in self.tables.values():
+            for field, key in other.meta.foreign_keys.items():
+                if key.table == table.meta.table:
+                    yield other, field, key
+
+
+def referenced_field(table: Table, key: ForeignKey) -> str:
+    """Return the field that a foreign key refers to."""
+    return table.meta.pk_fields[0] if key.field == "pk" else key.field
+
+
+def copy_mutable(meta: ParsedMeta, row: Row) -> None:
+    """Replace the values that could be changed in place by copies."""
+    for name in meta.mutable_fields:
+        row[name] = _copy(row[name])
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, _ATOMS):
+        return value
+    if value.__class__ is list and all(item.__class__ in _ATOMS for item in value):
+        return list(value)
+    return deepcopy(value)
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
+
+
+def _broken(constraint: CheckConstraint, meta: ParsedMeta) -> Callable[[object], bool] | None:
+    from varco_query import QueryParser  # noqa: PLC0415 - the parser is loaded when there is a check
+
+    try:
+        node = QueryParser().parse(constraint.condition).node
+    except QueryError:
+        node = None
+    if node is None:
+        _log.warning(
+            "%s: the check %r is not in the query language and is not enforced in memory",
+            meta.entity_cls.__name__,
+            constraint.condition,
+        )
+        return None
+    return compile_predicate(NotNode(node))
+
+
+def visible(table: Table, overlay: Mapping[Any, Row | None]) -> Iterable[Row]:
+    """Return the committed rows, with the changes of one unit of work on top."""
+    if not overlay:
+        return table.rows.values()
+    merged: dict[Any, Row | None] = {**table.rows, **overlay}
+    return [row for row in merged.values() if row is not None]

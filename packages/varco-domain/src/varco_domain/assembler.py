@@ -1,0 +1,135 @@
+"""Between DTOs and entities."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar, cast, get_args
+
+from varco_domain._errors import ModelDefinitionError
+from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
+from varco_domain.dto._factory import writable_fields
+from varco_domain.exception import ServiceValidationError
+from varco_domain.meta import MetaReader
+from varco_domain.model import DomainModel, domain_replace
+
+__all__ = ("AbstractDTOAssembler", "AutoAssembler")
+
+D = TypeVar("D", bound=DomainModel)
+C = TypeVar("C")
+R = TypeVar("R")
+U = TypeVar("U")
+
+
+class AbstractDTOAssembler(ABC, Generic[D, C, R, U]):  # noqa: UP046 - the specification's type variables
+    """Turns DTOs into entities and back. Safe to share: it keeps no state of a call."""
+
+    @abstractmethod
+    def to_domain(self, dto: C) -> D:
+        """Return a new entity."""
+
+    @abstractmethod
+    def to_read_dto(self, entity: D) -> R:
+        """Return what the caller gets to see."""
+
+    @abstractmethod
+    def apply_update(self, entity: D, dto: U) -> D:
+        """Return the changed entity: a new one, or the same one changed in place."""
+
+
+class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # noqa: UP046 - as above
+    """Serves a model whose DTOs have the same field names, such as those of ``generate_dtos``.
+
+    Args:
+        entity_cls: The model; may be left out in a subclass of ``AutoAssembler[Post, C, R, U]``.
+        read: The read class; by default the subclass's R, or the generated one.
+    """
+
+    def __init__(self, entity_cls: type[D] | None = None, read: type[R] | None = None) -> None:
+        arguments = _type_arguments(type(self))
+        cls = entity_cls or cast("type[D] | None", arguments[0])
+        if cls is None:
+            raise ModelDefinitionError(
+                type(self).__name__,
+                None,
+                "which model? AutoAssembler(Post), or AutoAssembler[Post, ...]",
+            )
+        chosen: Any = read or arguments[2]
+        if chosen is None or chosen is ReadDTO:
+            chosen = generate_dtos(cls).read
+        meta = MetaReader.read(cls)
+        writable = writable_fields(meta)
+        self.entity_cls = cls
+        self.read_cls: type[R] = chosen
+        self._validate = chosen.__pydantic_validator__.validate_python
+        self._writable = tuple(writable)
+        self._late = tuple(f.name for f in MetaReader.domain_fields(cls) if not f.init)
+        self._changeable = frozenset(n for n, f in writable.items() if not f.primary_key)
+
+    def to_domain(self, dto: C) -> D:
+        """Return a new entity with the DTO's values."""
+        given: dict[str, Any] = dto.__dict__
+        values = {name: given[name] for name in self._writable if name in given}
+        late = {name: values.pop(name) for name in self._late if name in values}
+        entity = self.entity_cls(**values)
+        return domain_replace(entity, **late) if late else entity
+
+    def to_read_dto(self, entity: D) -> R:
+        """Return the read class's view of the entity."""
+        return cast("R", self._validate(entity, from_attributes=True))
+
+    def apply_update(self, entity: D, dto: U) -> D:
+        """Return a new entity with the fields that the DTO sets."""
+        update = cast("UpdateDTO", dto)
+        names = self._changeable & update.model_fields_set
+        changes = {name: getattr(update, name) for name in names}
+        if update.op is not UpdateOperation.REPLACE:
+            for name, value in changes.items():
+                changes[name] = _combine(update.op, name, getattr(entity, name), value)
+        copy = object.__new__(self.entity_cls)
+        copy.__dict__.update(entity.__dict__)
+        copy.__dict__.update(changes)
+        return copy
+
+
+def _type_arguments(cls: type) -> tuple[type | None, ...]:
+    for base in cls.__mro__:
+        for original in base.__dict__.get("__orig_bases__", ()):
+            arguments = get_args(original)
+            if len(arguments) == 4 and isinstance(arguments[0], type):  # noqa: PLR2004 - D, C, R, U
+                return tuple(a if isinstance(a, type) else None for a in arguments)
+    return (None, CreateDTO, None, UpdateDTO)
+
+
+def _combine(op: UpdateOperation, name: str, old: Any, new: Any) -> Any:
+    if old.__class__ is list and new.__class__ is list:
+        return _combine_lists(op, old, new)
+    if old.__class__ is dict and new.__class__ is dict:
+        return _combine_dicts(op, old, new)
+    if op is UpdateOperation.REMOVE:
+        raise ServiceValidationError(f"{name}: REMOVE works on lists and dicts", name)
+    return new
+
+
+def _combine_lists(op: UpdateOperation, old: list[Any], new: list[Any]) -> list[Any]:
+    if op is UpdateOperation.EXTEND:
+        return [*old, *new]
+    if op is UpdateOperation.REMOVE:
+        return [item for item in old if item not in new]
+    return [*old, *(item for i, item in enumerate(new) if item not in old and item not in new[:i])]
+
+
+def _combine_dicts(op: UpdateOperation, old: dict[Any, Any], new: dict[Any, Any]) -> dict[Any, Any]:
+    if op is UpdateOperation.EXTEND:
+        return {**old, **new}
+    if op is UpdateOperation.REMOVE:
+        return {key: value for key, value in old.items() if key not in new}
+    merged = dict(old)
+    # Nested dicts wait on a stack: their depth is the caller's to choose.
+    stack = [(merged, new)]
+    while stack:
+        target, source = stack.pop()
+        for key, value in source.items():
+            if value.__class__ is dict and target.get(key).__class__ is dict:
+                target[key] = dict(target[key])
+                stack.append((target[key], value))
+            else:
+                target[key] = value
+    return merged

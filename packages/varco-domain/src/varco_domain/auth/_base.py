@@ -1,0 +1,179 @@
+"""Who acts, on what, and the question whether they may."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from varco_domain.exception import ServiceAuthorizationError
+from varco_domain.meta import MetaReader
+from varco_domain.model import DomainModel
+
+if TYPE_CHECKING:
+    from varco_query import TransformerNode
+
+
+class Action(StrEnum):
+    """What can be done.
+
+    READ alone decides which rows a list holds; LIST is for endpoints of your own.
+    """
+
+    CREATE = "create"
+    READ = "read"
+    UPDATE = "update"
+    DELETE = "delete"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceGrant:
+    """Permits actions on a resource: a table (``"posts"``) or one row of it (``"posts:42"``)."""
+
+    resource: str
+    actions: frozenset[Action]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "actions", frozenset(map(Action, _items(self.actions, "actions"))))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthContext:
+    """Who acts: nobody known (the default), or a user with roles, scopes and grants."""
+
+    user_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    grants: tuple[ResourceGrant, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    def __post_init__(self) -> None:
+        for name in ("roles", "scopes"):
+            value = getattr(self, name)
+            if value.__class__ is not frozenset:
+                object.__setattr__(self, name, frozenset(_items(value, name)))
+        if self.grants.__class__ is not tuple:
+            object.__setattr__(self, "grants", tuple(self.grants))
+
+    def is_anonymous(self) -> bool:
+        """Whether the user is not known."""
+        return self.user_id is None
+
+    def has_role(self, role: str) -> bool:
+        """Whether the user has the role."""
+        return role in self.roles
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether the user has the scope."""
+        return scope in self.scopes
+
+    def can(self, action: Action, resource_key: str) -> bool:
+        """Whether a grant permits the action; a grant on a table covers its rows."""
+        for grant in self.grants:
+            if action in grant.actions and (
+                grant.resource == resource_key or _covers(grant.resource, resource_key)
+            ):
+                return True
+        return False
+
+    def grants_for(self, resource_key: str) -> frozenset[Action]:
+        """Return the actions that grants permit on the table or row."""
+        return frozenset(action for action in Action if self.can(action, resource_key))
+
+
+ANONYMOUS: Final = AuthContext()
+
+
+def _covers(resource: str, resource_key: str) -> bool:
+    return ":" not in resource and resource_key.startswith(f"{resource}:")
+
+
+def _items(value: Any, name: str) -> Iterable[Any]:
+    if isinstance(value, str):
+        raise TypeError(f"{name} is a collection of strings, not the string {value!r}")
+    items: Iterable[Any] = value
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What is acted on: a kind of entity, or one entity."""
+
+    entity_type: type[DomainModel]
+    entity: DomainModel | None = None
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether no single entity is meant."""
+        return self.entity is None
+
+    @property
+    def key(self) -> str:
+        """The name that grants use: the table, or ``table:key`` of a stored entity."""
+        return resource_key(self.entity_type, None if self.entity is None else self.entity.pk)
+
+
+def resource_key(entity_type: type[DomainModel], pk: Any = None) -> str:
+    """Return the name of a table or of one row in grants; parts of a composite key are escaped."""
+    meta = MetaReader.read(entity_type)
+    if pk is None or (meta.is_composite_pk and None in pk):
+        return meta.table
+    if not meta.is_composite_pk:
+        return f"{meta.table}:{pk}"
+    parts = (str(part).replace("%", "%25").replace(":", "%3A") for part in pk)
+    return f"{meta.table}:{':'.join(parts)}"
+
+
+class AbstractAuthorizer(ABC):
+    """Decides who may do what. Safe to use from several tasks: it keeps no state of a call.
+
+    A subclass that changes the decision has to change ``compile`` with it; one that does not loses
+    the inherited ``compile``, and its rows are decided one by one.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        decides = "authorize" in cls.__dict__ or "decide" in cls.__dict__
+        if decides and "compile" not in cls.__dict__:
+            cls.compile = AbstractAuthorizer.compile  # type: ignore[method-assign] # see the docstring
+
+    @abstractmethod
+    async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
+        """Return if permitted.
+
+        Raises:
+            ServiceAuthorizationError: It is not.
+        """
+
+    def compile(
+        self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
+    ) -> "TransformerNode | None":
+        """Return a condition that holds for exactly the stored rows that ``authorize`` permits.
+
+        None means that there is none, and each row has to be asked about.
+        """
+        del ctx, action, entity_type
+        return None
+
+
+class BaseAuthorizer(AbstractAuthorizer):
+    """Base of authorizers that decide at once; without a decision, the answer is no."""
+
+    async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
+        """Return if ``decide`` says True.
+
+        Raises:
+            ServiceAuthorizationError: It says False, or nothing.
+        """
+        if self.decide(ctx, action, resource) is not True:
+            raise ServiceAuthorizationError(
+                action.value,
+                resource.entity_type,
+                reason=f"{type(self).__name__} does not permit it",
+            )
+
+    def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
+        """Return whether it is permitted; None is no decision."""
+        del ctx, action, resource
+        return None

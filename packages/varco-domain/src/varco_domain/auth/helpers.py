@@ -1,0 +1,231 @@
+"""Ready authorizers, and how to combine them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from varco_domain._fields import FieldKind, FieldMeta
+from varco_domain.auth._base import (
+    AbstractAuthorizer,
+    Action,
+    AuthContext,
+    BaseAuthorizer,
+    Resource,
+    resource_key,
+)
+from varco_domain.exception import ServiceAuthorizationError
+from varco_domain.meta import MetaReader, ParsedMeta
+from varco_domain.model import DomainModel
+from varco_query import AndNode, ComparisonNode, Operation, OrNode, TransformerNode
+
+__all__ = (
+    "AllOf",
+    "AnyOf",
+    "GrantBasedAuthorizer",
+    "OwnershipAuthorizer",
+    "RoleBasedAuthorizer",
+)
+
+_ALL_ROWS = AndNode()
+_NO_ROWS = OrNode()
+
+
+class GrantBasedAuthorizer(BaseAuthorizer):
+    """Permits what the caller's grants say; a grant on a table covers its rows."""
+
+    def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
+        """Look for a grant on the table or on the row."""
+        grants = ctx.grants
+        if not grants:
+            return None
+        return ctx.can(action, resource.key) or None
+
+    def compile(
+        self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
+    ) -> TransformerNode | None:
+        """Return all rows, the rows granted one by one, or none."""
+        meta = MetaReader.read(entity_type)
+        prefix = f"{meta.table}:"
+        keys: list[str] = []
+        for grant in ctx.grants:
+            if action in grant.actions:
+                if grant.resource == meta.table:
+                    return _ALL_ROWS
+                if grant.resource.startswith(prefix):
+                    keys.append(grant.resource)
+        return _rows(meta, keys) if keys else _NO_ROWS
+
+
+def _rows(meta: ParsedMeta, keys: Iterable[str]) -> TransformerNode:
+    rows: list[tuple[Any, ...]] = []
+    for key in keys:
+        text = key[len(meta.table) + 1 :]
+        parts = [text]
+        if meta.is_composite_pk:
+            parts = [p.replace("%3A", ":").replace("%25", "%") for p in text.split(":")]
+        if len(parts) != len(meta.pk_fields):
+            continue
+        values = tuple(
+            parse_scalar(meta.fields[name], part)
+            for name, part in zip(meta.pk_fields, parts, strict=True)
+        )
+        pk = values if meta.is_composite_pk else values[0]
+        # Only a value that reads back as the granted text is meant: not 42 for "042".
+        if None not in values and resource_key(meta.entity_cls, pk) == key:
+            rows.append(values)
+    if not meta.is_composite_pk:
+        return ComparisonNode(meta.pk_fields[0], Operation.IN, [row[0] for row in rows])
+    return OrNode(
+        *(
+            AndNode(
+                *(
+                    ComparisonNode(name, Operation.EQUAL, value)
+                    for name, value in zip(meta.pk_fields, row, strict=True)
+                )
+            )
+            for row in rows
+        )
+    )
+
+
+def parse_scalar(field: FieldMeta, text: str) -> Any:
+    """Read a value of a field from ``str(value)``; None when it is none."""
+    if field.kind in {FieldKind.STR, FieldKind.LITERAL}:
+        value: Any = text
+        if field.kind is FieldKind.LITERAL and field.python_type is not str:
+            value = next((c for c in field.choices if str(c) == text), None)
+        return value if _storable(text) else None
+    if field.kind not in {FieldKind.INT, FieldKind.UUID}:
+        return None
+    try:
+        return field.python_type(text)
+    except ValueError:
+        return None
+
+
+def _storable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+class RoleBasedAuthorizer(BaseAuthorizer):
+    """Permits what the caller's roles permit, on every entity."""
+
+    def __init__(self, role_permissions: Mapping[str, Iterable[Action]]) -> None:
+        self._permissions = {role: frozenset(acts) for role, acts in role_permissions.items()}
+
+    def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
+        """Look for a role with the action."""
+        del resource
+        return self._permits(ctx, action) or None
+
+    def compile(
+        self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
+    ) -> TransformerNode | None:
+        """Return all rows or none."""
+        del entity_type
+        return _ALL_ROWS if self._permits(ctx, action) else _NO_ROWS
+
+    def _permits(self, ctx: AuthContext, action: Action) -> bool:
+        return any(action in self._permissions.get(role, ()) for role in ctx.roles)
+
+
+class OwnershipAuthorizer(BaseAuthorizer):
+    """Permits everything on what the caller owns; someone unknown owns nothing.
+
+    Args:
+        owner_field: The field that holds the ``user_id`` of the owner, as str, int or UUID.
+    """
+
+    def __init__(self, owner_field: str = "owner_id") -> None:
+        self._owner_field = owner_field
+
+    def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
+        """Compare the entity's owner with the caller."""
+        del action
+        field = MetaReader.read(resource.entity_type).fields.get(self._owner_field)
+        if field is None or ctx.user_id is None or resource.entity is None:
+            return None
+        mine = parse_scalar(field, ctx.user_id)
+        if mine is None or str(mine) != ctx.user_id:
+            return None
+        return bool(getattr(resource.entity, self._owner_field) == mine) or None
+
+    def compile(
+        self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
+    ) -> TransformerNode | None:
+        """Return the caller's rows."""
+        del action
+        field = MetaReader.read(entity_type).fields.get(self._owner_field)
+        if field is None or ctx.user_id is None:
+            return _NO_ROWS
+        mine = parse_scalar(field, ctx.user_id)
+        if mine is None or str(mine) != ctx.user_id:
+            return _NO_ROWS
+        return ComparisonNode(self._owner_field, Operation.EQUAL, mine)
+
+
+class AllOf(AbstractAuthorizer):
+    """Permits what all of several authorizers permit; of none, nothing."""
+
+    def __init__(self, *authorizers: AbstractAuthorizer) -> None:
+        self._authorizers = authorizers
+
+    async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
+        """Ask all; the first refusal counts."""
+        if not self._authorizers:
+            raise ServiceAuthorizationError(
+                action.value, resource.entity_type, reason="empty AllOf"
+            )
+        for authorizer in self._authorizers:
+            await authorizer.authorize(ctx, action, resource)
+
+    def compile(
+        self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
+    ) -> TransformerNode | None:
+        """Return the rows that all permit."""
+        nodes = _compiled(self._authorizers, ctx, action, entity_type)
+        if nodes is None:
+            return None
+        return AndNode(*nodes) if nodes else _NO_ROWS
+
+
+class AnyOf(AbstractAuthorizer):
+    """Permits what one of several authorizers permits."""
+
+    def __init__(self, *authorizers: AbstractAuthorizer) -> None:
+        self._authorizers = authorizers
+
+    async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
+        """Ask until one permits."""
+        refusal: ServiceAuthorizationError | None = None
+        for authorizer in self._authorizers:
+            try:
+                await authorizer.authorize(ctx, action, resource)
+            except ServiceAuthorizationError as error:
+                refusal = error
+            else:
+                return
+        raise refusal or ServiceAuthorizationError(
+            action.value, resource.entity_type, reason="empty AnyOf"
+        )
+
+    def compile(
+        self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
+    ) -> TransformerNode | None:
+        """Return the rows that one permits."""
+        nodes = _compiled(self._authorizers, ctx, action, entity_type)
+        return None if nodes is None else OrNode(*nodes)
+
+
+def _compiled(
+    authorizers: Iterable[AbstractAuthorizer],
+    ctx: AuthContext,
+    action: Action,
+    entity_type: type[DomainModel],
+) -> list[TransformerNode] | None:
+    nodes: list[TransformerNode] = []
+    for authorizer in authorizers:
+        node = authorizer.compile(ctx, action, entity_type)
+        if node is None:
+            return None
+        nodes.append(node)
+    return nodes

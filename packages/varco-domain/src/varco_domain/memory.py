@@ -1,0 +1,226 @@
+"""A complete backend in memory, for tests and embedded use."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from varco_domain._memory_changes import Changes
+from varco_domain._memory_store import Row, Store, Table, visible
+from varco_domain.exception import FieldNotFound
+from varco_domain.mapper import utc_now
+from varco_domain.model import DomainModel
+from varco_domain.providers import RepositoryProvider
+from varco_domain.repository import AsyncRepository
+from varco_domain.uow import AsyncUnitOfWork
+from varco_query import (
+    InvalidNodeError,
+    QueryParams,
+    SortField,
+    TransformerNode,
+    compile_predicate,
+    sort_rows,
+    walk,
+)
+
+__all__ = ("InMemoryRepository", "InMemoryRepositoryProvider", "InMemoryUnitOfWork")
+
+D = TypeVar("D", bound=DomainModel)
+
+
+class InMemoryRepository(AsyncRepository[D, Any]):
+    """Rows of one model, as one unit of work sees them."""
+
+    def __init__(self, table: Table, changes: Changes, clock: Callable[[], datetime]) -> None:
+        self._table = table
+        self._changes = changes
+        self._clock = clock
+
+    async def find_by_id(self, pk: Any, *, where: TransformerNode | None = None) -> D | None:
+        """Return the entity with this key, if there is one that satisfies ``where``."""
+        row = self._find(pk, where)
+        if row is None:
+            return None
+        entity: D = self._table.load(row)
+        return entity
+
+    async def find_all(self) -> list[D]:
+        """Return all entities, ordered by key."""
+        return await self.find_by_query(QueryParams())
+
+    async def save(self, entity: D) -> D:
+        """Insert or update, and return the entity as stored."""
+        saved: D = self._table.load(self._save(entity))
+        return saved
+
+    async def delete(self, entity: D) -> None:
+        """Remove the row, and what its removal takes with it; or, with an error, nothing."""
+        await self.delete_many([entity])
+
+    async def find_by_query(self, params: QueryParams) -> list[D]:
+        """Return the entities that a query selects, in its order."""
+        load = self._table.load
+        return [load(row) for row in self._select(params)]
+
+    async def count(self, params: QueryParams | None = None) -> int:
+        """Count the rows that a query selects."""
+        return len(self._matching(None if params is None else params.node))
+
+    async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
+        """Tell whether the key has a row that satisfies ``where``."""
+        return self._find(pk, where) is not None
+
+    async def save_many(self, entities: Sequence[D]) -> list[D]:
+        """Save all or, with an error, none."""
+        saved = self._changes.savepoint()
+        try:
+            rows = [self._save(entity) for entity in entities]
+        except BaseException:
+            self._changes.restore(saved)
+            raise
+        return [self._table.load(row) for row in rows]
+
+    async def delete_many(self, entities: Sequence[D]) -> None:
+        """Remove all or, with an error, none."""
+        saved = self._changes.savepoint()
+        try:
+            for entity in entities:
+                self._changes.matching(self._table, entity)
+                self._changes.delete(self._table, entity.pk)
+        except BaseException:
+            self._changes.restore(saved)
+            raise
+
+    async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
+        """Set fields on all rows that the query's node selects."""
+        meta = self._table.meta
+        fixed = {*meta.pk_fields, meta.tenant_field, meta.version_field, meta.created_at_field}
+        for name in update:
+            if name not in meta.fields or name in fixed:
+                raise FieldNotFound(name, meta.table)
+        now = self._clock()
+        saved = self._changes.savepoint()
+        rows = list(self._matching(params.node))
+        try:
+            for row in rows:
+                changed = self._table.load({**row, **update})
+                self._changes.update(
+                    self._table, meta.pk_of(row), self._table.changed_row(changed, row, now)
+                )
+        except BaseException:
+            self._changes.restore(saved)
+            raise
+        return len(rows)
+
+    async def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
+        """Iterate over the entities that a query selects now."""
+        for row in self._select(params):
+            yield self._table.load(row)
+
+    def _find(self, pk: Any, where: TransformerNode | None) -> Row | None:
+        meta = self._table.meta
+        key = meta.pk_values(pk) if meta.is_composite_pk else pk
+        try:
+            row = self._changes.current(self._table, key)
+        except TypeError:  # an unhashable key is nobody's
+            return None
+        if row is None or where is None:
+            return row
+        self._check_fields(where, ())
+        return row if compile_predicate(where)(row) else None
+
+    def _save(self, entity: D) -> Row:
+        now = self._clock()
+        if entity.is_persisted():
+            current = self._changes.matching(self._table, entity)
+            row = self._table.changed_row(entity, current, now)
+            self._changes.update(self._table, self._table.meta.pk_of(row), row)
+        else:
+            key, row = self._table.new_row(entity, now)
+            self._changes.insert(self._table, key, row)
+        return row
+
+    def _matching(self, node: TransformerNode | None) -> list[Row]:
+        rows = visible(self._table, self._changes.overlay(self._table))
+        if node is None:
+            return list(rows)
+        self._check_fields(node, ())
+        selects = compile_predicate(node)
+        return [row for row in rows if selects(row)]
+
+    def _select(self, params: QueryParams) -> list[Row]:
+        if params.cursor is not None:
+            raise InvalidNodeError("a cursor is for a service; a repository takes limit and offset")
+        self._check_fields(None, params.sort)
+        named = {field.field for field in params.sort}
+        ties = tuple(SortField(name) for name in self._table.meta.pk_fields if name not in named)
+        rows = sort_rows(self._matching(params.node), (*params.sort, *ties))
+        start = params.offset or 0
+        return rows[start : None if params.limit is None else start + params.limit]
+
+    def _check_fields(self, node: TransformerNode | None, sort: Sequence[SortField]) -> None:
+        meta = self._table.meta
+        if node is not None:
+            for comparison in walk(node):
+                if comparison.field not in meta.fields:
+                    raise FieldNotFound(comparison.field, meta.table)
+        for field in sort:
+            if field.field not in meta.fields:
+                raise FieldNotFound(field.field, meta.table)
+
+
+class InMemoryUnitOfWork(AsyncUnitOfWork):
+    """Changes on top of the committed rows, until they are committed or forgotten."""
+
+    def __init__(
+        self,
+        store: Store,
+        models: Mapping[str, type[DomainModel]],
+        clock: Callable[[], datetime],
+    ) -> None:
+        super().__init__(models)
+        self._store = store
+        self._clock = clock
+        self._changes = Changes(store)
+
+    async def _begin(self) -> None:
+        """Do nothing: the changes are empty."""
+
+    def _make_repository(self, entity_cls: type[D]) -> InMemoryRepository[D]:
+        """Return a repository over the changes."""
+        return InMemoryRepository(self._store.table(entity_cls), self._changes, self._clock)
+
+    async def commit(self) -> None:
+        """Apply the changes in one step, or raise and leave them."""
+        self._changes.commit()
+
+    async def rollback(self) -> None:
+        """Forget the changes."""
+        self._changes.clear()
+
+
+class InMemoryRepositoryProvider(RepositoryProvider):
+    """Keeps the rows of its models for as long as it lives.
+
+    Safe to use from all tasks of one event loop, not from several threads.
+
+    Args:
+        domain_classes: The models; a model used without being registered gets its table then.
+        clock: Tells the time for the audit fields.
+    """
+
+    def __init__(
+        self, *domain_classes: type[DomainModel], clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._store = Store()
+        self._clock = clock
+        super().__init__(*domain_classes)
+
+    def register(self, *domain_classes: type[DomainModel]) -> None:
+        """Make models known and give them tables."""
+        super().register(*domain_classes)
+        for cls in domain_classes:
+            self._store.table(cls)
+
+    def make_uow(self) -> InMemoryUnitOfWork:
+        """Return a new unit of work."""
+        return InMemoryUnitOfWork(self._store, self._models, self._clock)

@@ -1,0 +1,60 @@
+"""Work out a service's type arguments, so that subclasses need no constructor of their own."""
+
+import inspect
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+from providify import Inject, InjectMeta
+
+from varco_domain.assembler import AbstractDTOAssembler
+from varco_domain.auth import AbstractAuthorizer
+from varco_domain.providers import IUoWProvider
+
+
+def type_arguments(cls: type, root: type) -> tuple[Any, ...]:
+    """Return what stands for the type variables of ``root`` in a subclass; those left open stay."""
+    if cls is root:
+        return tuple(cls.__parameters__)  # type: ignore[attr-defined] # root is generic
+    best: tuple[Any, ...] = ()
+    for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
+        origin = get_origin(base) or base
+        if not (isinstance(origin, type) and issubclass(origin, root)):
+            continue
+        inner = type_arguments(origin, root)
+        names: tuple[Any, ...] = getattr(origin, "__parameters__", ())
+        known: dict[Any, Any] = dict(zip(names, get_args(base), strict=False))
+        found = tuple(known.get(argument, argument) for argument in inner)
+        if not best or _open(found) < _open(best):
+            best = found
+    return best
+
+
+def _open(arguments: tuple[Any, ...]) -> int:
+    return sum(isinstance(argument, TypeVar) for argument in arguments)
+
+
+def make_injectable(cls: Any, root: Any, arguments: tuple[Any, ...]) -> None:
+    """Give the class a constructor whose annotations name its own types, unless it wrote one."""
+    definer = next(base for base in cls.__mro__ if "__init__" in base.__dict__)
+    if definer is not root and not getattr(definer.__init__, "__varco_generated__", False):
+        return
+    model, _, create, read, update = arguments
+
+    def __init__(self: Any, uow_provider: Any, authorizer: Any, assembler: Any = None) -> None:  # noqa: N807 - it becomes one
+        root.__init__(self, uow_provider, authorizer, assembler)
+
+    generic: Any = AbstractDTOAssembler
+    __init__.__annotations__ = {
+        "uow_provider": Inject[IUoWProvider],
+        "authorizer": Inject[AbstractAuthorizer],
+        "assembler": Annotated[generic[model, create, read, update], InjectMeta(optional=True)],
+        "return": None,
+    }
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    __init__.__module__ = cls.__module__
+    __init__.__varco_generated__ = True  # type: ignore[attr-defined] # the mark of ours
+    cls.__init__ = __init__
+
+
+def overrides(cls: type, root: type, name: str) -> bool:
+    """Tell whether a class does more than ``root`` in a hook."""
+    return inspect.getattr_static(cls, name) is not inspect.getattr_static(root, name)

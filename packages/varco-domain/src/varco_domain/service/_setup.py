@@ -1,0 +1,79 @@
+"""What a service checks about its parts."""
+
+from copy import deepcopy
+from typing import Any
+
+from varco_domain._errors import DomainError, ModelDefinitionError
+from varco_domain.assembler import AbstractDTOAssembler, AutoAssembler
+from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
+from varco_domain.meta import ParsedMeta
+from varco_domain.model import DomainModel, domain_replace
+
+_ready: Any = AutoAssembler
+
+
+class AssemblerError(DomainError):
+    """An assembler returned an entity that it may not return."""
+
+    code = "domain.assembler"
+
+
+def assembler_for(
+    service_cls: Any, given: Any
+) -> tuple[AbstractDTOAssembler[Any, Any, Any, Any], bool]:
+    """Return the assembler of a service, and whether it is known to leave its arguments alone.
+
+    Raises:
+        ModelDefinitionError: The service names no model, or needs an assembler and got none.
+    """
+    arguments: tuple[Any, ...] = service_cls._type_arguments  # noqa: SLF001 - of the class it serves
+    if not arguments:
+        raise ModelDefinitionError(
+            service_cls.__name__, None, "which model? Derive from AsyncService[Post, int, C, R, U]"
+        )
+    if given is not None:
+        return given, type(given).apply_update is _ready.apply_update
+    model, _, *dtos = arguments
+    generated = generate_dtos(model)
+    for dto, base, made in zip(dtos, (CreateDTO, ReadDTO, UpdateDTO), generated, strict=True):
+        if dto not in {base, made, Any}:
+            raise ModelDefinitionError(
+                service_cls.__name__,
+                None,
+                f"needs an AbstractDTOAssembler[{model.__name__}, ...] that knows {dto.__name__}; "
+                "only generated DTOs have a ready one",
+            )
+    return AutoAssembler(model), True
+
+
+def check_assembled[D: DomainModel](entity: D) -> D:
+    """Return an assembler's new entity.
+
+    Raises:
+        AssemblerError: It is a stored one.
+    """
+    if entity.is_persisted():
+        raise AssemblerError(f"to_domain returned a stored {type(entity).__name__}, not a new one")
+    return entity
+
+
+def check_update(meta: ParsedMeta, before: DomainModel, after: DomainModel) -> None:
+    """Check that an assembler left alone what is not the caller's to change.
+
+    Raises:
+        AssemblerError: It changed the key or a field that the library keeps.
+    """
+    for name in (*meta.pk_fields, *meta.system_fields):
+        if getattr(before, name) != getattr(after, name):
+            raise AssemblerError(f"apply_update changed {type(before).__name__}.{name}")
+    if not after.is_persisted():
+        raise AssemblerError(
+            f"apply_update returned a new {type(before).__name__}; use domain_replace(entity, ...)"
+        )
+
+
+def snapshot[D: DomainModel](meta: ParsedMeta, entity: D) -> D:
+    """Return a copy that shares nothing that could change."""
+    return domain_replace(
+        entity, **{name: deepcopy(getattr(entity, name)) for name in meta.mutable_fields}
+    )

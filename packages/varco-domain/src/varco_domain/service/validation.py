@@ -1,0 +1,58 @@
+"""Validators as part of a service."""
+
+from inspect import get_annotations
+from typing import Annotated, Any, ClassVar, Generic
+
+from providify import InjectMeta
+
+from varco_domain.auth import AuthContext
+from varco_domain.service._types import PK, C, D, R, U
+from varco_domain.service.base import AsyncService
+from varco_domain.validation import (
+    AsyncDomainModelValidator,
+    AsyncValidator,
+    DomainModelValidator,
+    ValidationResult,
+    Validator,
+)
+
+__all__ = ("ValidatorServiceMixin",)
+
+
+class ValidatorServiceMixin(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
+    """Runs validators on every entity before it is written, and reports all broken rules at once.
+
+    A ``DomainModelValidator[D]`` and an ``AsyncDomainModelValidator[D]`` that the container knows
+    are injected; without one, set ``_validator`` and ``_async_validator`` on the class or instance.
+    """
+
+    _validator: Validator[D] | None = None
+    _async_validator: AsyncValidator[D] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls._type_arguments:
+            return
+        # The container injects class variables by their annotations, which have to be closed types.
+        model: Any = cls._type_arguments[0]
+        optional = InjectMeta(optional=True)
+        kinds: dict[str, Any] = {
+            "_validator": DomainModelValidator,
+            "_async_validator": AsyncDomainModelValidator,
+        }
+        for name, kind in kinds.items():
+            if name not in cls.__dict__:
+                closed: Any = Annotated[kind[model], optional]
+                cls.__annotations__ = {
+                    **get_annotations(cls),
+                    name: ClassVar[closed],
+                }
+
+    async def _validate(self, entity: D, ctx: AuthContext) -> ValidationResult:
+        """Return what the validators find."""
+        result = await super()._validate(entity, ctx)
+        if self._validator is not None:
+            result += self._validator.validate(entity)
+        if self._async_validator is not None:
+            result += await self._async_validator.validate(entity)
+        return result
