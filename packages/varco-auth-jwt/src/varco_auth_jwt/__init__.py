@@ -4,7 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
     from varco_auth_jwt._builder import JwtBuilder
+    from varco_auth_jwt._config import AuthorizationConfig, IssuerConfig
     from varco_auth_jwt._errors import (
         AlgorithmRefusedError,
         AudienceRefusedError,
@@ -38,17 +40,78 @@ if TYPE_CHECKING:
         UnknownKidError,
         WeakKeyError,
     )
+    from varco_auth_jwt._files import PemFileSource, PemFolderSource
+    from varco_auth_jwt._jwe import JweCipher
     from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
+    from varco_auth_jwt._jwk_builder import JwkBuilder
     from varco_auth_jwt._parser import JwtParser
+    from varco_auth_jwt._refresh import (
+        InMemoryRefreshStore,
+        RefreshStore,
+        RefreshTokens,
+        Rotation,
+        Swap,
+    )
+    from varco_auth_jwt._registry import TrustedIssuerEntry, TrustedIssuerRegistry
+    from varco_auth_jwt._remote import JwksUrlSource, OidcDiscoverySource
+    from varco_auth_jwt._revocation import Denylist, InMemoryDenylist
+    from varco_auth_jwt._sources import AuthoritySource, IssuerSource, IssuerSourceFactory
     from varco_auth_jwt._token import JsonWebToken, UnverifiedToken
     from varco_auth_jwt._util import SYSTEM_ISSUER, JwtUtil
 else:
     _MODULES = {
+        "_authority": (
+            "JwtAuthority",
+            "MultiKeyAuthority",
+        ),
         "_builder": ("JwtBuilder",),
-        "_jwk": ("JsonWebKey", "JsonWebKeySet"),
+        "_config": (
+            "AuthorizationConfig",
+            "IssuerConfig",
+        ),
+        "_files": (
+            "PemFileSource",
+            "PemFolderSource",
+        ),
+        "_jwe": ("JweCipher",),
+        "_jwk": (
+            "JsonWebKey",
+            "JsonWebKeySet",
+        ),
+        "_jwk_builder": ("JwkBuilder",),
         "_parser": ("JwtParser",),
-        "_token": ("JsonWebToken", "UnverifiedToken"),
-        "_util": ("SYSTEM_ISSUER", "JwtUtil"),
+        "_refresh": (
+            "InMemoryRefreshStore",
+            "RefreshStore",
+            "RefreshTokens",
+            "Rotation",
+            "Swap",
+        ),
+        "_registry": (
+            "TrustedIssuerEntry",
+            "TrustedIssuerRegistry",
+        ),
+        "_remote": (
+            "JwksUrlSource",
+            "OidcDiscoverySource",
+        ),
+        "_revocation": (
+            "Denylist",
+            "InMemoryDenylist",
+        ),
+        "_sources": (
+            "AuthoritySource",
+            "IssuerSource",
+            "IssuerSourceFactory",
+        ),
+        "_token": (
+            "JsonWebToken",
+            "UnverifiedToken",
+        ),
+        "_util": (
+            "SYSTEM_ISSUER",
+            "JwtUtil",
+        ),
     }
     _OWNER = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -69,26 +132,46 @@ __all__ = (
     "AudienceRefusedError",
     "AuthJwtError",
     "AuthorityError",
+    "AuthoritySource",
+    "AuthorizationConfig",
     "ClaimError",
     "ClaimInvalidError",
     "ClaimMissingError",
     "DecryptionError",
+    "Denylist",
+    "InMemoryDenylist",
+    "InMemoryRefreshStore",
     "InvalidKeyError",
+    "IssuerConfig",
     "IssuerNotFoundError",
     "IssuerRefusedError",
+    "IssuerSource",
+    "IssuerSourceFactory",
     "JsonWebKey",
     "JsonWebKeySet",
     "JsonWebToken",
+    "JweCipher",
+    "JwkBuilder",
+    "JwksUrlSource",
+    "JwtAuthority",
     "JwtBuilder",
     "JwtParser",
     "JwtUtil",
     "KeyLoadError",
     "KeysUnavailableError",
+    "MultiKeyAuthority",
+    "OidcDiscoverySource",
+    "PemFileSource",
+    "PemFolderSource",
     "RefreshReusedError",
+    "RefreshStore",
+    "RefreshTokens",
     "RefreshUnknownError",
     "RevocationUnavailableError",
+    "Rotation",
     "ShortSecretWarning",
     "SignatureInvalidError",
+    "Swap",
     "TokenBuildError",
     "TokenError",
     "TokenExpiredError",
@@ -100,6 +183,8 @@ __all__ = (
     "TokenTooOldError",
     "TokenTypeError",
     "TokenUnverifiedError",
+    "TrustedIssuerEntry",
+    "TrustedIssuerRegistry",
     "UnknownKidError",
     "UnverifiedToken",
     "WeakKeyError",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._native import PreparedKey
+    from varco_domain.auth import AuthContext
 
 
 class Signer:
@@ -184,6 +185,24 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
         self._type = _text("typ", token_type)
         return self
 
+    def with_auth_ctx(self, ctx: AuthContext) -> Self:
+        """Set what an `AuthContext` says: its user as the subject, roles, scopes and grants.
+
+        Raises:
+            TokenBuildError: the subject is somebody else already.
+        """
+        from varco_auth_jwt._domain import claims_of  # noqa: PLC0415  # an extra
+
+        if ctx.user_id is not None:
+            if self._claims.get("sub", ctx.user_id) != ctx.user_id:
+                raise TokenBuildError(
+                    f"the token is about {shown(self._claims['sub'])}, and the context about"
+                    f" {shown(ctx.user_id)}"
+                )
+            self.subject(ctx.user_id)
+        self._extra |= claims_of(ctx)
+        return self
+
     def claim(self, key: str, value: Any) -> Self:
         """Set a claim of your own; the registered ones have methods."""
         if _text("name", key) in REGISTERED:
@@ -198,12 +217,16 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
             TokenBuildError: JSON cannot hold a claim.
         """
         sign = self._sign
-        built = self._token() if sign is None else sign(self._token(stamped=True))
+        built = self._token() if sign is None else sign(self.unsigned())
         return cast("Built", built)
 
     def encode(self, secret: str | bytes | JsonWebKey, *, algorithm: str | None = None) -> str:
         """Sign with this secret or key, whatever the builder itself would sign with."""
-        return signer_of(secret, algorithm).sign(self._token(stamped=True))
+        return signer_of(secret, algorithm).sign(self.unsigned())
+
+    def unsigned(self) -> JsonWebToken:
+        """What would be signed: the token with its time of issue."""
+        return self._token(stamped=True)
 
     def _token(self, *, stamped: bool = False) -> JsonWebToken:
         claims = dict(self._claims)

@@ -178,3 +178,28 @@ def policy_of(
     if "jwt" in types:
         types |= {None}
     return ClaimsPolicy(issuers, audiences, types, tuple(needed), slack, oldest, clock)
+
+
+class Policies:
+    """The policies of one verifier that is told audience and type with each token."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        # Made when first asked for. Single dict operations; losing one costs making it again.
+        self._made: dict[object, ClaimsPolicy] = {}
+
+    def of(
+        self, audience: str | Collection[str] | None, token_type: str | Collection[str] | None
+    ) -> ClaimsPolicy:
+        """The policy for this audience and type."""
+        key = (_hashable(audience), _hashable(token_type))
+        made = self._made.get(key)
+        if made is None:
+            made = policy_of(**self._options, audience=audience, token_type=token_type)
+            if len(self._made) < 64:  # noqa: PLR2004  # callers pass constants; others are not kept
+                self._made[key] = made
+        return made
+
+
+def _hashable(value: str | Collection[str] | None) -> object:
+    return value if value is None or isinstance(value, str) else frozenset(value)

@@ -17,12 +17,15 @@ from varco_auth_jwt._keyring import (
     type_in,
 )
 from varco_auth_jwt._native import prepare, secret_key
+from varco_auth_jwt._revocation import refuse_revoked
 from varco_auth_jwt._token import PLAIN_TYPES, UnverifiedToken, fields_of, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from varco_auth_jwt._claims import ClaimsPolicy, Clock, Duration
+    from varco_auth_jwt._jwe import JweCipher
+    from varco_auth_jwt._revocation import Denylist
     from varco_auth_jwt._token import JsonWebToken
 
 
@@ -89,6 +92,8 @@ class JwtParser:
         token_type: The `typ` to accept. By default none, `JWT`, `access` and `at+jwt`, so that a
             refresh token is not taken for an access token.
         max_size: Longer tokens are refused before anything of them is decoded.
+        decryption_key: If given, only encrypted tokens are accepted; the signed one is inside.
+        denylist: Asked for every token that is good otherwise; see `Denylist`.
         strict: Refuse short secrets instead of warning.
         clock: The time in seconds since 1970.
 
@@ -96,7 +101,7 @@ class JwtParser:
         InvalidKeyError: there is no key, or one does not fit `algorithms`.
     """
 
-    __slots__ = ("_max_size", "_policy", "_ring")
+    __slots__ = ("_cipher", "_denylist", "_max_size", "_policy", "_ring")
 
     def __init__(
         self,
@@ -111,9 +116,17 @@ class JwtParser:
         max_age: Duration | None = None,
         token_type: str | Collection[str] | None = None,
         max_size: int = MAX_SIZE,
+        decryption_key: JsonWebKey | None = None,
+        denylist: Denylist | None = None,
         strict: bool = False,
         clock: Clock = time.time,
     ) -> None:
+        self._cipher: JweCipher | None = None
+        if decryption_key is not None:
+            from varco_auth_jwt._jwe import JweCipher  # noqa: PLC0415  # few tokens are encrypted
+
+            self._cipher = JweCipher(decryption_key, max_size=max_size)
+        self._denylist = denylist
         self._ring = _ring_of(secret, key, algorithms, strict=strict)
         self._max_size = max_size
         self._policy: ClaimsPolicy = policy_of(
@@ -130,9 +143,14 @@ class JwtParser:
 
     def verify(self, token: str | bytes) -> JsonWebToken:
         """Verify a token; `parse` on an instance is this."""
+        if self._cipher is not None:
+            token = self._cipher.decrypt(token)
         compact = split_compact(ascii_token(token, self._max_size))
         typ = self._ring.check(compact)
-        return accepted(compact.payload, typ, self._policy)
+        accepted_token = accepted(compact.payload, typ, self._policy)
+        if self._denylist is not None:
+            refuse_revoked(accepted_token, self._denylist)
+        return accepted_token
 
     @classmethod
     def parse_unverified(cls, token: str | bytes) -> UnverifiedToken:
@@ -154,8 +172,12 @@ class JwtParser:
 
 def accepted(payload: bytes, typ: str | None, policy: ClaimsPolicy) -> JsonWebToken:
     """The token of a payload whose signature is good, if the policy takes its claims."""
+    return accepted_claims(decode_part(payload, "payload"), typ, policy)
+
+
+def accepted_claims(claims: dict[str, Any], typ: str | None, policy: ClaimsPolicy) -> JsonWebToken:
+    """As `accepted`, of a payload that was read already."""
     policy.check_type(typ)
-    claims = decode_part(payload, "payload")
     policy.check(claims)
     return token_of(claims, shown_type(typ))
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from varco_auth_jwt._errors import TokenUnverifiedError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from varco_domain.auth import AuthContext
 
 REGISTERED: Final = frozenset({"sub", "iss", "aud", "exp", "iat", "nbf", "jti"})
 # `typ` values that say no more than "this is a JWT".
@@ -36,6 +36,18 @@ class JsonWebToken:
     jti: str | None = None
     token_type: str | None = None
     extra_claims: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    @property
+    def auth_ctx(self) -> AuthContext | None:
+        """The `AuthContext` of the subject, roles, scopes and grants; None if none is claimed.
+
+        Raises:
+            ImportError: varco-domain is not installed.
+            TokenError: a claim is malformed, or nobody checked the token.
+        """
+        from varco_auth_jwt._domain import context_of, has_context  # noqa: PLC0415  # an extra
+
+        return context_of(self) if has_context(self) else None
 
     def to_claims(self) -> dict[str, Any]:
         """The claims as they stand in the payload: dates in whole seconds, audiences sorted."""
@@ -85,11 +97,3 @@ def fields_of(claims: Mapping[str, Any], token_type: str | None) -> dict[str, An
 def token_of(claims: Mapping[str, Any], token_type: str | None) -> JsonWebToken:
     """The token of claims whose registered ones are of the right kind."""
     return JsonWebToken(**fields_of(claims, token_type))
-
-
-def refuse_unverified(token: JsonWebToken) -> None:
-    """Raise TokenUnverifiedError for a token that nobody checked."""
-    if isinstance(token, UnverifiedToken):
-        raise TokenUnverifiedError(
-            "nobody checked this token; read it with JwtParser(...).parse before acting on it"
-        )

@@ -10,6 +10,7 @@ from varco_auth_jwt._claims import ACCESS_TYPES, type_of
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
     from varco_auth_jwt._token import JsonWebToken
+    from varco_domain.auth import AuthContext
 
 SYSTEM_ISSUER: Final = "varco:system"
 REFRESH_TYPES: Final = frozenset({"refresh", "rt+jwt"})
@@ -58,6 +59,23 @@ class JwtUtil:
     def is_refresh_token(self) -> bool:
         """Whether the token is of type `refresh` or `rt+jwt`."""
         return type_of(self._token.token_type) in REFRESH_TYPES
+
+    def has_auth_ctx(self) -> bool:
+        """Whether the token carries roles, scopes, grants or metadata."""
+        from varco_auth_jwt._domain import has_context  # noqa: PLC0415  # an extra
+
+        return has_context(self._token)
+
+    def get_auth_ctx(self) -> AuthContext:
+        """The `AuthContext` of the subject with what the token carries, be it nothing.
+
+        Raises:
+            ImportError: varco-domain is not installed.
+            TokenError: a claim is malformed, or nobody checked the token.
+        """
+        from varco_auth_jwt._domain import context_of  # noqa: PLC0415  # an extra
+
+        return context_of(self._token)
 
     def is_anonymous(self) -> bool:
         """Whether the token is about nobody."""

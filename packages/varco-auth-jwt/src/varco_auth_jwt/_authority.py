@@ -1,0 +1,327 @@
+"""Issues tokens under one name, with one key or with keys that rotate."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+
+from varco_auth_jwt._builder import JwtBuilder, Signer
+from varco_auth_jwt._claims import Policies, seconds
+from varco_auth_jwt._errors import (
+    AuthorityError,
+    InvalidKeyError,
+    TokenBuildError,
+    UnknownKidError,
+    shown,
+)
+from varco_auth_jwt._jwk import JsonWebKeySet, refuse_pickling
+from varco_auth_jwt._jwk_builder import JwkBuilder
+from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, split_compact
+from varco_auth_jwt._native import prepare
+from varco_auth_jwt._parser import accepted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from varco_auth_jwt._claims import Clock, Duration
+    from varco_auth_jwt._jwk import JsonWebKey
+    from varco_auth_jwt._native import PreparedKey
+    from varco_auth_jwt._token import JsonWebToken
+
+
+class JwtAuthority:
+    """Signs and verifies with one key, under one issuer; immutable and safe to share.
+
+    Args:
+        private_key: An asymmetric key pair, or a secret as long as its algorithm demands.
+        issuer: The `iss` of every token.
+        algorithm: What to sign with; by default the key's own.
+        kid: The key's name; by default its own, or else its thumbprint.
+        leeway: How far clocks may differ.
+        clock: The time in seconds since 1970.
+
+    Raises:
+        InvalidKeyError: the key cannot sign, or does not fit `algorithm`.
+        WeakKeyError: it is too short.
+    """
+
+    def __init__(
+        self,
+        *,
+        private_key: JsonWebKey,
+        issuer: str,
+        algorithm: str | None = None,
+        kid: str | None = None,
+        leeway: Duration = 0,
+        clock: Clock = time.time,
+    ) -> None:
+        algorithms = None if algorithm is None else (algorithm,)
+        named = kid or private_key.kid
+        if named is None and private_key.kty == "oct":
+            raise InvalidKeyError("a secret has no thumbprint; give the authority a kid")
+        named = named or private_key.thumbprint()
+        signing = prepare(private_key, "sign", algorithms=algorithms)
+        if len(signing.algorithms) != 1:
+            raise InvalidKeyError(f"name the algorithm to sign with for key {shown(named)}")
+        self._algorithm = next(iter(signing.algorithms))
+        self._issuer = issuer
+        self._key = replace(private_key, kid=named, alg=self._algorithm)
+        self._signer = Signer(signing._replace(kid=named))
+        self._verifying = prepare(_verifying_half(self._key), "verify")
+        self._keys = JsonWebKeySet((_verifying_half(self._key),))
+        self._ring = KeyRing((self._verifying,))
+        self._clock = clock
+        self._policies = Policies(issuer=issuer, leeway=leeway, clock=clock)
+
+    @classmethod
+    def from_pem(
+        cls,
+        pem_bytes: bytes,
+        *,
+        issuer: str,
+        kid: str | None = None,
+        algorithm: str | None = None,
+        password: bytes | None = None,
+    ) -> Self:
+        """An authority of a private key in PEM."""
+        key = JwkBuilder.from_pem(
+            pem_bytes, kid=kid, alg=algorithm, password=password, include_private=True
+        )
+        return cls(private_key=key, issuer=issuer, algorithm=algorithm)
+
+    @classmethod
+    def generate(cls, *, issuer: str, algorithm: str = "ES256", kid: str | None = None) -> Self:
+        """An authority of a fresh key."""
+        return cls(private_key=JwkBuilder.generate(algorithm, kid=kid), issuer=issuer)
+
+    @property
+    def kid(self) -> str:
+        """The name of the key."""
+        return self._key.kid or ""
+
+    @property
+    def issuer(self) -> str:
+        """The `iss` of every token."""
+        return self._issuer
+
+    @property
+    def algorithm(self) -> str:
+        """What it signs with."""
+        return self._algorithm
+
+    def token(self) -> JwtBuilder[str]:
+        """A builder for a token of this authority; its `build` signs."""
+        return JwtBuilder.signed_by(self.sign_token, clock=self._clock).issuer(self._issuer)
+
+    def sign(self, builder: JwtBuilder[Any]) -> str:
+        """Sign what a builder holds, whatever the builder itself would sign with.
+
+        Raises:
+            TokenBuildError: it names another issuer, or no end.
+        """
+        return self.sign_token(builder.unsigned())
+
+    def sign_token(self, token: JsonWebToken) -> str:
+        """As `sign`, of a token."""
+        if token.iss is None:
+            token = replace(token, iss=self._issuer)
+        if token.iss != self._issuer:
+            raise TokenBuildError(f"{self._issuer} signs no token of {shown(token.iss)}")
+        if token.exp is None:
+            raise TokenBuildError("an authority signs no token without an end: .expires_in(3600)")
+        return self._signer.sign(token)
+
+    def verify(
+        self,
+        token_str: str | bytes,
+        *,
+        audience: str | Collection[str] | None = None,
+        token_type: str | Collection[str] | None = None,
+    ) -> JsonWebToken:
+        """Verify a token of this authority; `audience` and `token_type` as of `JwtParser`."""
+        return verified(self._ring, self._policies, token_str, audience, token_type)
+
+    def jwk(self) -> JsonWebKey:
+        """The public key.
+
+        Raises:
+            InvalidKeyError: the authority signs with a secret.
+        """
+        return self._key.public_key()
+
+    def jwks(self) -> JsonWebKeySet:
+        """The key set to publish; empty for an authority that signs with a secret."""
+        return self._keys.public_set()
+
+    def verifying_keys(self) -> JsonWebKeySet:
+        """The keys that verify, secrets among them: not to be published."""
+        return self._keys
+
+    def prepared(self) -> PreparedKey:
+        """The key that verifies, ready for a key ring."""
+        return self._verifying
+
+    def __repr__(self) -> str:
+        return f"JwtAuthority({self._issuer!r}, {self._algorithm}, kid={shown(self.kid)})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self)
+
+
+def _verifying_half(key: JsonWebKey) -> JsonWebKey:
+    return key if key.kty == "oct" else key.public_key()
+
+
+def verified(
+    ring: KeyRing,
+    policies: Policies,
+    token: str | bytes,
+    audience: str | Collection[str] | None,
+    token_type: str | Collection[str] | None,
+) -> JsonWebToken:
+    """Verify by a key ring and a policy."""
+    policy = policies.of(audience, token_type)
+    compact = split_compact(ascii_token(token, MAX_SIZE))
+    return accepted(compact.payload, ring.check(compact), policy)
+
+
+class _Keys(NamedTuple):
+    """What `MultiKeyAuthority` swaps as a whole, so that a reader never sees half a rotation."""
+
+    authorities: tuple[JwtAuthority, ...]  # the active one first
+    ends: dict[str, float]
+    ring: KeyRing
+    keys: JsonWebKeySet
+
+
+class MultiKeyAuthority:
+    """Signs with the newest key and verifies with all that are not retired.
+
+    Safe to share between threads and tasks, also while it rotates: what was signed before a
+    rotation verifies after it.
+    """
+
+    def __init__(
+        self,
+        initial_authority: JwtAuthority,
+        *,
+        leeway: Duration = 0,
+        clock: Clock = time.time,
+    ) -> None:
+        self._issuer = initial_authority.issuer
+        self._clock = clock
+        self._policies = Policies(issuer=self._issuer, leeway=leeway, clock=clock)
+        # Readers take the reference once; writers replace it under the lock.
+        self._lock = Lock()
+        self._state = _keys_of((initial_authority,), {})
+
+    @property
+    def active_kid(self) -> str:
+        """The name of the key that signs."""
+        return self._current().authorities[0].kid
+
+    @property
+    def issuer(self) -> str:
+        """The `iss` of every token."""
+        return self._issuer
+
+    @property
+    def kids(self) -> frozenset[str]:
+        """The names of the keys that verify."""
+        return frozenset(authority.kid for authority in self._current().authorities)
+
+    def token(self) -> JwtBuilder[str]:
+        """A builder for a token of this authority; its `build` signs with the then active key."""
+        return JwtBuilder.signed_by(self.sign_token, clock=self._clock).issuer(self._issuer)
+
+    def sign(self, builder: JwtBuilder[Any]) -> str:
+        """Sign what a builder holds with the active key; see `JwtAuthority.sign`."""
+        return self.sign_token(builder.unsigned())
+
+    def sign_token(self, token: JsonWebToken) -> str:
+        """As `sign`, of a token."""
+        return self._current().authorities[0].sign_token(token)
+
+    def verify(
+        self,
+        token_str: str | bytes,
+        *,
+        audience: str | Collection[str] | None = None,
+        token_type: str | Collection[str] | None = None,
+    ) -> JsonWebToken:
+        """Verify a token of any key that is not retired; arguments as of `JwtParser`."""
+        return verified(self._current().ring, self._policies, token_str, audience, token_type)
+
+    def rotate(self, new_authority: JwtAuthority, *, overlap: Duration | None = None) -> None:
+        """Sign with a new key from now on; the old ones go on to verify.
+
+        Args:
+            new_authority: Of the same issuer, with a key and a `kid` of its own.
+            overlap: How long the keys replaced now still verify; by default until `retire`.
+
+        Raises:
+            AuthorityError: the new key belongs to another issuer, or bears a name in use.
+        """
+        if new_authority.issuer != self._issuer:
+            raise AuthorityError(f"{shown(new_authority.issuer)} is not {self._issuer}")
+        with self._lock:
+            state = self._state
+            if new_authority.kid in {authority.kid for authority in state.authorities}:
+                raise AuthorityError(f"there is a key {shown(new_authority.kid)} already")
+            ends = dict(state.ends)
+            if overlap is not None:
+                end = self._clock() + seconds(overlap, "overlap")
+                ends |= {one.kid: min(end, ends.get(one.kid, end)) for one in state.authorities}
+            self._state = _keys_of((new_authority, *state.authorities), ends)
+
+    def retire(self, kid: str) -> None:
+        """Refuse what that key signed from now on.
+
+        Raises:
+            UnknownKidError: there is no such key.
+            AuthorityError: it is the active one.
+        """
+        with self._lock:
+            self._drop(frozenset({kid}))
+
+    def _drop(self, kids: frozenset[str]) -> None:
+        state = self._state
+        if state.authorities[0].kid in kids:
+            raise AuthorityError("the active key cannot be retired; rotate first")
+        left = tuple(one for one in state.authorities if one.kid not in kids)
+        if len(left) == len(state.authorities):
+            raise UnknownKidError(f"there is no key {shown(sorted(kids))}", kid=next(iter(kids)))
+        ends = {kid: end for kid, end in state.ends.items() if kid not in kids}
+        self._state = _keys_of(left, ends)
+
+    def _current(self) -> _Keys:
+        state = self._state
+        if state.ends and min(state.ends.values()) <= (now := self._clock()):
+            with self._lock:
+                over = frozenset(kid for kid, end in self._state.ends.items() if end <= now)
+                if over:
+                    self._drop(over)
+                state = self._state
+        return state
+
+    def jwks(self) -> JsonWebKeySet:
+        """The key set to publish: every key that is not retired, the active one first."""
+        return self._current().keys.public_set()
+
+    def verifying_keys(self) -> JsonWebKeySet:
+        """The keys that verify, secrets among them: not to be published."""
+        return self._current().keys
+
+    def __repr__(self) -> str:
+        return f"MultiKeyAuthority({self._issuer!r}, kids={sorted(self.kids)})"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self)
+
+
+def _keys_of(authorities: tuple[JwtAuthority, ...], ends: dict[str, float]) -> _Keys:
+    keys = tuple(key for one in authorities for key in one.verifying_keys().keys)
+    ring = KeyRing(one.prepared() for one in authorities)
+    return _Keys(authorities, ends, ring, JsonWebKeySet(keys))

@@ -1,0 +1,133 @@
+"""Holds the keys of one source: how old they may be, and how often they may be asked for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from varco_auth_jwt._errors import AuthJwtError, KeysUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from varco_auth_jwt._claims import Clock
+    from varco_auth_jwt._jwk import JsonWebKeySet
+
+_AHEAD: Final = 0.8
+_log = logging.getLogger("varco_auth_jwt")
+
+
+class _Flight:
+    """A fetch under way; `landed` stays False if the task that led it was cancelled."""
+
+    __slots__ = ("done", "landed")
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.landed = False
+
+
+class KeyCache:
+    """Serves one source's keys from memory; for the tasks of one event loop.
+
+    - Younger than `ttl`, keys are served at once. In the last fifth of that time one caller fetches
+      anew and the others go on with what there is.
+    - Older than `ttl`, they are fetched before anything is served; everybody waits for one fetch.
+    - If that fails, the last keys are served for `max_stale` more seconds, and then none.
+    - `refresh` fetches at most once per `cooldown`; after a failure so does `load`.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[JsonWebKeySet]],
+        *,
+        name: str,
+        ttl: float,
+        cooldown: float,
+        max_stale: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._name = name
+        self._ttl = ttl
+        self._cooldown = cooldown
+        self._max_stale = max_stale
+        self._clock = clock
+        # All below belongs to the tasks of one event loop, and changes only between their awaits.
+        self._keys: JsonWebKeySet | None = None
+        self._fetched_at = 0.0
+        self._refresh_from = float("-inf")
+        self._retry_from = float("-inf")
+        self._failure: str | None = None
+        self._flight: _Flight | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether there are no keys younger than `ttl`."""
+        return self._keys is None or self._clock() >= self._fetched_at + self._ttl
+
+    async def load(self) -> JsonWebKeySet:
+        """The keys, fetched if need be.
+
+        Raises:
+            KeysUnavailableError: there are none that may still be used.
+        """
+        age = self._clock() - self._fetched_at
+        if self._keys is not None and age < self._ttl * _AHEAD:
+            return self._keys
+        fresh = self._keys is not None and age < self._ttl
+        if not (fresh and self._flight is not None) and self._clock() >= self._retry_from:
+            await self._fetched()
+        return self._usable()
+
+    async def refresh(self) -> JsonWebKeySet:
+        """The keys, fetched anew unless that was done a moment ago.
+
+        Raises:
+            KeysUnavailableError: there are none that may still be used.
+        """
+        if self._flight is not None:
+            await self._fetched()
+        elif self._clock() >= max(self._refresh_from, self._retry_from):
+            self._refresh_from = self._clock() + self._cooldown
+            await self._fetched()
+        return self._usable()
+
+    def _usable(self) -> JsonWebKeySet:
+        limit = self._fetched_at + self._ttl + self._max_stale
+        if self._keys is None or (self.is_stale and self._clock() >= limit):
+            raise KeysUnavailableError(
+                f"there are no usable keys of {self._name}: {self._failure or 'not fetched yet'}"
+            )
+        return self._keys
+
+    async def _fetched(self) -> None:
+        """Fetch, or wait for the fetch under way; take over if its task was cancelled."""
+        while (flight := self._flight) is not None:
+            await flight.done.wait()
+            if flight.landed:
+                return
+        flight = self._flight = _Flight()
+        try:
+            await self._lead()
+            flight.landed = True
+        finally:
+            self._flight = None
+            flight.done.set()
+
+    async def _lead(self) -> None:
+        try:
+            keys = await self._fetch()
+        except AuthJwtError as error:
+            self._failure = str(error)
+            self._retry_from = self._clock() + self._cooldown
+            _log.warning("The keys of %s cannot be fetched: %s", self._name, error)
+            return
+        # An equal set stays the same object, so that what was made of it stays good.
+        if keys != self._keys:
+            self._keys = keys
+        self._fetched_at = self._clock()
+        self._failure = None

@@ -1,0 +1,318 @@
+"""Verifies tokens of several issuers, each with keys of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio
+
+from varco_auth_jwt._claims import Policies
+from varco_auth_jwt._errors import (
+    AuthJwtError,
+    AuthorityError,
+    InvalidKeyError,
+    IssuerNotFoundError,
+    IssuerRefusedError,
+    KeyLoadError,
+    UnknownKidError,
+    shown,
+)
+from varco_auth_jwt._jwk import JsonWebKeySet
+from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, decode_part, split_compact
+from varco_auth_jwt._native import prepare
+from varco_auth_jwt._parser import accepted_claims
+from varco_auth_jwt._revocation import refuse_revoked_async
+from varco_auth_jwt._sources import AuthoritySource
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+    from types import TracebackType
+
+    from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
+    from varco_auth_jwt._claims import Clock, Duration
+    from varco_auth_jwt._jwk import JsonWebKey
+    from varco_auth_jwt._native import PreparedKey
+    from varco_auth_jwt._revocation import Denylist
+    from varco_auth_jwt._sources import IssuerSource
+    from varco_auth_jwt._token import JsonWebToken
+
+_LOOK_EVERY: Final = 5.0
+_log = logging.getLogger("varco_auth_jwt")
+
+
+class TrustedIssuerEntry:
+    """An issuer, where its keys come from, and the keys it had when last looked at."""
+
+    def __init__(
+        self,
+        label: str,
+        iss: str,
+        source: IssuerSource,
+        *,
+        algorithms: Collection[str] | None = None,
+    ) -> None:
+        self.label = label
+        self.iss = iss
+        self.source = source
+        self._algorithms = algorithms
+        # The ring is made of the keys; both change together, between the awaits of one event loop.
+        self._keys = JsonWebKeySet()
+        self._ring = KeyRing(())
+
+    async def load(self) -> KeyRing:
+        """The key ring of the keys as of now.
+
+        Raises:
+            AuthorityError: they cannot be had.
+        """
+        return self.ring(await _asked(self.source.load, self.label))
+
+    async def refresh(self) -> KeyRing:
+        """As `load`, of keys asked for anew."""
+        return self.ring(await _asked(self.source.refresh, self.label))
+
+    @property
+    def keys(self) -> JsonWebKeySet:
+        """The keys when last looked at."""
+        return self._keys
+
+    def find_key(self, kid: str) -> JsonWebKey | None:
+        """The key of that name, if it was there when last looked at."""
+        return self._keys.find_by_kid(kid)
+
+    def ring(self, keys: JsonWebKeySet) -> KeyRing:
+        """The key ring of these keys: of those among them that may verify signatures."""
+        if keys is not self._keys:
+            self._ring = KeyRing(self._prepared(keys))
+            self._keys = keys
+        return self._ring
+
+    def _prepared(self, keys: JsonWebKeySet) -> list[PreparedKey]:
+        prepared: list[PreparedKey] = []
+        for key in keys.keys:
+            try:
+                prepared.append(prepare(key, "verify", algorithms=self._algorithms))
+            except InvalidKeyError as error:
+                _log.info("A key of %s verifies no tokens: %s", self.label, error)
+        return prepared
+
+    def __repr__(self) -> str:
+        return f"TrustedIssuerEntry({self.label!r}, {self.iss!r}, {self.source.source_id!r})"
+
+
+async def _asked(ask: Callable[[], Awaitable[JsonWebKeySet]], label: str) -> JsonWebKeySet:
+    try:
+        return await ask()
+    except AuthJwtError:
+        raise
+    except Exception as error:
+        raise KeyLoadError(f"the source of {label} failed ({type(error).__name__})") from error
+
+
+class TrustedIssuerRegistry:
+    """Verifies the tokens of the issuers it was told to trust, each with that issuer's keys only.
+
+    It belongs to the tasks of one event loop. Used as `async with registry:` (or between `start`
+    and `stop`, on asyncio) it fetches keys ahead of their expiry in a task of its own; without, one
+    of the verifying tasks does when the time comes.
+
+    Args:
+        leeway: How far the clocks of issuers and this machine may differ.
+        required: Claims that must be there, besides `iss`.
+        max_age: How long ago a token may have been issued.
+        max_size: Longer tokens are refused before anything of them is decoded.
+        denylist: Asked for every token that is good otherwise.
+        clock: The time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        leeway: Duration = 0,
+        required: Collection[str] = ("exp",),
+        max_age: Duration | None = None,
+        max_size: int = MAX_SIZE,
+        denylist: Denylist | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        self._policies = Policies(leeway=leeway, required=required, max_age=max_age, clock=clock)
+        self._max_size = max_size
+        self._denylist = denylist
+        # Filled before use, at start; a registration is one atomic dict operation each.
+        self._by_label: dict[str, TrustedIssuerEntry] = {}
+        self._by_iss: dict[str, TrustedIssuerEntry] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._stack: AsyncExitStack | None = None
+
+    def register(
+        self,
+        label: str,
+        iss: str,
+        source: IssuerSource,
+        *,
+        algorithms: Collection[str] | None = None,
+    ) -> None:
+        """Trust an issuer.
+
+        Args:
+            label: What you call it.
+            iss: What its tokens call it.
+            source: Where its keys come from.
+            algorithms: What it may sign with; by default the one of each key (RS256 for an RSA key
+                that names none).
+
+        Raises:
+            AuthorityError: the label or the issuer is registered already.
+        """
+        if label in self._by_label or iss in self._by_iss:
+            raise AuthorityError(f"{shown(label)} or {shown(iss)} is registered already")
+        entry = TrustedIssuerEntry(label, iss, source, algorithms=algorithms)
+        self._by_label[label] = self._by_iss[iss] = entry
+
+    def register_authority(
+        self, authority: JwtAuthority | MultiKeyAuthority, *, label: str | None = None
+    ) -> None:
+        """Trust an authority of this process; its label is its issuer unless given."""
+        source = AuthoritySource(authority, issuer=authority.issuer)
+        self.register(label or authority.issuer, authority.issuer, source)
+
+    async def load_all(self) -> None:
+        """Load the keys of every issuer at once.
+
+        Raises:
+            KeysUnavailableError: some issuer's keys cannot be had; the others are loaded.
+        """
+        failures: list[AuthJwtError] = []
+
+        async def load(entry: TrustedIssuerEntry) -> None:
+            try:
+                await entry.load()
+            except AuthJwtError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for entry in list(self._by_label.values()):
+                tasks.start_soon(load, entry)
+        if failures:
+            raise failures[0]
+
+    async def load(self, label: str) -> None:
+        """Load the keys of one issuer."""
+        entry = self.entry(label)
+        await entry.load()
+
+    async def get_key(self, label: str, kid: str) -> JsonWebKey | None:
+        """A key of one issuer; the same `kid` may mean another key at another issuer."""
+        await self.load(label)
+        return self.entry(label).find_key(kid)
+
+    async def verify(
+        self,
+        token_str: str | bytes,
+        *,
+        audience: str | Collection[str] | None = None,
+        token_type: str | Collection[str] | None = None,
+    ) -> JsonWebToken:
+        """Verify a token; `audience` and `token_type` as of `JwtParser`.
+
+        Raises:
+            TokenError: the token is refused.
+            KeysUnavailableError: its issuer's keys cannot be had, so that it is refused for now.
+            RevocationUnavailableError: the denylist cannot be asked, likewise.
+        """
+        policy = self._policies.of(audience, token_type)
+        compact = split_compact(ascii_token(token_str, self._max_size))
+        claims = decode_part(compact.payload, "payload")
+        iss = claims.get("iss")
+        entry = self._by_iss.get(iss) if isinstance(iss, str) else None
+        if entry is None:
+            raise IssuerRefusedError(f"the token was issued by {shown(iss)}, who is not trusted")
+        ring = await entry.load()
+        try:
+            typ = ring.check(compact)
+        except UnknownKidError:
+            newer = await entry.refresh()
+            if newer is ring:
+                raise
+            typ = newer.check(compact)
+        token = accepted_claims(claims, typ, policy)
+        if self._denylist is not None:
+            await refuse_revoked_async(token, self._denylist)
+        return token
+
+    def jwks(self, label: str) -> JsonWebKeySet:
+        """The public keys of one issuer when last looked at."""
+        return self.entry(label).keys.public_set()
+
+    def all_jwks(self) -> JsonWebKeySet:
+        """The public keys of all issuers when last looked at; they do not say whose they are."""
+        entries = self._by_label.values()
+        return JsonWebKeySet(tuple(key for one in entries for key in one.keys.public_set().keys))
+
+    def entry(self, label: str) -> TrustedIssuerEntry:
+        """The issuer of that label.
+
+        Raises:
+            IssuerNotFoundError: there is none.
+        """
+        try:
+            return self._by_label[label]
+        except KeyError:
+            known = ", ".join(self._by_label) or "none"
+            raise IssuerNotFoundError(
+                f"no issuer is registered as {shown(label)}; there are: {known}", label=label
+            ) from None
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """A registry of the issuers in the environment; see `AuthorizationConfig`."""
+        from varco_auth_jwt._config import AuthorizationConfig  # noqa: PLC0415  # it makes registries
+
+        registry = cls(**options)
+        AuthorizationConfig.from_env().register_in(registry)
+        return registry
+
+    async def run(self) -> None:
+        """Keep the keys of all issuers fresh until cancelled."""
+        while True:
+            try:
+                await self.load_all()
+            except AuthJwtError as error:
+                _log.info("Some keys cannot be refreshed: %s", error)
+            await anyio.sleep(_LOOK_EVERY)
+
+    async def start(self) -> None:
+        """Start to refresh keys ahead of their expiry; on asyncio only, elsewhere `async with`."""
+        if self._task is None:
+            self._task = asyncio.create_task(self.run())
+
+    async def stop(self) -> None:
+        """Stop what `start` started."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(tasks.cancel_scope.cancel)
+            tasks.start_soon(self.run)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            # Not told of the body's exception, which a task group would wrap into a group.
+            await stack.__aexit__(None, None, None)
