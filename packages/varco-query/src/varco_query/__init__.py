@@ -17,6 +17,7 @@ from varco_query._errors import (
 )
 from varco_query._evaluate import compile_predicate
 from varco_query._fields import F, Field
+from varco_query._limits import Limits
 from varco_query._node import (
     AndNode,
     ComparisonNode,
@@ -28,7 +29,10 @@ from varco_query._node import (
 )
 from varco_query._operation import NodeType, Operation
 from varco_query._params import QueryParams, SortField, SortOrder
+from varco_query._parser import QueryParser, parse_sort
 from varco_query._pattern import escape_like
+from varco_query._render import render
+from varco_query._schema import QueryField, QuerySchema
 from varco_query._sort import keyset_node, sort_rows
 from varco_query._value import Scalar, Value
 from varco_query._visitor import ASTTransformer, ASTVisitor
@@ -43,6 +47,7 @@ __all__: tuple[str, ...] = (
     "F",
     "Field",
     "InvalidNodeError",
+    "Limits",
     "NodeType",
     "NotNode",
     "Operation",
@@ -50,8 +55,11 @@ __all__: tuple[str, ...] = (
     "OrNode",
     "QueryBuilder",
     "QueryError",
+    "QueryField",
     "QueryLimitError",
     "QueryParams",
+    "QueryParser",
+    "QuerySchema",
     "QuerySyntaxError",
     "Scalar",
     "SortField",
@@ -62,7 +70,9 @@ __all__: tuple[str, ...] = (
     "compile_predicate",
     "escape_like",
     "keyset_node",
+    "parse_sort",
     "postorder",
+    "render",
     "sort_rows",
     "walk",
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Final, Never, Self, cast, final
 
 from varco_query._errors import InvalidNodeError, OperationNotSupportedError, shorten
-from varco_query._operation import NodeType, Operation
+from varco_query._operation import NULL_TESTS, NodeType, Operation
 from varco_query._value import Scalar, Value, check_field, check_scalar, same_value
 
 
@@ -198,6 +198,7 @@ def _slot(cls: type, name: str) -> Callable[[Any, Any], None]:
     return cast("Callable[[Any, Any], None]", cls.__dict__[name].__set__)
 
 
+_new_comparison: Final = cast("Callable[[Any], ComparisonNode]", object.__new__)
 _set_hash: Final = _slot(TransformerNode, "_hash")
 _set_field: Final = _slot(ComparisonNode, "field")
 _set_op: Final = _slot(ComparisonNode, "op")
@@ -209,6 +210,15 @@ _set_not: Final = _slot(NotNode, "children")
 
 def _same(left: ComparisonNode, right: ComparisonNode) -> bool:
     return left.field == right.field and left.op is right.op and same_value(left.value, right.value)
+
+
+def trusted_comparison(field: str, op: Operation, value: Value) -> ComparisonNode:
+    """A comparison whose parts are known to be right; nothing is checked."""
+    node = _new_comparison(ComparisonNode)
+    _set_field(node, field)
+    _set_op(node, op)
+    _set_value(node, value)
+    return node
 
 
 def _check_children(children: tuple[object, ...]) -> tuple[TransformerNode, ...]:
@@ -230,7 +240,7 @@ type _Checked = tuple[Operation, Value]
 
 def _check_equal(op: Operation, value: object) -> _Checked:
     if value is None:
-        return _NULL_TESTS[op], None
+        return NULL_TESTS[op], None
     return op, check_scalar(value)
 
 
@@ -284,10 +294,6 @@ def _check_nothing(op: Operation, value: object) -> _Checked:
     return op, None
 
 
-_NULL_TESTS: Final = {
-    Operation.EQUAL: Operation.IS_NULL,
-    Operation.NOT_EQUAL: Operation.IS_NOT_NULL,
-}
 _CHECKS: Final[dict[Operation, Callable[[Operation, object], _Checked]]] = {
     Operation.EQUAL: _check_equal,
     Operation.NOT_EQUAL: _check_equal,

@@ -1,6 +1,7 @@
 """What a comparison can ask."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Operation(StrEnum):
@@ -31,3 +32,19 @@ class NodeType(StrEnum):
     AND = "AND"
     OR = "OR"
     NOT = "NOT"
+
+
+NULL_TESTS: Final = {
+    Operation.EQUAL: Operation.IS_NULL,
+    Operation.NOT_EQUAL: Operation.IS_NOT_NULL,
+}
+TEXTS: Final = frozenset(
+    {
+        Operation.LIKE,
+        Operation.ILIKE,
+        Operation.CONTAINS,
+        Operation.STARTSWITH,
+        Operation.ENDSWITH,
+    }
+)
+LISTS: Final = frozenset({Operation.IN, Operation.NOT_IN, Operation.BETWEEN})

@@ -1,0 +1,179 @@
+"""Values as the language writes them."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, cast
+from uuid import UUID
+
+from varco_query._errors import InvalidNodeError, shorten
+from varco_query._value import Scalar, check_scalar
+
+ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+# What a pattern needs stays as it is written: '50\%' holds a backslash, as '50\\%' does.
+_KEPT: Final = frozenset("%_")
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.)|)", re.DOTALL)
+_QUOTED: Final = re.compile(r"[\\'\n\r\t]")
+_QUOTES: Final = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_DURATION: Final = re.compile(
+    r"(-)?P(?:([0-9]+)W)?(?:([0-9]+)D)?"
+    r"(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]{1,6}))?S)?)?",
+    re.IGNORECASE,
+)
+
+
+class EscapeError(Exception):
+    """An escape that is none, at an offset of the text; the scanner says where that is."""
+
+    def __init__(self, offset: int, escape: str) -> None:
+        super().__init__(offset, escape)
+        self.offset = offset
+        self.escape = escape
+
+
+def unescape(body: str) -> str:
+    """The text that the inside of quotes stands for."""
+
+    def replace(match: re.Match[str]) -> str:
+        code, long_code, single = match.groups()
+        if single in ESCAPES:
+            return ESCAPES[single]
+        if single in _KEPT:
+            return match[0]
+        number = int(code or long_code or "0", 16)
+        # Neither NUL nor half a surrogate pair can be stored.
+        if 0 < number < 0xD800 or 0xDFFF < number <= 0x10FFFF:  # noqa: PLR2004  # Unicode
+            return chr(number)
+        raise EscapeError(match.start(), match[0])
+
+    return _ESCAPE.sub(replace, body)
+
+
+def quote(text: str) -> str:
+    """The text in single quotes."""
+    return f"'{_QUOTED.sub(lambda match: _QUOTES[match[0]], text)}'"
+
+
+def parse_float(text: str) -> float:
+    """A number with an exponent.
+
+    Raises:
+        InvalidNodeError: It is so large or small that a float would be infinite or 0.
+    """
+    number = float(text)
+    if number in {float("inf"), float("-inf")} or (not number and re.match(r"-?[0.]*[1-9]", text)):
+        raise InvalidNodeError(
+            f"number {shorten(text)} is out of range of a float; write it without an exponent"
+        )
+    return number
+
+
+def parse_datetime(text: str) -> datetime:
+    """An ISO 8601 date and time, in UTC when it has an offset."""
+    try:
+        value = datetime.fromisoformat(text)
+        return value.astimezone(UTC) if value.tzinfo else value
+    except (ValueError, OverflowError) as error:
+        raise InvalidNodeError(f"datetime {text} does not exist: {error}") from None
+
+
+def parse_date(text: str) -> date:
+    """An ISO 8601 date."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidNodeError(f"date {text} does not exist: {error}") from None
+
+
+def parse_time(text: str) -> time:
+    """An ISO 8601 time of day."""
+    try:
+        return time.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidNodeError(f"time {text} does not exist: {error}") from None
+
+
+def parse_duration(text: str) -> timedelta:
+    """An ISO 8601 duration of weeks, days, hours, minutes and seconds."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise InvalidNodeError(f"duration {shorten(text)} is not of the form P1DT2H3M4.5S")
+    sign, *parts, fraction = match.groups()
+    if not any(parts):
+        raise InvalidNodeError(f"duration {shorten(text)} has no part, such as P1D or PT1H")
+    weeks, days, hours, minutes, seconds = (int(part[:20] or 0) for part in map(_digits, parts))
+    try:
+        value = timedelta(
+            weeks=weeks,
+            days=days,
+            hours=hours,
+            minutes=minutes,
+            seconds=seconds,
+            microseconds=int((fraction or "").ljust(6, "0")),
+        )
+    except OverflowError:
+        raise InvalidNodeError(f"duration {shorten(text)} is too long") from None
+    return -value if sign else value
+
+
+def _digits(part: str | None) -> str:
+    return (part or "").lstrip("0")
+
+
+def _duration_text(value: timedelta) -> str:
+    length = abs(value)
+    sign = "-" if value < timedelta(0) else ""
+    return f"{sign}P{length.days}DT{length.seconds}.{length.microseconds:06}S"
+
+
+def _datetime_text(value: datetime) -> str:
+    return value.isoformat().replace("+00:00", "Z")
+
+
+def _float_text(value: float) -> str:
+    shown = repr(value)
+    return shown if "e" in shown else f"{shown}e0"
+
+
+def _decimal_text(value: Decimal) -> str:
+    shown = format(value, "f")
+    return shown if "." in shown else f"{shown}.0"
+
+
+_WRITERS: Final[dict[type, Callable[[Any], str]]] = {
+    bool: lambda value: "true" if value else "false",
+    int: str,
+    float: _float_text,
+    Decimal: _decimal_text,
+    str: quote,
+    datetime: _datetime_text,
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: _duration_text,
+    UUID: str,
+}
+
+
+def literal(value: Scalar) -> str:
+    """The value as the language writes it."""
+    return _WRITERS[type(value)](value)
+
+
+def read_scalar(kind: str, text: str) -> Scalar:
+    """The value that a literal of the terminal `kind` stands for."""
+    return check_scalar(cast("object", _READERS[kind](text)))
+
+
+_READERS: Final[dict[str, Callable[[str], Scalar]]] = {
+    "INTEGER": int,
+    "DECIMAL": Decimal,
+    "FLOAT": parse_float,
+    "TRUE": lambda _text: True,
+    "FALSE": lambda _text: False,
+    "DATETIME": lambda text: parse_datetime(text.upper()),
+    "DATE": parse_date,
+    "TIME": parse_time,
+    "DURATION": parse_duration,
+    "UUID": UUID,
+}

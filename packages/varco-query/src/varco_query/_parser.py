@@ -1,0 +1,130 @@
+"""The filter language, from text to `QueryParams`."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from varco_query._errors import InvalidNodeError, QueryLimitError, QuerySyntaxError, shorten
+from varco_query._limits import Limits
+from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
+from varco_query._operation import TEXTS, Operation
+from varco_query._params import QueryParams, SortField, SortOrder
+from varco_query._schema import QuerySchema
+from varco_query._tree import read
+
+_CACHED_TEXTS: Final = 512
+# A longer text is parsed every time, so that the cache stays within a few megabytes.
+_CACHED_LENGTH: Final = 2_048
+_SAFE: Final = frozenset({int, str})
+_DEFAULT_LIMITS: Final = Limits()
+
+
+class QueryParser:
+    """Parses filters.
+
+    Immutable, so that one can serve all threads; it remembers the last few hundred filters.
+
+    Args:
+        schema: The fields that a filter may use. Without one any field may be named.
+        limits: How large a filter, sort and page may be.
+    """
+
+    def __init__(self, schema: QuerySchema | None = None, limits: Limits = _DEFAULT_LIMITS) -> None:
+        self.schema: Final = schema
+        self.limits: Final = limits
+        make = _comparison if schema is None else schema.comparison
+
+        def parse_text(text: str) -> TransformerNode:
+            return read(text, make, limits)
+
+        self._parse_text: Final = parse_text
+        # lru_cache does its own locking; errors are not kept.
+        self._remembered: Final = lru_cache(_CACHED_TEXTS)(parse_text)
+
+    def parse(
+        self,
+        text: str | None = None,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        sort: str | Iterable[SortField] | None = None,
+    ) -> QueryParams:
+        """The params of a filter, a page and a sort.
+
+        Args:
+            text: The filter; None selects everything. An empty one is an error.
+            limit: The most rows to give.
+            offset: How many rows to skip.
+            sort: Fields joined by commas, with a minus to descend, such as `-created_at,title`.
+
+        Raises:
+            QueryError: A part is wrong, unknown or too large.
+        """
+        limits = self.limits
+        if limit is not None and limit > limits.max_limit:
+            raise QueryLimitError("max_limit", limits.max_limit, limit)
+        if offset is not None and offset > limits.max_offset:
+            raise QueryLimitError("max_offset", limits.max_offset, offset)
+        return QueryParams(
+            None if text is None else self.parse_node(text),
+            () if sort is None else self.parse_sort(sort),
+            limit,
+            offset,
+        )
+
+    def parse_node(self, text: str) -> TransformerNode:
+        """The tree of a filter.
+
+        Raises:
+            QueryError: The text is no filter, or names what is unknown, or is too large.
+        """
+        if text.__class__ is not str:
+            raise InvalidNodeError(f"a filter is a string, not {shorten(text)}")
+        if len(text) > _CACHED_LENGTH:
+            return self._parse_text(text)
+        return self._remembered(text)
+
+    def parse_sort(self, sort: str | Iterable[SortField]) -> tuple[SortField, ...]:
+        """The keys of a sort such as `-created_at,title`; of an empty one, none.
+
+        Raises:
+            QueryError: A key is no field, unknown or there twice, or there are too many.
+        """
+        keys = parse_sort(sort) if isinstance(sort, str) else tuple(sort)
+        if len(keys) > self.limits.max_sort:
+            raise QueryLimitError("max_sort", self.limits.max_sort, len(keys))
+        return keys if self.schema is None else self.schema.coerce_sort(keys)
+
+
+def parse_sort(text: str) -> tuple[SortField, ...]:
+    """The keys of a sort such as `-created_at,title`; of an empty text, none.
+
+    Raises:
+        QuerySyntaxError: A key is empty, or there twice.
+        UnknownFieldError: A key is no field.
+    """
+    keys: dict[str, SortField] = {}
+    if not text.strip():
+        return ()
+    offset = 0
+    for part in text.split(","):
+        key = part.strip()
+        descends = key.startswith("-")
+        field = key.removeprefix("-")
+        if not field or field in keys:
+            problem = "is there twice" if field else "is missing"
+            raise QuerySyntaxError(
+                f"field {field!r} {problem} in a sort" if field else "a field is missing in a sort",
+                expected=("a field",),
+                found=shorten(key),
+            ).at(text, offset)
+        keys[field] = SortField(field, SortOrder.DESC if descends else SortOrder.ASC)
+        offset += len(part) + 1
+    return tuple(keys.values())
+
+
+def _comparison(field: str, op: Operation, value: object) -> ComparisonNode:
+    # The scanner has checked integers and text; only a pattern can still be wrong.
+    if value.__class__ in _SAFE and field.isidentifier() and field[0] != "_" and op not in TEXTS:
+        return trusted_comparison(field, op, value)  # type: ignore[arg-type]  # an int or str
+    return ComparisonNode(field, op, value)

@@ -1,0 +1,60 @@
+"""From a tree to text of the language."""
+
+import re
+from typing import TYPE_CHECKING, Final, cast
+
+from varco_query._literals import literal
+from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
+from varco_query._operation import Operation
+
+if TYPE_CHECKING:
+    from varco_query._value import Scalar
+
+_BARE: Final = re.compile(r"(?!(?:and|or|not)(?!\w))[^\W\d]\w*(?:\.[^\W\d]\w*)*", re.IGNORECASE)
+
+
+def render(node: TransformerNode) -> str:
+    """The filter that parses to the tree."""
+    out: list[str] = []
+    stack: list[str | tuple[TransformerNode, TransformerNode | None]] = [(node, None)]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            out.append(item)
+            continue
+        each, parent = item
+        if isinstance(each, ComparisonNode):
+            out.append(_comparison(each))
+        elif isinstance(each, NotNode):
+            stack += [(each.child, each), "NOT "]
+        else:
+            word = "AND" if isinstance(each, AndNode) else "OR"
+            if len(each.children) < 2:  # noqa: PLR2004  # nothing for a word to join
+                opening, joint, closing = "ALL(" if word == "AND" else "ANY(", "", ")"
+            elif parent is None or (word == "AND" and isinstance(parent, OrNode)):
+                opening, joint, closing = "", f" {word} ", ""
+            else:
+                opening, joint, closing = "(", f" {word} ", ")"
+            stack.append(closing)
+            for index in range(len(each.children) - 1, -1, -1):
+                stack.append((each.children[index], each))
+                if index:
+                    stack.append(joint)
+            stack.append(opening)
+    return "".join(out)
+
+
+def _comparison(node: ComparisonNode) -> str:
+    field = node.field if _BARE.fullmatch(node.field) else f"`{node.field}`"
+    if node.op in _WORDS:
+        return f"{field} {_WORDS[node.op]}"
+    if node.op in {Operation.IN, Operation.NOT_IN}:
+        values = ", ".join(map(literal, cast("tuple[Scalar, ...]", node.value)))
+        return f"{field} {'IN' if node.op is Operation.IN else 'NOT IN'} ({values})"
+    if node.op is Operation.BETWEEN:
+        low, high = map(literal, cast("tuple[Scalar, Scalar]", node.value))
+        return f"{field} BETWEEN {low} AND {high}"
+    return f"{field} {node.op.value} {literal(cast('Scalar', node.value))}"
+
+
+_WORDS: Final = {Operation.IS_NULL: "IS NULL", Operation.IS_NOT_NULL: "IS NOT NULL"}
