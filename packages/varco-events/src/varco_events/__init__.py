@@ -14,13 +14,24 @@ if TYPE_CHECKING:
         Subscription,
     )
     from varco_events._channel import ChannelManager
-    from varco_events._dlq import AbstractDeadLetterQueue, DeadLetterEntry
+    from varco_events._cloudevents import from_cloudevent, to_cloudevent
+    from varco_events._consumer import EventConsumer, listen
+    from varco_events._context import channel_context, current_channel
+    from varco_events._deduplication import AbstractDeduplicator, InMemoryDeduplicator
+    from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
+    from varco_events._entity_events import (
+        EntityCreatedEvent,
+        EntityDeletedEvent,
+        EntityEvent,
+        EntityUpdatedEvent,
+    )
     from varco_events._errors import (
         BusStoppedError,
         BusUnavailableError,
         DeadLetterFailedError,
         DeadLetterQueueFullError,
         EventDecodeError,
+        EventsConfigError,
         EventsError,
         EventTypeClashError,
         EventTypeNameError,
@@ -32,12 +43,19 @@ if TYPE_CHECKING:
     )
     from varco_events._event import Event, RawEvent
     from varco_events._event_serializer import EventSerializer, JsonEventSerializer
+    from varco_events._inbox import InboxEntry, InboxRepository, InMemoryInboxRepository
+    from varco_events._inbox_poller import InboxPoller
     from varco_events._memory_bus import InMemoryEventBus
+    from varco_events._memory_dlq import InMemoryDeadLetterQueue
     from varco_events._memory_outbox import InMemoryOutboxRepository
+    from varco_events._middleware import CorrelationMiddleware, LoggingMiddleware, RetryMiddleware
     from varco_events._noop import NoopEventBus
     from varco_events._outbox import OutboxEntry, OutboxRepository
+    from varco_events._producer import AbstractEventProducer, BusEventProducer, NoopEventProducer
     from varco_events._relay import OutboxRelay
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
+    from varco_events._service import EventServiceMixin
+    from varco_events._threads import in_thread
     from varco_events._tracing import (
         CorrelationIdFilter,
         correlation_context,
@@ -49,39 +67,61 @@ if TYPE_CHECKING:
 else:
     _MODULES = {
         "_bus": (
-            "AbstractEventBus CHANNEL_ALL CHANNEL_DEFAULT ChannelConfig DispatchMode ErrorPolicy "
-            "EventMiddleware Subscription"
+            "AbstractEventBus CHANNEL_ALL CHANNEL_DEFAULT ChannelConfig DispatchMode "
+            "ErrorPolicy EventMiddleware Subscription"
         ),
         "_channel": "ChannelManager",
-        "_dlq": "AbstractDeadLetterQueue DeadLetterEntry",
+        "_cloudevents": "from_cloudevent to_cloudevent",
+        "_consumer": "EventConsumer listen",
+        "_context": "channel_context current_channel",
+        "_deduplication": "AbstractDeduplicator InMemoryDeduplicator",
+        "_dlq": "AbstractDeadLetterQueue DeadLetterEntry RELAY_HANDLER",
+        "_entity_events": "EntityCreatedEvent EntityDeletedEvent EntityEvent EntityUpdatedEvent",
         "_errors": (
-            "BusStoppedError BusUnavailableError DeadLetterFailedError DeadLetterQueueFullError "
-            "EventDecodeError EventTypeClashError EventTypeNameError EventsError "
-            "HandlersFailedError LifecycleError NoSuchHandlerError UnknownEventTypeError "
-            "UpcastError"
+            "BusStoppedError BusUnavailableError DeadLetterFailedError "
+            "DeadLetterQueueFullError EventDecodeError EventTypeClashError EventTypeNameError "
+            "EventsConfigError EventsError HandlersFailedError LifecycleError "
+            "NoSuchHandlerError UnknownEventTypeError UpcastError"
         ),
         "_event": "Event RawEvent",
         "_event_serializer": "EventSerializer JsonEventSerializer",
+        "_inbox": "InMemoryInboxRepository InboxEntry InboxRepository",
+        "_inbox_poller": "InboxPoller",
         "_memory_bus": "InMemoryEventBus",
+        "_memory_dlq": "InMemoryDeadLetterQueue",
         "_memory_outbox": "InMemoryOutboxRepository",
+        "_middleware": "CorrelationMiddleware LoggingMiddleware RetryMiddleware",
         "_noop": "NoopEventBus",
         "_outbox": "OutboxEntry OutboxRepository",
+        "_producer": "AbstractEventProducer BusEventProducer NoopEventProducer",
         "_relay": "OutboxRelay",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
+        "_service": "EventServiceMixin",
+        "_threads": "in_thread",
         "_tracing": (
-            "CorrelationIdFilter correlation_context current_causation_id current_correlation_id "
-            "generate_correlation_id"
+            "CorrelationIdFilter correlation_context current_causation_id "
+            "current_correlation_id generate_correlation_id"
         ),
         "_upcasting": "upcaster",
     }
     _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+    # What needs an extra, and how to get it.
+    _EXTRAS = {"EventServiceMixin": ("varco_domain", "domain")}
 
     def __getattr__(name: str) -> Any:
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415  # only when a name is touched
 
-        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        try:
+            value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        except ModuleNotFoundError as error:
+            needed, extra = _EXTRAS.get(name, ("", ""))
+            if not needed or (error.name or "").split(".")[0] not in {needed, "providify"}:
+                raise
+            raise ImportError(
+                f"{name} needs {needed}: pip install 'varco-events[{extra}]'", name=error.name
+            ) from error
         globals()[name] = value
         return value
 
@@ -92,45 +132,72 @@ else:
 __all__: tuple[str, ...] = (
     "CHANNEL_ALL",
     "CHANNEL_DEFAULT",
+    "RELAY_HANDLER",
     "AbstractDeadLetterQueue",
+    "AbstractDeduplicator",
     "AbstractEventBus",
+    "AbstractEventProducer",
+    "BusEventProducer",
     "BusStoppedError",
     "BusUnavailableError",
     "ChannelConfig",
     "ChannelManager",
     "CorrelationIdFilter",
+    "CorrelationMiddleware",
     "DeadLetterEntry",
     "DeadLetterFailedError",
     "DeadLetterQueueFullError",
     "DispatchMode",
+    "EntityCreatedEvent",
+    "EntityDeletedEvent",
+    "EntityEvent",
+    "EntityUpdatedEvent",
     "ErrorPolicy",
     "Event",
+    "EventConsumer",
     "EventDecodeError",
     "EventMiddleware",
     "EventSerializer",
+    "EventServiceMixin",
     "EventTypeClashError",
     "EventTypeNameError",
+    "EventsConfigError",
     "EventsError",
     "HandlersFailedError",
+    "InMemoryDeadLetterQueue",
+    "InMemoryDeduplicator",
     "InMemoryEventBus",
+    "InMemoryInboxRepository",
     "InMemoryOutboxRepository",
+    "InboxEntry",
+    "InboxPoller",
+    "InboxRepository",
     "JsonEventSerializer",
     "JsonSerializer",
     "LifecycleError",
+    "LoggingMiddleware",
     "NoOpSerializer",
     "NoSuchHandlerError",
     "NoopEventBus",
+    "NoopEventProducer",
     "OutboxEntry",
     "OutboxRelay",
     "OutboxRepository",
     "RawEvent",
+    "RetryMiddleware",
     "Serializer",
     "Subscription",
     "UnknownEventTypeError",
     "UpcastError",
+    "channel_context",
     "correlation_context",
     "current_causation_id",
+    "current_channel",
     "current_correlation_id",
+    "from_cloudevent",
     "generate_correlation_id",
+    "in_thread",
+    "listen",
+    "to_cloudevent",
     "upcaster",
 )

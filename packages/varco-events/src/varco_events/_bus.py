@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from varco_events._consumer import EventConsumer
     from varco_events._event import Event
 
 CHANNEL_ALL: Final = "*"
@@ -169,6 +170,10 @@ class AbstractEventBus(ABC):
             return handler
 
         return subscribe
+
+    def register_consumer(self, consumer: EventConsumer) -> list[Subscription]:
+        """Subscribe every `@listen` method of `consumer`."""
+        return consumer.register_to(self)
 
     async def start(self) -> None:  # noqa: B027  # a bus may have nothing to do
         """Begin to take events."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from varco_events._bus import ChannelConfig
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 class ChannelManager(ABC):
     """Declares, deletes and lists the channels of a broker."""
+
+    async def start(self) -> None:  # noqa: B027  # a manager may have nothing to do
+        """Connect."""
+
+    async def stop(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109, B027  # as of a bus
+        """Disconnect."""
 
     @abstractmethod
     async def declare_channel(self, channel: str, config: ChannelConfig | None = None) -> None:

@@ -12,6 +12,7 @@ EventsError
 ├── BusUnavailableError        the transport cannot take events now
 ├── DeadLetterQueueFullError   a bounded queue refused an entry
 ├── DeadLetterFailedError      a failed event could not be dead-lettered either
+├── EventsConfigError          a part that is missing where events need it
 └── LifecycleError             start() or stop() at the wrong moment or place
 """
 
@@ -162,6 +163,12 @@ class DeadLetterFailedError(EventsError):
             f"event {event_id} failed in {handler} and the dead letter queue did not take it "
             f"({reason!r}); it is not acknowledged and will come again"
         )
+
+
+class EventsConfigError(EventsError):
+    """Events have nowhere to go."""
+
+    code = "events.config"
 
 
 class LifecycleError(EventsError, RuntimeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +24,7 @@ from varco_events._bus import (
     Subscription,
 )
 from varco_events._channel import ChannelManager
+from varco_events._context import handling
 from varco_events._errors import (
     BusStoppedError,
     HandlersFailedError,
@@ -45,7 +45,6 @@ logger = logging.getLogger("varco_events.bus")
 
 # Publishes that are nested deeper than this go on in a task, which has a stack of its own.
 _MAX_DEPTH = 50
-_depth: ContextVar[int] = ContextVar("varco_events_depth", default=0)
 # How many partly failed deliveries a bus remembers.
 _MAX_PARTIAL = 10_000
 
@@ -117,7 +116,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         self, event: Event, *, channel: str = CHANNEL_DEFAULT
     ) -> Awaitable[None] | None:
         """Handle `event`, or in BACKGROUND mode begin to."""
-        depth = _depth.get()
+        depth = handling.get()[0]
         if not self._plain or depth >= _MAX_DEPTH:
             return await self._publish_with_care(event, channel, depth)
         plan = self._routes.plans.get(event.__class__)
@@ -125,13 +124,15 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             route = self._routes.route(event, channel)
         else:
             route = plan.channels.get(channel) or plan.other
-        await self._dispatch(event, route.deliveries, depth)
+        await self._dispatch(event, channel, route.deliveries, depth)
         return None
 
-    async def _dispatch(self, event: Event, deliveries: Sequence[Deliver], depth: int) -> None:
+    async def _dispatch(
+        self, event: Event, channel: str, deliveries: Sequence[Deliver], depth: int
+    ) -> None:
         errors: list[Exception] = []
         remaining = iter(deliveries)
-        token = _depth.set(depth + 1)
+        token = handling.set((depth + 1, channel))
         self._running += 1
         try:
             while True:
@@ -146,7 +147,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                         raise
                     errors.append(error)
         finally:
-            _depth.reset(token)
+            handling.reset(token)
             self._left()
         if errors:
             self._failed(event, errors)
@@ -172,11 +173,13 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             return None
         deliveries = [self._wrapped(deliver, channel) for deliver in route.deliveries]
         if self._dispatch_mode is DispatchMode.BACKGROUND:
-            return self._background.spawn(event, partial(self._dispatch, event, deliveries, 0))
+            return self._background.spawn(
+                event, partial(self._dispatch, event, channel, deliveries, 0)
+            )
         if depth >= _MAX_DEPTH:
-            await _on_new_stack(partial(self._dispatch, event, deliveries, 0))
+            await _on_new_stack(partial(self._dispatch, event, channel, deliveries, 0))
         else:
-            await self._dispatch(event, deliveries, depth)
+            await self._dispatch(event, channel, deliveries, depth)
         return None
 
     def _admit(self, event: Event, depth: int) -> None:
@@ -212,7 +215,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             UnknownEventTypeError: a `RawEvent` whose type nobody listens to by name.
             NoSuchHandlerError: no subscription is called `handler`.
         """
-        depth = _depth.get()
+        depth = handling.get()[0]
         if self._stopping or self._stopped:
             self._admit(event, depth)
         subscriptions = self._addressed(event, channel, handler)
@@ -222,7 +225,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             subscriptions = [one for one in subscriptions if one not in reached]
         errors: list[Exception] = []
         done = reached or set()
-        token = _depth.set(depth + 1)
+        token = handling.set((depth + 1, channel))
         self._running += 1
         try:
             for subscription in subscriptions:
@@ -236,7 +239,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             self._remember(key, done)
             raise
         finally:
-            _depth.reset(token)
+            handling.reset(token)
             self._left()
         if errors:
             self._remember(key, done)
@@ -260,11 +263,11 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
 
     async def drain(self) -> None:
         """Return when no event is being handled, nested and background ones included."""
-        if _depth.get():
+        if handling.get()[0]:
             raise LifecycleError("a handler cannot wait for its own bus to drain or stop")
         while self._running or len(self._background):
             if self._running:
-                idle = self._idle = anyio.Event()
+                idle = self._idle = self._idle or anyio.Event()
                 await idle.wait()
                 self._idle = None
             await self._background.wait()

@@ -68,6 +68,11 @@ class correlation_context:  # noqa: N801  # reads like the function it replaces
         self.__exit__(kind, error, trace)
 
 
+def handling_of(event_id: UUID, correlation_id: str | None) -> correlation_context:
+    """The context of a handler; an event without a correlation id begins with its own."""
+    return correlation_context(correlation_id or str(event_id), causation_id=event_id)
+
+
 class CorrelationIdFilter(logging.Filter):
     """Add `correlation_id` to every log record, so that a format can show it."""
 

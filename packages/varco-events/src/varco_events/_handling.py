@@ -1,0 +1,166 @@
+"""What happens around one `@listen` method: deduplication, inbox, retries, dead letters."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+import anyio
+
+from varco_events._bus import handler_name
+from varco_events._context import current_channel
+from varco_events._dlq import DeadLetterEntry
+from varco_events._errors import DeadLetterFailedError
+from varco_events._inbox import InboxEntry, InboxRepository
+from varco_events._outbox import utcnow
+from varco_events._tracing import handling_of
+from varco_resilience import RetryExhaustedError, retry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from varco_events._bus import Deliver
+    from varco_events._deduplication import AbstractDeduplicator
+    from varco_events._dlq import AbstractDeadLetterQueue
+    from varco_events._event import Event
+    from varco_resilience import RetryPolicy
+
+logger = logging.getLogger("varco_events.consumer")
+
+
+@dataclass(slots=True)
+class _Delivery:
+    """One event on its way through one method."""
+
+    event: Event
+    entry: InboxEntry | None
+    attempts: int = 0
+    first_failed_at: datetime | None = None
+
+
+class Handling:
+    """Handles events with one method; used from one event loop.
+
+    `handler` is what a bus subscribes: it returns when the event was handled, recognized as
+    handled before, or dead-lettered, and raises when it must come again.
+    """
+
+    def __init__(
+        self,
+        method: Callable[..., Any],
+        *,
+        retry_policy: RetryPolicy | None,
+        dlq: AbstractDeadLetterQueue | None,
+        deduplicator: AbstractDeduplicator | None,
+        inbox: InboxRepository | None,
+    ) -> None:
+        self.name = handler_name(method)
+        self._method = method
+        self._dlq = dlq
+        self._deduplicator = deduplicator
+        self._inbox = inbox
+        attempt: Callable[[_Delivery], Awaitable[None]] = self._attempt
+        self._attempts = attempt if retry_policy is None else retry(retry_policy)(attempt)
+        self._running = 0
+        self._idle: anyio.Event | None = None
+        # Events that are being handled: the same one must wait to see whether it is a duplicate.
+        self._in_hand: dict[UUID, anyio.Event] = {}
+        self.handler = self._make_handler()
+
+    def _make_handler(self) -> Deliver:
+        async def handler(event: Event) -> None:
+            self._running += 1
+            try:
+                with handling_of(event.event_id, event.correlation_id):
+                    await self._handle(event)
+            finally:
+                self._running -= 1
+                if self._idle is not None and not self._running:
+                    self._idle.set()
+
+        handler.__qualname__ = self.name
+        return handler
+
+    async def idle(self) -> None:
+        """Return when no event is in hand."""
+        while self._running:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+            self._idle = None
+
+    async def _handle(self, event: Event) -> None:
+        if self._deduplicator is None:
+            await self._handle_once(event)
+            return
+        identity = uuid5(event.event_id, self.name)
+        while (in_hand := self._in_hand.get(identity)) is not None:
+            await in_hand.wait()
+        self._in_hand[identity] = anyio.Event()
+        try:
+            if not await self._deduplicator.is_duplicate(identity):
+                await self._handle_once(event)
+                await self._deduplicator.mark_seen(identity)
+        finally:
+            self._in_hand.pop(identity).set()
+
+    async def _handle_once(self, event: Event) -> None:
+        delivery = _Delivery(event, None if self._inbox is None else self._inbox_entry(event))
+        try:
+            await self._attempts(delivery)
+        except Exception as error:
+            if self._dlq is None:
+                raise
+            await self._dead_letter(self._dlq, delivery, error)
+
+    async def _attempt(self, delivery: _Delivery) -> None:
+        delivery.attempts += 1
+        try:
+            if self._inbox is None or delivery.entry is None:
+                await self._call(delivery.event)
+            else:
+                async with self._inbox.handling(delivery.entry) as is_new:
+                    if is_new:
+                        await self._call(delivery.event)
+        except Exception:
+            delivery.first_failed_at = delivery.first_failed_at or utcnow()
+            raise
+
+    async def _call(self, event: Event) -> None:
+        result = self._method(event)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _dead_letter(
+        self, dlq: AbstractDeadLetterQueue, delivery: _Delivery, error: Exception
+    ) -> None:
+        last = error.last_exc if isinstance(error, RetryExhaustedError) else error
+        entry = DeadLetterEntry.from_failure(
+            event=delivery.event,
+            channel=current_channel(),
+            handler_name=self.name,
+            last_exc=last,
+            attempts=delivery.attempts,
+            first_failed_at=delivery.first_failed_at or utcnow(),
+        )
+        try:
+            await dlq.push(entry)
+            if self._inbox is not None and delivery.entry is not None:
+                await self._inbox.mark_processed(delivery.entry.entry_id)
+        except Exception as failure:  # noqa: BLE001  # whatever a queue raises
+            raise DeadLetterFailedError(delivery.event.event_id, self.name, failure) from error
+        logger.error(
+            "%s gave up %s after %d attempts: %r",
+            self.name,
+            delivery.event,
+            delivery.attempts,
+            last,
+        )
+
+    def _inbox_entry(self, event: Event) -> InboxEntry:
+        entry = InboxEntry.from_event(event, channel=current_channel())
+        identity = uuid5(event.event_id, self.name)
+        return replace(entry, entry_id=identity, handler_name=self.name)

@@ -1,0 +1,125 @@
+"""Events that were received, and which of them were handled."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Self
+from uuid import UUID, uuid4
+
+from varco_events._outbox import utcnow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
+
+    from varco_events._event import Event
+    from varco_events._event_serializer import EventSerializer
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """One event that was received, for one handler when it has a `handler_name`."""
+
+    entry_id: UUID = field(default_factory=uuid4)
+    event_type: str = ""
+    channel: str = "default"
+    payload: bytes = b""
+    received_at: datetime = field(default_factory=utcnow)
+    processed_at: datetime | None = None
+    handler_name: str = ""
+
+    @classmethod
+    def from_event(
+        cls,
+        event: Event,
+        *,
+        channel: str = "default",
+        serializer: EventSerializer | None = None,
+    ) -> Self:
+        """The entry of `event`, under its id, so that a repetition is seen as one."""
+        from varco_events._event import type_name_of  # noqa: PLC0415  # pydantic when needed
+        from varco_events._event_serializer import JsonEventSerializer  # noqa: PLC0415  # likewise
+
+        return cls(
+            entry_id=event.event_id,
+            event_type=type_name_of(event),
+            channel=channel,
+            payload=(serializer or JsonEventSerializer()).serialize(event),
+        )
+
+
+class InboxRepository(ABC):
+    """Where inbox entries are kept.
+
+    An effect happens exactly once when `handling` puts the handler and the mark into one
+    transaction of the database that the handler writes to.
+    """
+
+    @abstractmethod
+    async def save(self, entry: InboxEntry) -> None:
+        """Store `entry`; an id that is there already is left as it is."""
+
+    @abstractmethod
+    async def mark_processed(self, entry_id: UUID) -> None:
+        """Note that an entry was handled; an unknown id is no error."""
+
+    @abstractmethod
+    async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
+        """The oldest entries that are not marked."""
+
+    async def is_processed(self, entry_id: UUID) -> bool:  # noqa: ARG002  # for those that can tell
+        """Whether an entry was marked. Without an implementation, repetitions are handled again."""
+        return False
+
+    @asynccontextmanager
+    async def handling(self, entry: InboxEntry) -> AsyncGenerator[bool]:
+        """The block in which `entry` is handled; what `as` binds says whether it has to be.
+
+        The entry is marked when the block ends well. Override it to do all of it, the block
+        included, in one transaction.
+        """
+        if await self.is_processed(entry.entry_id):
+            yield False
+            return
+        await self.save(entry)
+        yield True
+        await self.mark_processed(entry.entry_id)
+
+
+class InMemoryInboxRepository(InboxRepository):
+    """Keeps entries in dicts; no method awaits, so that every operation is atomic.
+
+    Args:
+        clock: The current time, with a time zone.
+        max_size: How many processed entries are remembered.
+    """
+
+    def __init__(self, *, clock: Callable[[], datetime] = utcnow, max_size: int = 100_000) -> None:
+        self._clock = clock
+        self._max_size = max_size
+        self._waiting: dict[UUID, InboxEntry] = {}
+        self._processed: dict[UUID, InboxEntry] = {}
+
+    async def save(self, entry: InboxEntry) -> None:
+        """Store `entry` unless it is there."""
+        if entry.entry_id not in self._processed:
+            self._waiting.setdefault(entry.entry_id, entry)
+
+    async def mark_processed(self, entry_id: UUID) -> None:
+        """Move the entry to those that were handled."""
+        entry = self._waiting.pop(entry_id, None)
+        if entry is not None:
+            self._processed[entry_id] = replace(entry, processed_at=self._clock(), payload=b"")
+            if len(self._processed) > self._max_size:
+                del self._processed[next(iter(self._processed))]
+
+    async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
+        """The oldest entries that were not handled."""
+        return list(islice(self._waiting.values(), limit))
+
+    async def is_processed(self, entry_id: UUID) -> bool:
+        """Whether the entry was handled."""
+        return entry_id in self._processed

@@ -1,0 +1,75 @@
+"""A service that publishes what it writes; needs varco-domain."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+from providify import InjectMeta
+from pydantic_core import to_jsonable_python
+
+from varco_domain.model import DomainModel
+from varco_domain.service.base import AsyncService, ChangeKind, EntityChange
+from varco_events._entity_events import (
+    EntityCreatedEvent,
+    EntityDeletedEvent,
+    EntityEvent,
+    EntityUpdatedEvent,
+)
+from varco_events._errors import EventsConfigError
+from varco_events._outbox import OutboxEntry
+from varco_events._producer import AbstractEventProducer  # noqa: TC001  # providify resolves it
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from varco_domain.auth import AuthContext
+    from varco_domain.uow import AsyncUnitOfWork
+
+
+class EventServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U]):
+    """Publishes an entity event for everything the service writes, bulk writes included.
+
+    With an outbox (`uow.outbox`) the events are saved in the transaction of the entities, for a
+    relay to deliver; without one they are produced after the commit. Put it before `AsyncService`
+    in the bases. Override `_events_of` to publish other events.
+    """
+
+    _event_channel: ClassVar[str] = "default"
+    _event_producer: ClassVar[
+        Annotated[AbstractEventProducer | None, InjectMeta(optional=True)]
+    ] = None
+
+    async def _after_write(
+        self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]
+    ) -> None:
+        await super()._after_write(uow, ctx, changes)
+        events = [event for change in changes for event in self._events_of(change)]
+        if not events:
+            return
+        channel = self._event_channel
+        if uow.outbox is not None:
+            await uow.outbox.save_many(
+                [OutboxEntry.from_event(event, channel=channel) for event in events]
+            )
+            return
+        if self._event_producer is None:
+            raise EventsConfigError(
+                f"{type(self).__name__} has nowhere to put its events: use a unit of work with an "
+                f"outbox, or set _event_producer"
+            )
+        pairs = [(event, channel) for event in events]
+        uow.on_commit(partial(self._event_producer.produce_many, pairs))
+
+    def _events_of(self, change: EntityChange) -> Sequence[EntityEvent]:
+        """The events of one change."""
+        known: dict[str, Any] = {
+            "entity_type": change.entity_cls.__name__,
+            "pk": to_jsonable_python(change.pk),
+            "tenant_id": change.tenant_id,
+        }
+        if change.kind in {ChangeKind.DELETED, ChangeKind.PURGED} or change.after is None:
+            return [EntityDeletedEvent(**known)]
+        read: Any = self._assembler.to_read_dto(cast("D", change.after))
+        event = EntityCreatedEvent if change.kind is ChangeKind.CREATED else EntityUpdatedEvent
+        return [event(**known, payload=to_jsonable_python(read))]

@@ -1,0 +1,16 @@
+"""Contract suites: subclass one in your tests and pytest shows whether an implementation is sound.
+
+They need pytest with anyio's plugin, and an `anyio_backend` fixture that says which loop to use.
+"""
+
+from varco_events.testing._bus import BusContract
+from varco_events.testing._dlq import DeadLetterQueueContract
+from varco_events.testing._inbox import InboxContract
+from varco_events.testing._outbox import OutboxContract
+
+__all__: tuple[str, ...] = (
+    "BusContract",
+    "DeadLetterQueueContract",
+    "InboxContract",
+    "OutboxContract",
+)

@@ -1,0 +1,193 @@
+"""What an outbox repository must do."""
+
+# ruff: noqa: PLR2004, S101  # these are tests: they assert, and the numbers are what they expect
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from varco_events._memory_bus import InMemoryEventBus
+from varco_events._outbox import OutboxEntry, OutboxRepository
+from varco_events._relay import OutboxRelay
+from varco_events.testing._events import ContractEvent, eventually
+from varco_resilience import RetryPolicy
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+
+def _entry(number: int, key: str | None = None) -> OutboxEntry:
+    return OutboxEntry.from_event(ContractEvent(number=number), channel="contract", key=key)
+
+
+def _ids(entries: list[OutboxEntry]) -> list[object]:
+    return [entry.entry_id for entry in entries]
+
+
+class OutboxContract(ABC):
+    """Implement `open_outbox`, and `advance` when the repository has a clock of its own."""
+
+    pytestmark = pytest.mark.anyio
+
+    @abstractmethod
+    def open_outbox(self) -> AbstractAsyncContextManager[OutboxRepository]:
+        """An empty repository, whose `save` commits before it returns."""
+
+    async def advance(self, seconds: float) -> None:
+        """Let so much time pass for the repository."""
+        await anyio.sleep(seconds)
+
+    def now(self) -> datetime:
+        """The time of the repository."""
+        return datetime.now(UTC)
+
+    async def test_entries_come_back_as_they_were_saved_and_in_order(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(number, key=str(number % 2)) for number in range(5)]
+            await outbox.save(entries[0])
+            await outbox.save_many(entries[1:])
+            pending = await outbox.get_pending(limit=100)
+            assert [replace(one, leased_until=None) for one in pending] == entries
+            assert _ids(await outbox.get_pending(limit=2)) == _ids(entries[:2])
+
+    async def test_deleted_entries_are_gone(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(number) for number in range(4)]
+            await outbox.save_many(entries)
+            await outbox.delete(entries[1].entry_id)
+            await outbox.delete_many([entries[0].entry_id, entries[3].entry_id, uuid4()])
+            await outbox.delete(uuid4())
+            assert _ids(await outbox.get_pending()) == _ids([entries[2]])
+
+    async def test_a_claimed_entry_belongs_to_one_relay(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(number) for number in range(5)]
+            await outbox.save_many(entries)
+            first = await outbox.claim(limit=3, lease=60)
+            second = await outbox.claim(limit=3, lease=60)
+            assert _ids(first) == _ids(entries[:3])
+            assert _ids(second) == _ids(entries[3:])
+            assert await outbox.claim(limit=3, lease=60) == []
+
+    async def test_a_lease_ends_by_itself(self) -> None:
+        async with self.open_outbox() as outbox:
+            await outbox.save(_entry(1, key="a"))
+            claimed = await outbox.claim(limit=1, lease=0.05)
+            assert len(claimed) == 1
+            await self.advance(0.1)
+            assert _ids(await outbox.claim(limit=1, lease=60)) == _ids(claimed)
+
+    async def test_a_released_entry_keeps_what_happened_to_it(self) -> None:
+        async with self.open_outbox() as outbox:
+            await outbox.save(_entry(1))
+            (claimed,) = await outbox.claim(limit=1, lease=60)
+            failed = replace(claimed, attempts=claimed.attempts + 1, last_error="ValueError: no")
+            await outbox.release([failed])
+            (again,) = await outbox.claim(limit=1, lease=60)
+            assert (again.attempts, again.last_error) == (1, "ValueError: no")
+
+    async def test_a_postponed_entry_waits_and_holds_back_its_key_alone(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(1, "a"), _entry(2, "a"), _entry(3, "b"), _entry(4), _entry(5)]
+            await outbox.save_many(entries)
+            claimed = await outbox.claim(limit=10, lease=60)
+            later = self.now() + timedelta(seconds=0.2)
+            postponed = [replace(claimed[0], available_at=later)]
+            await outbox.release(
+                [*postponed, *claimed[1:3], replace(claimed[3], available_at=later)]
+            )
+            assert _ids(await outbox.claim(limit=10, lease=60)) == _ids([entries[2]])
+            await self.advance(0.3)
+            waiting = await outbox.claim(limit=10, lease=60)
+            assert _ids(waiting) == _ids([entries[0], entries[1], entries[3]])
+
+    async def test_a_key_is_never_claimed_past_an_entry_in_hand(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(1, "a"), _entry(2, "a"), _entry(3, "b"), _entry(4, "a")]
+            await outbox.save_many(entries)
+            first = await outbox.claim(limit=1, lease=60)
+            second = await outbox.claim(limit=10, lease=60)
+            assert _ids(first) == _ids([entries[0]])
+            assert _ids(second) == _ids([entries[2]])
+            await outbox.delete(entries[0].entry_id)
+            assert _ids(await outbox.claim(limit=10, lease=60)) == _ids([entries[1], entries[3]])
+
+    async def test_a_parked_entry_is_out_of_the_way(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(1, "a"), _entry(2, "a")]
+            await outbox.save_many(entries)
+            (poison,) = await outbox.claim(limit=1, lease=60)
+            await outbox.park(replace(poison, attempts=3, last_error="no"))
+            assert _ids(await outbox.claim(limit=10, lease=0.05)) == _ids(entries[1:])
+            await self.advance(0.1)
+            assert _ids(await outbox.claim(limit=10, lease=60)) == _ids(entries[1:])
+
+    async def test_concurrent_claims_share_nothing_and_split_no_key(self) -> None:
+        async with self.open_outbox() as outbox:
+            entries = [_entry(number, key=str(number % 7)) for number in range(70)]
+            await outbox.save_many(entries)
+            claims: list[list[OutboxEntry]] = []
+
+            async def claim() -> None:
+                claims.append(await outbox.claim(limit=20, lease=60))
+
+            async with anyio.create_task_group() as group:
+                for _ in range(6):
+                    group.start_soon(claim)
+            claimed = [entry.entry_id for batch in claims for entry in batch]
+            assert len(claimed) == len(set(claimed))
+            keys = [{entry.key for entry in batch} for batch in claims if batch]
+            assert sum(map(len, keys)) == len(set[str | None]().union(*keys))
+            for key in set[str | None]().union(*keys):
+                saved = [entry.entry_id for entry in entries if entry.key == key]
+                got = [e.entry_id for batch in claims for e in batch if e.key == key]
+                assert got == saved[: len(got)]
+
+    async def test_a_notification_wakes_a_waiting_relay(self) -> None:
+        async with self.open_outbox() as outbox:
+            await outbox.wait_for_work(0.001)
+            with anyio.fail_after(10):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(outbox.wait_for_work, 3600.0)
+                    await anyio.wait_all_tasks_blocked()
+                    outbox.notify()
+                outbox.notify()
+                await outbox.wait_for_work(3600.0)
+
+    async def test_two_relays_deliver_everything_once_and_in_order_per_key(self) -> None:
+        async with self.open_outbox() as outbox:
+            bus, got, failed = InMemoryEventBus(), list[tuple[str, int]](), set[int]()
+
+            async def handle(event: ContractEvent) -> None:
+                await anyio.lowlevel.checkpoint()
+                if event.number % 10 == 3 and event.number not in failed:
+                    failed.add(event.number)
+                    raise ValueError(f"{event.number} fails once")
+                got.append((event.name, event.number))
+
+            bus.subscribe(ContractEvent, handle)
+            events = [ContractEvent(number=n, name=f"key {n % 5}") for n in range(40)]
+            await outbox.save_many([OutboxEntry.from_event(event) for event in events])
+            policy = _no_delay()
+            async with (
+                OutboxRelay(outbox=outbox, bus=bus, poll_interval=0.01, retry_policy=policy),
+                OutboxRelay(outbox=outbox, bus=bus, poll_interval=0.01, retry_policy=policy),
+            ):
+                await eventually(lambda: len(got) >= len(events))
+            assert sorted(number for _, number in got) == list(range(40))
+            for key in range(5):
+                numbers = [number for name, number in got if name == f"key {key}"]
+                assert numbers == sorted(numbers)
+            assert await outbox.get_pending() == []
+
+
+def _no_delay() -> RetryPolicy:
+    return RetryPolicy(max_attempts=10, base_delay=0, max_delay=0)
