@@ -7,13 +7,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import anyio
-
 from varco_resilience._checks import at_least
-from varco_resilience._errors import BulkheadFullError
+from varco_resilience._errors import BulkheadFullError, CallTimeoutError
 from varco_resilience._functions import Kind
 from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AnyStrategy, Part
+from varco_resilience._timeout import limited
 from varco_resilience._wakeup import wakeup
 
 if TYPE_CHECKING:
@@ -114,8 +113,9 @@ class _Slots:
         waiter = self._queue(wake)
         if waiter is not None:
             try:
-                with anyio.move_on_after(self._config.max_wait):
-                    await event.wait()
+                await limited(event.wait(), self._config.max_wait, self._name)
+            except CallTimeoutError:
+                pass
             except BaseException:
                 self._leave(waiter, keep=False)
                 raise

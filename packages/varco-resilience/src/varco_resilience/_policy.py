@@ -66,7 +66,7 @@ class RetryPolicy:
         at_least("base_delay", self.base_delay, 0)
         at_least("max_delay", self.max_delay, 0)
         at_least("exponential_base", self.exponential_base, 1)
-        if self.jitter not in {True, False, "full", "decorrelated"}:
+        if not isinstance(self.jitter, bool) and self.jitter not in ("full", "decorrelated"):
             raise ResilienceConfigError(
                 "jitter", self.jitter, 'True, False, "full" or "decorrelated"'
             )

@@ -45,7 +45,7 @@ class RateLimitConfig:
     def __post_init__(self) -> None:
         at_least("rate", self.rate, 1, whole=True)
         above_zero("period", self.period)
-        if self.algorithm not in {"sliding_window", "token_bucket"}:
+        if self.algorithm not in ("sliding_window", "token_bucket"):
             raise ResilienceConfigError(
                 "algorithm", self.algorithm, '"sliding_window" or "token_bucket"'
             )

@@ -70,7 +70,10 @@ class Attempt:
         tb: TracebackType | None,
     ) -> bool:
         scope, self._scope = self._scope, None
-        if scope is not None and scope.__exit__(kind, error, tb) and self._limit is not None:
+        if scope is not None and self._limit is not None:
+            scope.__exit__(kind, error, tb)
+            if not scope.cancelled_caught:
+                return self.__exit__(kind, error, tb)
             late = AttemptTimeoutError(_BLOCK, self._limit)
             late.__cause__ = error
             return self.__exit__(type(late), late, tb)

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class RetryCall:
-    """What has failed so far in one call, and what to do next. Not shared."""
+    """What has failed so far in one call, and what to do next. Not shared.
+
+    The errors lead through their tracebacks to the frames that hold this object, so it lets go of
+    them at the end: a storm of failures shall not wait for the garbage collector.
+    """
 
     __slots__ = ("_cut_by_deadline", "_deadline", "_history", "_previous", "name", "policy")
 
@@ -56,6 +60,7 @@ class RetryCall:
         if self._history:
             number = len(self._history) + 1
             notify(self.policy.hooks, RetryEvent("recovered", self.name, number, None, None))
+            self._history.clear()
         return True
 
     def delay_after(self, error: Exception) -> float:
@@ -84,6 +89,7 @@ class RetryCall:
     def _exhausted(self, error: Exception, reason: str) -> RetryExhaustedError:
         number = len(self._history) + 1
         history = (*self._history, AttemptFailure(number, error, None))
+        self._history.clear()
         notify(self.policy.hooks, RetryEvent("exhausted", self.name, number, None, error))
         return RetryExhaustedError(self.name, number, error, history, reason)
 
@@ -132,8 +138,10 @@ def run_sync(
                 if call.accepts(result):
                     return result
                 failed = ResultRejectedError(call.name, result)
-        delay = call.delay_after(failed)
-        failed = None
+        try:
+            delay = call.delay_after(failed)
+        finally:
+            failed = None
         wait_sync(delay)
 
 
@@ -158,6 +166,8 @@ async def run_async(
                 if call.accepts(result):
                     return result
                 failed = ResultRejectedError(call.name, result)
-        delay = call.delay_after(failed)
-        failed = None
+        try:
+            delay = call.delay_after(failed)
+        finally:
+            failed = None
         await wait_async(delay)
