@@ -79,6 +79,9 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
         required_fields=tuple(
             n for n, f in ordered.items() if not f.nullable and n not in generated
         ),
+        limited_fields=tuple(
+            (n, f.hint.max_length) for n, f in ordered.items() if f.hint.max_length is not None
+        ),
         match_fields=tuple(n for n in (version, tenant) if n is not None),
     )
 

@@ -109,6 +109,11 @@ def _check(meta: ParsedMeta, row: Mapping[str, Any]) -> None:
     for name in meta.required_fields:
         if row[name] is None:
             raise ModelValueError(meta.entity_cls.__name__, name, "a value is required, got None")
+    for name, limit in meta.limited_fields:
+        if row[name] is not None and len(row[name]) > limit:
+            raise ModelValueError(
+                meta.entity_cls.__name__, name, f"at most {limit} long, got {len(row[name])}"
+            )
     for name in meta.aware_fields:
         value = row[name]
         if value is not None and value.tzinfo is None:

@@ -69,6 +69,7 @@ class ParsedMeta:
     mutable_fields: tuple[str, ...] = ()
     aware_fields: tuple[str, ...] = ()
     required_fields: tuple[str, ...] = ()
+    limited_fields: tuple[tuple[str, int], ...] = ()
     match_fields: tuple[str, ...] = ()
 
     @property

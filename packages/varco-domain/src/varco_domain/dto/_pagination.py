@@ -56,9 +56,7 @@ def paged_response[T](
         more = count == params.limit if total_count is None else end < total_count
         if more and count:
             following = page_cursor(params, offset=end, raw_query=raw_query)
-    return PagedReadDTO[T](
-        results=list(results), count=count, total_count=total_count, next=following
-    )
+    return PagedReadDTO(results=list(results), count=count, total_count=total_count, next=following)
 
 
 def page_cursor(

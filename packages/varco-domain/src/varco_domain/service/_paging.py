@@ -1,12 +1,31 @@
 """From what a caller asks for to what a repository is asked."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from varco_domain._fields import FieldKind
 from varco_domain.dto import PagedReadDTO, paged_response
-from varco_domain.exception import FieldNotFound, ServiceValidationError
-from varco_query import AndNode, QueryParams, SortField, TransformerNode, walk
+from varco_domain.dto._pagination import page_cursor
+from varco_domain.exception import ServiceValidationError
+from varco_query import (
+    AndNode,
+    ComparisonNode,
+    CursorCodec,
+    Operation,
+    QueryParams,
+    QuerySchema,
+    SortField,
+    SortOrder,
+    TransformerNode,
+    keyset_node,
+)
+
+_PROCESS_KEY: Final = secrets.token_bytes(32)
+_OPPOSITE: Final = {SortOrder.ASC: SortOrder.DESC, SortOrder.DESC: SortOrder.ASC}
+# Marks the cursor of a page before; no base64 text has it.
+_BACKWARD: Final = "~"
 
 
 class Pager:
@@ -20,29 +39,60 @@ class Pager:
         self._meta = service_cls._meta  # noqa: SLF001 - of the service it belongs to
         self._max_limit: int = service_cls.max_limit
         self._default_limit: int = min(service_cls.default_limit, service_cls.max_limit)
-        self._fields = _seen_fields(service_cls, assembler)
+        self._codec = CursorCodec(service_cls.cursor_key or _PROCESS_KEY)
+        self._nullable = frozenset(n for n, f in self._meta.fields.items() if f.nullable)
+        self._ties = tuple(SortField(name) for name in self._meta.pk_fields)
+        self._schema = _schema(service_cls, assembler)
 
     def query(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
         """Return the query of one list: limited, and sorted down to the key."""
-        self._check(params)
-        node, sort = _both(params.node, where), self._sorted(params)
-        return QueryParams(node, sort, self._limited(params), params.offset)
+        node, sort = self._checked(params)
+        return QueryParams(_both(node, where), sort, self._limited(params), params.offset)
 
     def unlimited(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
         """Return the query of all rows, unsorted."""
-        self._check(params)
-        return QueryParams(_both(params.node, where))
+        return QueryParams(_both(self._checked(params)[0], where))
 
     def stream(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
         """Return the query of a stream: sorted down to the key, limited only when asked to."""
-        self._check(params)
-        node, sort = _both(params.node, where), self._sorted(params)
-        return QueryParams(node, sort, params.limit, params.offset)
+        node, sort = self._checked(params)
+        return QueryParams(_both(node, where), sort, params.limit, params.offset)
 
-    def page(self, params: QueryParams, where: TransformerNode | None) -> "Page":
-        """Return the queries of one page."""
-        query = self.query(params, where)
-        return Page(params, query, QueryParams(query.node))
+    def page(
+        self, params: QueryParams, where: TransformerNode | None, tenant: str | None
+    ) -> "Page":
+        """Return the queries of one page.
+
+        Raises:
+            CursorError: The cursor is not of this query.
+            ServiceValidationError: Both a cursor and an offset are given.
+        """
+        if params.offset is not None:
+            if params.cursor is not None:
+                raise ServiceValidationError("give a cursor or an offset, not both", "cursor")
+            query = self.query(params, where)
+            return Page(query, QueryParams(query.node))
+        node, sort = self._checked(params)
+        limit = self._limited(params)
+        text = params.cursor
+        backward = text is not None and text.startswith(_BACKWARD)
+        seen = AndNode(
+            ComparisonNode("table", Operation.EQUAL, self._meta.table),
+            ComparisonNode("tenant", Operation.EQUAL, tenant),
+            *(() if node is None else (node,)),
+        )
+        here = everything = _both(node, where)
+        walked = _reversed(sort) if backward else sort
+        if text is not None:
+            cursor = text.removeprefix(_BACKWARD)
+            values = self._codec.values(QueryParams(seen, walked, cursor=cursor))
+            here = _both(everything, keyset_node(walked, values, nullable=self._nullable))
+        # One row more than asked for tells whether there is another page.
+        return Page(
+            QueryParams(here, walked, limit + 1 if limit else 0),
+            QueryParams(everything),
+            Walk(self._codec, seen, sort, limit, backward, continued=text is not None),
+        )
 
     def check_bulk(self, count: int) -> None:
         """Raise if a bulk operation names too many rows."""
@@ -58,42 +108,94 @@ class Pager:
             )
         return params.limit
 
-    def _sorted(self, params: QueryParams) -> tuple[SortField, ...]:
-        named = {field.field for field in params.sort}
-        ties = (SortField(name) for name in self._meta.pk_fields if name not in named)
-        return (*params.sort, *ties)
+    def _checked(self, params: QueryParams) -> tuple[TransformerNode | None, tuple[SortField, ...]]:
+        node = None if params.node is None else self._schema.coerce(params.node)
+        if not params.sort:
+            return node, self._ties
+        sort = self._schema.coerce_sort(params.sort)
+        named = {field.field for field in sort}
+        return node, (*sort, *(tie for tie in self._ties if tie.field not in named))
 
-    def _check(self, params: QueryParams) -> None:
-        if params.node is not None:
-            for comparison in walk(params.node):
-                if comparison.field not in self._fields:
-                    raise FieldNotFound(comparison.field, self._meta.table)
-        for field in params.sort:
-            if field.field not in self._fields:
-                raise FieldNotFound(field.field, self._meta.table)
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Where a page by cursor is in its query."""
+
+    codec: CursorCodec
+    seen: TransformerNode
+    sort: tuple[SortField, ...]
+    limit: int
+    backward: bool
+    continued: bool
+
+    def rows[E](self, found: Sequence[E]) -> list[E]:
+        """Return the rows of the page in its order, without the one asked for beyond."""
+        shown = list(found[: self.limit])
+        if self.backward:
+            shown.reverse()
+        return shown
+
+    def after(self, row: object) -> str:
+        """Return the cursor of the page after a row."""
+        return self.codec.after(QueryParams(self.seen, self.sort), row)
+
+    def before(self, row: object) -> str:
+        """Return the cursor of the page before a row."""
+        return _BACKWARD + self.codec.after(QueryParams(self.seen, _reversed(self.sort)), row)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page: what selects its rows, and what selects all rows that it is a page of."""
 
-    params: QueryParams
     query: QueryParams
     all_rows: QueryParams
+    walk: Walk | None = None
+
+    def rows[E](self, found: Sequence[E]) -> Sequence[E]:
+        """Return the rows of the page in its order."""
+        return found if self.walk is None else self.walk.rows(found)
 
     def respond[E, T](
-        self, rows: Sequence[E], to_read: Callable[[E], T], total: int, raw_query: str | None
+        self, found: Sequence[E], to_read: Callable[[E], T], total: int, raw_query: str | None
     ) -> PagedReadDTO[T]:
-        """Return the page with its rows."""
+        """Return the page."""
+        rows = self.rows(found)
         results = [to_read(row) for row in rows]
-        return paged_response(results, params=self.query, total_count=total, raw_query=raw_query)
+        walk = self.walk
+        if walk is None:
+            return paged_response(
+                results, params=self.query, total_count=total, raw_query=raw_query
+            )
+        following = previous = None
+        more = len(found) > walk.limit
+        asked = QueryParams(None, walk.sort, walk.limit)
+        if rows and (more or walk.backward):
+            following = page_cursor(asked, cursor=walk.after(rows[-1]), raw_query=raw_query)
+        if rows and walk.continued and (more or not walk.backward):
+            previous = page_cursor(asked, cursor=walk.before(rows[0]), raw_query=raw_query)
+        return PagedReadDTO(
+            results=results,
+            count=len(results),
+            total_count=total,
+            next=following,
+            previous=previous,
+        )
 
 
-def _seen_fields(service_cls: Any, assembler: Any) -> frozenset[str]:
+def _schema(service_cls: Any, assembler: Any) -> QuerySchema:
     read: Any = getattr(assembler, "read_cls", None) or service_cls._type_arguments[3]  # noqa: SLF001 - of the service it belongs to
     seen = getattr(read, "model_fields", None)
-    fields = frozenset(service_cls._meta.fields)  # noqa: SLF001 - as above
-    return fields if seen is None else fields & frozenset(seen)
+    fields: dict[str, Any] = {}
+    for name, field in service_cls._meta.fields.items():  # noqa: SLF001 - as above
+        comparable = field.kind not in {FieldKind.JSON, FieldKind.BYTES}
+        if comparable and (seen is None or name in seen):
+            fields[name] = field.annotation
+    return QuerySchema(fields)
+
+
+def _reversed(sort: tuple[SortField, ...]) -> tuple[SortField, ...]:
+    return tuple(SortField(field.field, _OPPOSITE[field.order]) for field in sort)
 
 
 def _both(first: TransformerNode | None, second: TransformerNode | None) -> TransformerNode | None:

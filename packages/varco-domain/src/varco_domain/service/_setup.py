@@ -9,8 +9,6 @@ from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel, domain_replace
 
-_ready: Any = AutoAssembler
-
 
 class AssemblerError(DomainError):
     """An assembler returned an entity that it may not return."""
@@ -32,7 +30,8 @@ def assembler_for(
             service_cls.__name__, None, "which model? Derive from AsyncService[Post, int, C, R, U]"
         )
     if given is not None:
-        return given, type(given).apply_update is _ready.apply_update
+        own = _definer(given.__class__, "apply_update")
+        return given, own is AutoAssembler
     model, _, *dtos = arguments
     generated = generate_dtos(model)
     for dto, base, made in zip(dtos, (CreateDTO, ReadDTO, UpdateDTO), generated, strict=True):
@@ -44,6 +43,10 @@ def assembler_for(
                 "only generated DTOs have a ready one",
             )
     return AutoAssembler(model), True
+
+
+def _definer(cls: type, name: str) -> type:
+    return next(base for base in cls.__mro__ if name in base.__dict__)
 
 
 def check_assembled[D: DomainModel](entity: D) -> D:

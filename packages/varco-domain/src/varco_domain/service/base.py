@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic
 
 from providify import Inject
 
+from varco_domain._tenancy import current_tenant
 from varco_domain.assembler import AbstractDTOAssembler
 from varco_domain.auth import ANONYMOUS, AbstractAuthorizer, Action, AuthContext, Resource
 from varco_domain.dto import PagedReadDTO
@@ -161,6 +162,11 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     ) -> builtins.list[R]:
         """Return the entities that a query selects among those that the caller may read."""
         where, by_row = self._visible(ctx)
+        if params.cursor is not None:
+            page = self._pager.page(params, where, current_tenant())
+            async with self._uow_provider.make_uow() as uow:
+                rows = await self._select(uow, page.query, ctx, by_row=by_row)
+                return [self._assembler.to_read_dto(entity) for entity in page.rows(rows)]
         query = self._pager.query(params, where)
         to_read = self._assembler.to_read_dto
         async with self._uow_provider.make_uow() as uow:
@@ -190,7 +196,7 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             CursorError: The cursor was not made by this service for this query and tenant.
         """
         where, by_row = self._visible(ctx)
-        page = self._pager.page(params, where)
+        page = self._pager.page(params, where, current_tenant())
         to_read = self._assembler.to_read_dto
         async with self._uow_provider.make_uow() as uow:
             rows = await self._select(uow, page.query, ctx, by_row=by_row)

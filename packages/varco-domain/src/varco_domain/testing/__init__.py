@@ -1,0 +1,24 @@
+"""Prove a backend: derive from the contract classes, and run the isolation machine.
+
+.. code-block:: python
+
+    class TestMine(RepositoryContract, UnitOfWorkContract, TenantContract, ServiceContract):
+        @asynccontextmanager
+        async def provider(self):
+            yield MyProvider(*MODELS)
+
+The methods are coroutines; mark the module for the async plugin of your test runner
+(``pytestmark = pytest.mark.anyio``). Nothing here imports pytest.
+"""
+
+from varco_domain.testing._contract import RepositoryContract, TenantContract, UnitOfWorkContract
+from varco_domain.testing._machine import isolation_machine
+from varco_domain.testing._models import MODELS
+
+__all__ = (
+    "MODELS",
+    "RepositoryContract",
+    "TenantContract",
+    "UnitOfWorkContract",
+    "isolation_machine",
+)
