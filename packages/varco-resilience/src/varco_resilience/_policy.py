@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 _MIXED = 64
 
 
+def _draw() -> float:
+    # A bound method of the shared generator would carry its whole state into a pickle.
+    return random.random()  # noqa: S311  # jitter is no secret
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """How often, how fast and on what to retry.
@@ -59,7 +64,7 @@ class RetryPolicy:
     budget: RetryBudget | None = None
     hooks: tuple[RetryHook, ...] = ()
     clock: Callable[[], float] = time.monotonic
-    random: Callable[[], float] = random.random  # noqa: S311  # jitter is no secret
+    random: Callable[[], float] = _draw
 
     def __post_init__(self) -> None:
         at_least("max_attempts", self.max_attempts, 1, whole=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from email.utils import parsedate_to_datetime
 
 
 def read_retry_after(error: Exception) -> float | None:
@@ -28,6 +27,8 @@ def read_retry_after(error: Exception) -> float | None:
 def _parse(text: str) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rarely needed, long to load
+
     try:
         return parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, OverflowError):
