@@ -1,3 +1,24 @@
 """SQLAlchemy backend of varco: tables, repositories, unit of work and outbox."""
 
-__all__: tuple[str, ...] = ()
+from varco_sa._bootstrap import Backend, bootstrap
+from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
+from varco_sa._engine import make_engine
+from varco_sa._errors import TransactionAbortedError
+from varco_sa._inbox import SQLAlchemyInbox
+from varco_sa._outbox import SQLAlchemyOutbox
+from varco_sa._provider import SQLAlchemyRepositoryProvider
+from varco_sa._repository import SQLAlchemyRepository
+from varco_sa._uow import SQLAlchemyUnitOfWork
+
+__all__: tuple[str, ...] = (
+    "Backend",
+    "SQLAlchemyDeadLetterQueue",
+    "SQLAlchemyInbox",
+    "SQLAlchemyOutbox",
+    "SQLAlchemyRepository",
+    "SQLAlchemyRepositoryProvider",
+    "SQLAlchemyUnitOfWork",
+    "TransactionAbortedError",
+    "bootstrap",
+    "make_engine",
+)

@@ -1,0 +1,138 @@
+"""Everything a program needs of a database, in one call."""
+
+from collections.abc import Callable, Generator
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from varco_domain.mapper import utc_now
+from varco_domain.model import DomainModel
+from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
+from varco_sa._engine import dispose_engine, make_engine
+from varco_sa._errors import cause_of, translate
+from varco_sa._inbox import SQLAlchemyInbox
+from varco_sa._outbox import SQLAlchemyOutbox
+from varco_sa._provider import SQLAlchemyRepositoryProvider
+
+
+class Backend:
+    """A database with its tables made; ``async with`` closes it. Safe to use from several tasks.
+
+    Attributes:
+        engine: The engine.
+        uow_provider: Makes units of work; what services ask for as ``IUoWProvider``.
+    """
+
+    def __init__(self, provider: SQLAlchemyRepositoryProvider, *, owns_engine: bool) -> None:
+        self.engine = provider.engine
+        self.uow_provider = provider
+        self._owns_engine = owns_engine
+
+    @property
+    def outbox(self) -> SQLAlchemyOutbox:
+        """The outbox, for relays: each call is a transaction of its own."""
+        return self.uow_provider.outbox
+
+    @property
+    def inbox(self) -> SQLAlchemyInbox:
+        """The inbox, for consumers: each call is a transaction of its own."""
+        return self.uow_provider.inbox
+
+    @property
+    def dead_letters(self) -> SQLAlchemyDeadLetterQueue:
+        """The dead letter queue."""
+        return self.uow_provider.dead_letters
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop listening and close the connections; those of an engine you gave stay open."""
+        await self.outbox.aclose()
+        if self._owns_engine:
+            await dispose_engine(self.engine)
+
+
+class bootstrap:  # noqa: N801  # called like a function, awaited or entered
+    """Open a database and create the tables that are missing.
+
+    ``async with bootstrap(url, Post) as backend:`` closes it at the end; after
+    ``backend = await bootstrap(url, Post)`` the caller does, with ``await backend.aclose()``.
+
+    Args:
+        database: A URL, or an engine of your own.
+        models: The models.
+        replica: A URL or an engine to read from; see ``SQLAlchemyRepositoryProvider.read_only``.
+        schema: The schema (PostgreSQL) or database (MariaDB) to work in.
+        clock: Tells the time.
+        engine_options: Passed on to ``create_async_engine`` when a URL is given.
+    """
+
+    def __init__(
+        self,
+        database: str | sa.URL | AsyncEngine,
+        *models: type[DomainModel],
+        replica: str | sa.URL | AsyncEngine | None = None,
+        schema: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        **engine_options: Any,
+    ) -> None:
+        self._database = database
+        self._models = models
+        self._replica = replica
+        self._schema = schema
+        self._clock = clock
+        self._options = engine_options
+        self._backend: Backend | None = None
+
+    def __await__(self) -> Generator[Any, None, Backend]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Backend:
+        self._backend = await self._open()
+        return self._backend
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._backend is not None:
+            await self._backend.aclose()
+
+    async def _open(self) -> Backend:
+        owns = not isinstance(self._database, AsyncEngine)
+        engine = self._engine(self._database)
+        try:
+            provider = SQLAlchemyRepositoryProvider(
+                engine,
+                *self._models,
+                replica=None if self._replica is None else self._engine(self._replica),
+                schema=self._schema,
+                clock=self._clock,
+            )
+            await provider.create_tables()
+        except BaseException as error:
+            if owns:
+                await dispose_engine(engine)
+            if isinstance(error, Exception) and (meant := translate(error)) is not error:
+                raise meant from cause_of(error)
+            raise
+        return Backend(provider, owns_engine=owns)
+
+    def _engine(self, database: str | sa.URL | AsyncEngine) -> AsyncEngine:
+        if isinstance(database, AsyncEngine):
+            return database
+        return make_engine(database, **self._options)

@@ -1,0 +1,29 @@
+"""Check constraints: conditions of the query language as SQL."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from varco_domain.meta import ParsedMeta
+from varco_query import QueryError, QueryParser, walk
+from varco_sa._filters import Filters
+
+
+def check_expression(
+    condition: str, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect_name: str
+) -> tuple[sa.ColumnElement[bool] | sa.TextClause, tuple[str, ...]]:
+    """The SQL of a condition, and the fields it is about.
+
+    What is not in the query language is taken for SQL of the engine, as the author wrote it.
+    """
+    try:
+        node = QueryParser().parse(condition).node
+    except QueryError:
+        node = None
+    if node is None:
+        return sa.text(condition), ()
+    filters = Filters(meta, columns, dialect_name)
+    shape, values = filters.shape(node)
+    expression = filters.expression(shape, literals=values)
+    return expression, tuple(dict.fromkeys(each.field for each in walk(node)))

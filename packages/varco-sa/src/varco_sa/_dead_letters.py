@@ -1,0 +1,138 @@
+"""Dead letters in a table."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from varco_domain.mapper import utc_now
+from varco_events import (
+    AbstractDeadLetterQueue,
+    DeadLetterEntry,
+    DeadLetterQueueFullError,
+    EventSerializer,
+    JsonEventSerializer,
+)
+from varco_sa._inbox import insert_or_ignore
+from varco_sa._sessions import Transactions, lock_database
+
+_FIELDS = (
+    "entry_id",
+    "channel",
+    "handler_name",
+    "error_type",
+    "error_message",
+    "attempts",
+    "first_failed_at",
+    "last_failed_at",
+)
+
+
+class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
+    """Failed events in a table; every call is a transaction of its own.
+
+    Safe to use from several tasks and processes.
+
+    Args:
+        engine: Where the table is.
+        table: The table.
+        max_size: A push beyond it is refused; None for no limit.
+        serializer: Writes and reads the events.
+        clock: The time; leases are measured with it.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        table: sa.Table,
+        *,
+        max_size: int | None = None,
+        serializer: EventSerializer | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._transactions = Transactions(engine)
+        self._table = table
+        self._max_size = max_size
+        self._serializer = serializer or JsonEventSerializer()
+        self._clock = clock
+        self._columns = [*(table.c[name] for name in _FIELDS), table.c.payload, table.c.seq]
+        self._insert = insert_or_ignore(table, engine.dialect.name)
+
+    async def push(self, entry: DeadLetterEntry) -> None:
+        """Append an entry; an entry id that is there already is kept once."""
+        row: dict[str, Any] = {name: getattr(entry, name) for name in _FIELDS}
+        row["payload"] = self._serializer.serialize(entry.event)
+        row["error_type"] = row["error_type"][:255]
+        row["error_message"] = row["error_message"].replace("\0", "\ufffd")
+
+        def insert(connection: sa.Connection) -> None:
+            if self._max_size is not None:
+                lock_database(connection)
+                known = self._table.c.entry_id == entry.entry_id
+                if connection.execute(sa.select(self._table.c.seq).where(known)).first():
+                    return
+                if self._count(connection) >= self._max_size:
+                    raise DeadLetterQueueFullError(entry.entry_id, self._max_size)
+            connection.execute(self._insert, row)
+
+        await self._transactions.run(insert)
+
+    async def pop_batch(
+        self, *, limit: int = 10, visibility_timeout: float = 30.0
+    ) -> list[DeadLetterEntry]:
+        """Lease the oldest entries that are visible."""
+        now = self._clock()
+        until = now + timedelta(seconds=visibility_timeout)
+        table = self._table
+        visible = (
+            sa.select(*self._columns)
+            .where(sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now))
+            .order_by(table.c.seq)
+            .limit(max(limit, 0))
+            .with_for_update(skip_locked=True)
+        )
+
+        def lease(connection: sa.Connection) -> list[Any]:
+            lock_database(connection)
+            rows = list(connection.execute(visible).fetchall())
+            if rows:
+                leased = table.c.seq.in_([row.seq for row in rows])
+                connection.execute(table.update().where(leased).values(leased_until=until))
+            return rows
+
+        rows = await self._transactions.run(lease, isolation="READ COMMITTED")
+        return [self._entry(row) for row in rows]
+
+    async def ack(self, entry_id: UUID) -> None:
+        """Remove an entry for good."""
+        statement = self._table.delete().where(self._table.c.entry_id == entry_id)
+        await self._transactions.run(lambda connection: connection.execute(statement))
+
+    async def nack(self, entry_id: UUID) -> None:
+        """Make a leased entry visible again, at its old place."""
+        table = self._table
+        statement = table.update().where(table.c.entry_id == entry_id).values(leased_until=None)
+        await self._transactions.run(lambda connection: connection.execute(statement))
+
+    async def count(self) -> int:
+        """How many entries are kept, leased ones included."""
+        return await self._transactions.run(self._count)
+
+    def _count(self, connection: sa.Connection) -> int:
+        counted = sa.select(sa.func.count()).select_from(self._table)
+        return int(connection.execute(counted).scalar_one())
+
+    async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
+        """The oldest entries, leased ones included, without leasing them."""
+        statement = sa.select(*self._columns).order_by(self._table.c.seq).limit(max(limit, 0))
+        rows = await self._transactions.run(
+            lambda connection: list(connection.execute(statement).fetchall())
+        )
+        return [self._entry(row) for row in rows]
+
+    def _entry(self, row: Any) -> DeadLetterEntry:
+        values: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
+        return DeadLetterEntry(event=self._serializer.deserialize(row.payload), **values)

@@ -1,0 +1,94 @@
+"""Engines, and what a connection needs so that a query means the same on each of them."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from varco_sa._fold import fold
+
+_BUSY_SECONDS = 30
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mariadb+asyncmy",
+}
+
+
+def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
+    """An engine for the URL; a URL without a driver gets the asynchronous one.
+
+    SQLite without a file is a private database in a temporary file, removed by ``dispose_engine``:
+    a database in memory has one connection, on which units of work would mix.
+
+    Args:
+        url: Of SQLite, PostgreSQL, MariaDB or MySQL.
+        options: Passed on to ``create_async_engine``.
+    """
+    parsed = sa.make_url(url)
+    parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+    options.setdefault("hide_parameters", True)
+    temporary: Path | None = None
+    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        handle, name = tempfile.mkstemp(prefix="varco-", suffix=".sqlite")
+        os.close(handle)
+        temporary = Path(name)
+        parsed = parsed.set(database=name)
+    if parsed.get_backend_name() == "sqlite":
+        from varco_sa._sqlite import dbapi_module  # noqa: PLC0415  # other engines need no aiosqlite
+
+        options.setdefault("module", dbapi_module())
+    engine = create_async_engine(parsed, **options)
+    prepare_engine(engine)
+    if temporary is not None:
+        _temporary[id(engine.sync_engine)] = temporary
+    return engine
+
+
+# Of engines on a temporary file, by the identity of the engine; written at start and stop only.
+_temporary: dict[int, Path] = {}
+
+
+async def dispose_engine(engine: AsyncEngine) -> None:
+    """Close the connections, and remove the file if it was a temporary one."""
+    await engine.dispose()
+    temporary = _temporary.pop(id(engine.sync_engine), None)
+    if temporary is not None:
+        for suffix in ("", "-wal", "-shm"):
+            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+
+
+def prepare_engine(engine: AsyncEngine) -> None:
+    """Have new connections of an engine set up; calling it again changes nothing.
+
+    Call it before an engine of your own makes its first connection.
+    """
+    sync = engine.sync_engine
+    if sync.dialect.name == "sqlite" and not event.contains(sync, "connect", _set_up_sqlite):
+        event.listen(sync, "connect", _set_up_sqlite)
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Takes the write lock when a transaction begins to write: a lock that is taken later, after
+    # a read, fails at once where this one waits.
+    connection.isolation_level = "IMMEDIATE"
+    connection.create_function("varco_fold", 1, _fold, deterministic=True)
+    cursor = connection.cursor()
+    for pragma in (
+        f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = NORMAL",
+    ):
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _fold(text: str | None) -> str | None:
+    return None if text is None else fold(text)

@@ -1,0 +1,133 @@
+"""The inbox: which events were handled, remembered with what handling them changed."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from varco_domain.mapper import utc_now
+from varco_events import InboxEntry, InboxRepository
+from varco_sa._sessions import Transactions
+
+if TYPE_CHECKING:
+    from varco_sa._uow import SQLAlchemyUnitOfWork
+
+_FIELDS = (
+    "entry_id",
+    "event_type",
+    "channel",
+    "payload",
+    "received_at",
+    "processed_at",
+    "handler_name",
+)
+
+
+class SQLAlchemyInbox(InboxRepository):
+    """The inbox as consumers use it; every call is a transaction of its own.
+
+    An event that is handled with ``uow.inbox`` is marked in the transaction that its handler writes
+    in, so that its effect happens once. Safe to use from several tasks.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, table: sa.Table, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._transactions = Transactions(engine)
+        self._table = table
+        self._clock = clock
+        self._insert = insert_or_ignore(table, engine.dialect.name)
+
+    def accept(self, connection: sa.Connection, entry: InboxEntry) -> bool:
+        """Insert an entry in the transaction of ``connection``; False if it is there."""
+        row = {name: getattr(entry, name) for name in _FIELDS}
+        return connection.execute(self._insert, row).rowcount == 1
+
+    def now(self) -> datetime:
+        """The time of the injected clock."""
+        return self._clock()
+
+    async def save(self, entry: InboxEntry) -> None:
+        """Store an entry; an id that is there already is left as it is."""
+        await self._transactions.run(lambda connection: self.accept(connection, entry))
+
+    async def mark_processed(self, entry_id: UUID) -> None:
+        """Note that an entry was handled, and drop its payload."""
+        table = self._table
+        statement = (
+            table.update()
+            .where(table.c.entry_id == entry_id)
+            .values(processed_at=self._clock(), payload=b"")
+        )
+        await self._transactions.run(lambda connection: connection.execute(statement))
+
+    async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
+        """The oldest entries that were not handled."""
+        table = self._table
+        statement = (
+            sa.select(*(table.c[name] for name in _FIELDS))
+            .where(table.c.processed_at.is_(None))
+            .order_by(table.c.received_at, table.c.entry_id)
+            .limit(limit)
+        )
+        return await self._transactions.run(
+            lambda connection: [
+                InboxEntry(**dict(zip(_FIELDS, row, strict=True)))
+                for row in connection.execute(statement)
+            ]
+        )
+
+    async def is_processed(self, entry_id: UUID) -> bool:
+        """Whether an entry was handled."""
+        table = self._table
+        statement = sa.select(table.c.entry_id).where(
+            table.c.entry_id == entry_id, table.c.processed_at.is_not(None)
+        )
+        return await self._transactions.run(
+            lambda connection: connection.execute(statement).first() is not None
+        )
+
+    async def forget(self, before: datetime) -> int:
+        """Remove what was handled before a moment, and return how much that was."""
+        statement = self._table.delete().where(self._table.c.processed_at < before)
+        return await self._transactions.run(
+            lambda connection: connection.execute(statement).rowcount
+        )
+
+
+class Inbox:
+    """The inbox of one unit of work."""
+
+    __slots__ = ("_inbox", "_uow")
+
+    def __init__(self, uow: "SQLAlchemyUnitOfWork", inbox: SQLAlchemyInbox) -> None:
+        self._uow = uow
+        self._inbox = inbox
+
+    async def accept(self, event_id: UUID, handler_name: str = "") -> bool:
+        """Tell whether the handler sees the event for the first time, and remember it.
+
+        The memory is part of this transaction: it goes when the transaction is rolled back. Another
+        transaction that accepts the same event waits until this one ends.
+        """
+        now = self._inbox.now()
+        entry = InboxEntry(
+            entry_id=event_id, handler_name=handler_name, received_at=now, processed_at=now
+        )
+        accepted: bool = await self._uow.call(None, self._inbox.accept, entry)
+        return accepted
+
+
+def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
+    """An INSERT that does nothing when the row is there."""
+    match dialect_name:
+        case "postgresql":
+            return postgresql.insert(table).on_conflict_do_nothing()
+        case "sqlite":
+            return sqlite.insert(table).on_conflict_do_nothing()
+        case _:
+            return table.insert().prefix_with("IGNORE")

@@ -1,0 +1,264 @@
+"""The outbox: events committed with the entities they are about."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from varco_domain.mapper import utc_now
+from varco_events import OutboxEntry, OutboxRepository
+from varco_sa._notify import CHANNEL, Listener
+from varco_sa._sessions import Transactions, lock_database
+
+if TYPE_CHECKING:
+    from varco_sa._uow import SQLAlchemyUnitOfWork
+
+_FIELDS = (
+    "entry_id",
+    "event_type",
+    "channel",
+    "payload",
+    "created_at",
+    "key",
+    "attempts",
+    "available_at",
+    "last_error",
+    "leased_until",
+)
+
+
+class SQLAlchemyOutbox(OutboxRepository):
+    """The outbox as relays use it: every call is a transaction of its own.
+
+    Any number of relays, in any number of processes, may share it. Claims lock rows and skip those
+    that others hold (PostgreSQL, MariaDB), or hold the one lock of the database (SQLite). On
+    PostgreSQL a commit wakes the relays of all processes through LISTEN and NOTIFY. Safe to use
+    from several tasks.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, table: sa.Table, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._transactions = Transactions(engine)
+        self._table = table
+        self._clock = clock
+        self._columns = [table.c[name] for name in _FIELDS]
+        postgresql = engine.dialect.name == "postgresql"
+        self._listener = Listener(engine, self.notify) if postgresql else None
+        insert: Any = table.insert()
+        # PostgreSQL sends what was notified when the transaction commits.
+        self._insert_one: Any = (
+            insert.returning(sa.func.pg_notify(CHANNEL, "")) if postgresql else insert
+        )
+        self._insert = insert
+        self._wakes = sa.select(sa.func.pg_notify(CHANNEL, "")) if postgresql else None
+
+    def insert(self, connection: sa.Connection, entries: Sequence[OutboxEntry]) -> None:
+        """Insert entries in their order, in the transaction of ``connection``."""
+        rows = [_row(entry) for entry in entries]
+        if len(rows) == 1:
+            connection.execute(self._insert_one, rows[0])
+        elif rows:
+            connection.execute(self._insert, rows)
+            if self._wakes is not None:
+                connection.execute(self._wakes)
+
+    async def save(self, entry: OutboxEntry) -> None:
+        """Store an entry in a transaction of its own."""
+        await self.save_many([entry])
+
+    async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
+        """Store entries in order, in a transaction of their own."""
+        await self._transactions.run(lambda connection: self.insert(connection, entries))
+        self.notify()
+
+    async def get_pending(self, *, limit: int = 100) -> list[OutboxEntry]:
+        """The oldest entries that are not parked."""
+        return await self._select(parked=False, limit=limit)
+
+    async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:
+        """The oldest entries that were put aside."""
+        return await self._select(parked=True, limit=limit)
+
+    async def _select(self, *, parked: bool, limit: int) -> list[OutboxEntry]:
+        table = self._table
+        statement = (
+            sa.select(*self._columns)
+            .where(table.c.parked.is_(parked))
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        return await self._transactions.run(
+            lambda connection: [_entry(row) for row in connection.execute(statement)]
+        )
+
+    async def delete(self, entry_id: UUID) -> None:
+        """Forget a delivered entry."""
+        await self.delete_many([entry_id])
+
+    async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
+        """Forget delivered entries in one statement."""
+        statement = self._table.delete().where(self._table.c.entry_id.in_(entry_ids))
+        await self._transactions.run(lambda connection: connection.execute(statement))
+
+    async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
+        """Lease entries, oldest first, and of each key none before its earlier ones."""
+        now = self._clock()
+        until = now + timedelta(seconds=lease)
+        return await self._transactions.run(
+            lambda connection: self._claim(connection, limit, now, until),
+            isolation="READ COMMITTED",
+        )
+
+    def _claim(
+        self, connection: sa.Connection, limit: int, now: datetime, until: datetime
+    ) -> list[OutboxEntry]:
+        lock_database(connection)
+        rows = connection.execute(self._claimable(limit, now)).fetchall()
+        kept = self._in_order(connection, rows)
+        if kept:
+            table = self._table
+            connection.execute(
+                table.update()
+                .where(table.c.seq.in_([row.seq for row in kept]))
+                .values(leased_until=until)
+            )
+        return [replace(_entry(row), leased_until=until) for row in kept]
+
+    def _claimable(self, limit: int, now: datetime) -> Any:
+        table = self._table
+        earlier = table.alias("earlier")
+        held = sa.or_(earlier.c.leased_until > now, earlier.c.available_at > now)
+        blocked = sa.exists().where(
+            earlier.c.key == table.c.key,
+            earlier.c.seq < table.c.seq,
+            earlier.c.parked.is_(False),
+            held,
+        )
+        return (
+            sa.select(*self._columns, table.c.seq)
+            .where(
+                table.c.parked.is_(False),
+                sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
+                sa.or_(table.c.available_at.is_(None), table.c.available_at <= now),
+                sa.or_(table.c.key.is_(None), sa.not_(blocked)),
+            )
+            .order_by(table.c.seq)
+            .limit(limit)
+            .with_for_update(skip_locked=True, of=table)
+        )
+
+    def _in_order(self, connection: sa.Connection, rows: Sequence[Any]) -> list[Any]:
+        """The rows without those that have an earlier one of their key in another claim."""
+        keys = {row.key for row in rows if row.key is not None}
+        if not keys:
+            return list(rows)
+        table = self._table
+        claimed = {row.seq for row in rows}
+        others = connection.execute(
+            sa.select(table.c.key, table.c.seq).where(
+                table.c.key.in_(keys),
+                table.c.seq < max(claimed),
+                table.c.parked.is_(False),
+            )
+        )
+        first: dict[str, int] = {}
+        for key, seq in others:
+            if seq not in claimed:
+                first[key] = min(seq, first.get(key, seq))
+        return [row for row in rows if row.key not in first or row.seq < first[row.key]]
+
+    async def release(self, entries: Sequence[OutboxEntry]) -> None:
+        """End leases; keep attempts, the time of the next one and the last error."""
+        if entries:
+            await self._note(
+                [
+                    {
+                        "old entry_id": entry.entry_id,
+                        "attempts": entry.attempts,
+                        "available_at": entry.available_at,
+                        "last_error": entry.last_error,
+                        "parked": False,
+                    }
+                    for entry in entries
+                ]
+            )
+
+    async def park(self, entry: OutboxEntry) -> None:
+        """Keep an entry but never claim it again."""
+        await self._note(
+            [
+                {
+                    "old entry_id": entry.entry_id,
+                    "attempts": entry.attempts,
+                    "available_at": entry.available_at,
+                    "last_error": entry.last_error,
+                    "parked": True,
+                }
+            ]
+        )
+
+    async def _note(self, rows: list[dict[str, Any]]) -> None:
+        table = self._table
+        statement = (
+            table.update()
+            .where(table.c.entry_id == sa.bindparam("old entry_id", type_=sa.Uuid()))
+            .values(
+                leased_until=None,
+                **{
+                    name: sa.bindparam(name, type_=table.c[name].type)
+                    for name in ("attempts", "available_at", "last_error", "parked")
+                },
+            )
+        )
+        await self._transactions.run(lambda connection: connection.execute(statement, rows))
+
+    async def wait_for_work(self, timeout: float) -> None:  # noqa: ASYNC109  # seconds, as everywhere
+        """Return when entries were committed, on PostgreSQL by any process, or after a time."""
+        if self._listener is not None:
+            await self._listener.start()
+        await super().wait_for_work(timeout)
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            await self._listener.stop()
+
+
+class TransactionalOutbox:
+    """The outbox of one unit of work: entries are committed, or undone, with the entities."""
+
+    __slots__ = ("_outbox", "_uow")
+
+    def __init__(self, uow: "SQLAlchemyUnitOfWork", outbox: SQLAlchemyOutbox) -> None:
+        self._uow = uow
+        self._outbox = outbox
+
+    async def save(self, entry: OutboxEntry) -> None:
+        """Store an entry."""
+        await self.save_many([entry])
+
+    async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
+        """Store entries in order."""
+        if entries:
+            await self._uow.call(None, self._outbox.insert, entries)
+            self._uow.on_commit(self._wake)
+
+    async def _wake(self) -> None:
+        self._outbox.notify()
+
+
+def _row(entry: OutboxEntry) -> dict[str, Any]:
+    row = {name: getattr(entry, name) for name in _FIELDS}
+    row["parked"] = False
+    return row
+
+
+def _entry(row: Any) -> OutboxEntry:
+    values = dict(zip(_FIELDS, row, strict=False))
+    values["created_at"] = values["created_at"].astimezone(UTC)
+    return OutboxEntry(**values)

@@ -1,0 +1,112 @@
+"""Where units of work on SQLAlchemy come from."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from varco_domain.mapper import utc_now
+from varco_domain.model import DomainModel
+from varco_domain.providers import IUoWProvider, RepositoryProvider
+from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
+from varco_sa._engine import prepare_engine
+from varco_sa._inbox import SQLAlchemyInbox
+from varco_sa._outbox import SQLAlchemyOutbox
+from varco_sa._storage import Storage
+from varco_sa._system_tables import system_tables
+from varco_sa._uow import SQLAlchemyUnitOfWork
+
+
+class SQLAlchemyRepositoryProvider(RepositoryProvider):
+    """Models on an engine, and units of work over them. Safe to use from several tasks.
+
+    Args:
+        engine: Where the tables are.
+        domain_classes: The models.
+        replica: Another engine with a copy of the data; see ``read_only``.
+        schema: The schema (PostgreSQL) or database (MariaDB) to work in, if not the engine's own.
+        clock: Tells the time for the audit fields, the outbox and the dead letters.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *domain_classes: type[DomainModel],
+        replica: AsyncEngine | None = None,
+        schema: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        prepare_engine(engine)
+        if replica is not None:
+            prepare_engine(replica)
+        if schema is not None:
+            moved = {"schema_translate_map": {None: schema}}
+            engine = engine.execution_options(**moved)
+            replica = None if replica is None else replica.execution_options(**moved)
+        self.engine = engine
+        self.replica = replica
+        self.schema = schema
+        self.clock = clock
+        self.storage = Storage(engine.dialect.name)
+        self.tables = system_tables(self.storage.metadata)
+        self.outbox = SQLAlchemyOutbox(engine, self.tables.outbox, clock)
+        self.inbox = SQLAlchemyInbox(engine, self.tables.inbox, clock)
+        self.dead_letters = SQLAlchemyDeadLetterQueue(engine, self.tables.dead_letters, clock=clock)
+        super().__init__(*domain_classes)
+
+    @property
+    def models_by_table(self) -> Mapping[str, type[DomainModel]]:
+        """The models by the names of their tables."""
+        return self._models
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """The tables of the models, of the outbox, the inbox and the dead letters."""
+        return self.storage.metadata
+
+    def register(self, *domain_classes: type[DomainModel]) -> None:
+        """Make models known, with their tables and those of the models they refer to by class."""
+        super().register(*domain_classes)
+        self.storage.add(domain_classes)
+
+    def make_uow(self) -> SQLAlchemyUnitOfWork:
+        """Return a new unit of work."""
+        return SQLAlchemyUnitOfWork(
+            self.engine,
+            self.storage,
+            self._models,
+            self.clock,
+            outbox=self.outbox,
+            inbox=self.inbox,
+        )
+
+    def read_only(self) -> IUoWProvider:
+        """Return a provider whose units of work read from the replica and cannot write.
+
+        What was written a moment ago may not be there yet.
+        """
+        return _ReadOnly(self)
+
+    async def create_tables(self) -> None:
+        """Create the tables that are missing; those that exist are left as they are."""
+        async with self.engine.begin() as connection:
+            if self.schema is not None and self.engine.dialect.name == "postgresql":
+                created = sa.schema.CreateSchema(self.schema, if_not_exists=True)
+                await connection.execute(created)
+            await connection.run_sync(self.storage.metadata.create_all)
+
+
+class _ReadOnly(IUoWProvider):
+    def __init__(self, provider: SQLAlchemyRepositoryProvider) -> None:
+        self._provider = provider
+
+    def make_uow(self) -> SQLAlchemyUnitOfWork:
+        provider = self._provider
+        return SQLAlchemyUnitOfWork(
+            provider.replica or provider.engine,
+            provider.storage,
+            provider.models_by_table,
+            provider.clock,
+            read_only=True,
+        )

@@ -1,0 +1,60 @@
+"""Transactions of their own for the outbox, the inbox and the dead letters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from varco_domain.exception import StorageUnavailableError
+from varco_sa._errors import TransactionAbortedError, cause_of, translate
+from varco_sa._uow import begin_if_needed
+
+
+class Transactions:
+    """Runs synchronous work in a transaction of its own. Safe to use from several tasks."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    async def run[T](
+        self, work: Callable[[sa.Connection], T], *, isolation: str | None = None
+    ) -> T:
+        """Commit what ``work`` did, or undo it and raise what a repository would.
+
+        A transaction that the engine aborted, or that found its connection broken, is run again
+        once: nothing of it has happened.
+        """
+        try:
+            return await self._once(work, isolation)
+        except StorageUnavailableError as error:
+            if not isinstance(error, TransactionAbortedError) and not error.args:
+                raise
+            return await self._once(work, isolation)
+
+    async def _once[T](self, work: Callable[[sa.Connection], T], isolation: str | None) -> T:
+        def run() -> T:
+            with self.engine.sync_engine.connect() as connection:
+                if isolation is not None and connection.dialect.name in {"mysql", "mariadb"}:
+                    connection.execution_options(isolation_level=isolation)
+                with connection.begin():
+                    return work(connection)
+
+        try:
+            return await greenlet_spawn(run)
+        except Exception as error:
+            meant = translate(error)
+            if meant is error:
+                raise
+            raise meant from cause_of(error)
+
+
+def lock_database(connection: sa.Connection) -> None:
+    """Take SQLite's one write lock before reading, where others lock rows."""
+    begin_if_needed(connection)
+
+
+def rows_of(result: Any) -> list[Any]:
+    """All rows of a result."""
+    return list(result.fetchall())

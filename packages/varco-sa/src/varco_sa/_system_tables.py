@@ -1,0 +1,73 @@
+"""The tables of the outbox, the inbox and the dead letters."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from varco_sa._types import Bytes, Integer, Text, Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class SystemTables:
+    """The three tables, in the metadata of the models."""
+
+    outbox: sa.Table
+    inbox: sa.Table
+    dead_letters: sa.Table
+
+
+def system_tables(metadata: sa.MetaData) -> SystemTables:
+    """The tables, made in ``metadata`` if they are not there."""
+    if "varco_outbox" in metadata.tables:
+        return SystemTables(
+            *(metadata.tables[f"varco_{name}"] for name in ("outbox", "inbox", "dead_letters"))
+        )
+    outbox = sa.Table(
+        "varco_outbox",
+        metadata,
+        sa.Column("seq", Integer(), primary_key=True, autoincrement=True),
+        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("event_type", Text(length=255), nullable=False),
+        sa.Column("channel", Text(length=255), nullable=False),
+        sa.Column("key", Text(length=500)),
+        sa.Column("payload", Bytes(), nullable=False),
+        sa.Column("created_at", Timestamp(), nullable=False),
+        sa.Column("attempts", Integer(), nullable=False),
+        sa.Column("available_at", Timestamp()),
+        sa.Column("last_error", Text()),
+        sa.Column("leased_until", Timestamp()),
+        sa.Column("parked", sa.Boolean(), nullable=False),
+        sa.UniqueConstraint("entry_id", name="uq_varco_outbox_entry_id"),
+        sa.Index("ix_varco_outbox_key", "key", "seq"),
+        sqlite_autoincrement=True,
+    )
+    inbox = sa.Table(
+        "varco_inbox",
+        metadata,
+        sa.Column("entry_id", sa.Uuid(), primary_key=True),
+        sa.Column("handler_name", Text(length=255), primary_key=True),
+        sa.Column("event_type", Text(length=255), nullable=False),
+        sa.Column("channel", Text(length=255), nullable=False),
+        sa.Column("payload", Bytes(), nullable=False),
+        sa.Column("received_at", Timestamp(), nullable=False),
+        sa.Column("processed_at", Timestamp()),
+        sa.Index("ix_varco_inbox_processed_at", "processed_at", "received_at"),
+    )
+    dead_letters = sa.Table(
+        "varco_dead_letters",
+        metadata,
+        sa.Column("seq", Integer(), primary_key=True, autoincrement=True),
+        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("payload", Bytes(), nullable=False),
+        sa.Column("channel", Text(length=255), nullable=False),
+        sa.Column("handler_name", Text(length=255), nullable=False),
+        sa.Column("error_type", Text(length=255), nullable=False),
+        sa.Column("error_message", Text(), nullable=False),
+        sa.Column("attempts", Integer(), nullable=False),
+        sa.Column("first_failed_at", Timestamp(), nullable=False),
+        sa.Column("last_failed_at", Timestamp(), nullable=False),
+        sa.Column("leased_until", Timestamp()),
+        sa.UniqueConstraint("entry_id", name="uq_varco_dead_letters_entry_id"),
+        sqlite_autoincrement=True,
+    )
+    return SystemTables(outbox, inbox, dead_letters)

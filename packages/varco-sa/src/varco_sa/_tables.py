@@ -1,0 +1,237 @@
+"""Tables from the metadata of the models."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from varco_domain.exception import RepositoryClassCreationFailed
+from varco_domain.meta import (
+    CheckConstraint,
+    FieldMeta,
+    ForeignKey,
+    ManyToMany,
+    MetaReader,
+    ParsedMeta,
+    PKStrategy,
+    UniqueConstraint,
+)
+from varco_domain.model import DomainModel
+from varco_sa._checks import check_expression
+from varco_sa._columns import column_type
+
+_MYSQL = frozenset({"mysql", "mariadb"})
+# PostgreSQL keeps 63 bytes of a name, MariaDB 64.
+_NAME_LENGTH = 60
+_LIVE = "varco_live"
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTable:
+    """A model and its table.
+
+    Attributes:
+        entity_cls: The model.
+        meta: What it declares.
+        table: The table; each field is the column of its name, or that of ``columns``.
+        columns: Field name to column, in order of the fields.
+        constraints: Name of a constraint or unique index to the fields it is about.
+        checks: Name of a check constraint to its condition.
+    """
+
+    entity_cls: type[DomainModel]
+    meta: ParsedMeta
+    table: sa.Table
+    columns: Mapping[str, sa.Column[Any]]
+    constraints: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    checks: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def constraint_name(kind: str, table: str, parts: Iterable[str]) -> str:
+    """A name that says what it is about, cut with a hash where an engine would cut it."""
+    name = "_".join((kind, table, *parts))
+    if len(name.encode()) <= _NAME_LENGTH:
+        return name
+    digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
+    kept = name.encode()[: _NAME_LENGTH - 9].decode(errors="ignore")
+    return f"{kept}_{digest}"
+
+
+def unique_fields(meta: ParsedMeta) -> list[tuple[tuple[str, ...], str | None]]:
+    """The groups of fields that are unique together, with their names if they have one."""
+    groups: list[tuple[tuple[str, ...], str | None]] = [
+        ((name,), None) for name, each in meta.fields.items() if each.hint.unique
+    ]
+    groups += [
+        (each.fields, each.name) for each in meta.constraints if isinstance(each, UniqueConstraint)
+    ]
+    return groups
+
+
+def build_table(
+    metadata: sa.MetaData, entity_cls: type[DomainModel], dialect_name: str
+) -> EntityTable:
+    """The table of a model, added to ``metadata``, for one kind of engine.
+
+    Raises:
+        RepositoryClassCreationFailed: A field cannot be stored.
+    """
+    meta = MetaReader.read(entity_cls)
+    if meta.abstract:
+        raise RepositoryClassCreationFailed(
+            f"{entity_cls.__name__} is an abstract base and has no table", entity_cls
+        )
+    keyed = _keyed_fields(meta)
+    columns = {
+        name: sa.Column(
+            name,
+            column_type(entity_cls, each, in_key=name in keyed),
+            primary_key=each.primary_key,
+            nullable=each.nullable,
+            autoincrement=meta.pk_strategy is PKStrategy.INT_AUTO and each.primary_key,
+        )
+        for name, each in meta.fields.items()
+    }
+    constraints: dict[str, tuple[str, ...]] = {}
+    checks: dict[str, str] = {}
+    items: list[Any] = list(columns.values())
+    key_name = "PRIMARY" if dialect_name in _MYSQL else constraint_name("pk", meta.table, ())
+    items.append(sa.PrimaryKeyConstraint(*meta.pk_fields, name=_pk_name(meta, dialect_name)))
+    constraints[key_name] = meta.pk_fields
+    items += _foreign_keys(meta, constraints)
+    items += _uniques(meta, columns, constraints, dialect_name)
+    for number, each in enumerate(c for c in meta.constraints if isinstance(c, CheckConstraint)):
+        name = constraint_name("ck", meta.table, (each.name or str(number),))
+        expression, fields = check_expression(each.condition, meta, columns, dialect_name)
+        items.append(sa.CheckConstraint(expression, name=name))
+        constraints[name] = fields
+        checks[name] = each.name or each.condition
+    table = sa.Table(meta.table, metadata, *items, sqlite_autoincrement=_counts(meta))
+    _indexes(meta, table, dialect_name)
+    for pairs in meta.many_to_many:
+        _pairs_table(metadata, meta, pairs)
+    return EntityTable(entity_cls, meta, table, columns, constraints, checks)
+
+
+def _pk_name(meta: ParsedMeta, dialect_name: str) -> str | None:
+    return None if dialect_name in _MYSQL else constraint_name("pk", meta.table, ())
+
+
+def _counts(meta: ParsedMeta) -> bool:
+    return meta.pk_strategy is PKStrategy.INT_AUTO
+
+
+def _keyed_fields(meta: ParsedMeta) -> set[str]:
+    keyed = set(meta.pk_fields) | set(meta.foreign_keys)
+    keyed |= {name for name, each in meta.fields.items() if each.hint.index or each.hint.unique}
+    for names, _ in unique_fields(meta):
+        keyed.update(names)
+    return keyed
+
+
+def _foreign_keys(meta: ParsedMeta, constraints: dict[str, tuple[str, ...]]) -> list[Any]:
+    found: list[Any] = []
+    for name, key in meta.foreign_keys.items():
+        label = constraint_name("fk", meta.table, (name,))
+        constraints[label] = (name,)
+        found.append(
+            sa.ForeignKeyConstraint(
+                [name],
+                [f"{key.table}.{_referenced(key)}"],
+                name=label,
+                ondelete=key.on_delete,
+                onupdate=key.on_update,
+            )
+        )
+    return found
+
+
+def _referenced(key: ForeignKey) -> str:
+    if key.field == "pk" and isinstance(key.reference, type):
+        return MetaReader.read(key.reference).pk_fields[0]
+    return key.field
+
+
+def _uniques(
+    meta: ParsedMeta,
+    columns: Mapping[str, sa.Column[Any]],
+    constraints: dict[str, tuple[str, ...]],
+    dialect_name: str,
+) -> list[Any]:
+    """Unique constraints; of a model with soft deletion, unique indexes over the rows that live."""
+    found: list[Any] = []
+    soft = meta.deleted_at_field
+    live: list[str] = []
+    groups = unique_fields(meta)
+    if groups and soft is not None and dialect_name in _MYSQL:
+        # No partial index there: of a row that is deleted the column is null, and nulls differ.
+        lives = sa.case((columns[soft].is_(None), sa.literal_column("1", sa.Integer())))
+        found.append(sa.Column(_LIVE, sa.SmallInteger, sa.Computed(lives, persisted=False)))
+        live = [_LIVE]
+    for fields, given in groups:
+        name = given or constraint_name("uq", meta.table, fields)
+        constraints[name] = fields
+        if soft is None or live:
+            found.append(sa.UniqueConstraint(*fields, *live, name=name))
+            continue
+        where = columns[soft].is_(None)
+        found.append(
+            sa.Index(
+                name,
+                *(columns[each] for each in fields),
+                unique=True,
+                sqlite_where=where,
+                postgresql_where=where,
+            )
+        )
+    return found
+
+
+def _indexes(meta: ParsedMeta, table: sa.Table, dialect_name: str) -> None:
+    for name, each in meta.fields.items():
+        covered = each.hint.unique or meta.pk_fields == (name,)
+        if (each.hint.index or name in meta.foreign_keys) and not covered:
+            sa.Index(
+                constraint_name("ix", meta.table, (name,)),
+                _sorted_column(table.c[name], each, dialect_name),
+            )
+
+
+def _sorted_column(column: sa.Column[Any], meta: FieldMeta, dialect_name: str) -> Any:
+    """In the order of a sort, null first; only PostgreSQL has another one by itself."""
+    if dialect_name == "postgresql" and meta.nullable:
+        return column.asc().nulls_first()
+    return column
+
+
+def _pairs_table(metadata: sa.MetaData, meta: ParsedMeta, pairs: ManyToMany) -> None:
+    """The table of pairs, unless a model or the other side has made it."""
+    if pairs.through in metadata.tables:
+        return
+    target_table = (
+        pairs.target if isinstance(pairs.target, str) else MetaReader.read(pairs.target).table
+    )
+    source, target = pair_columns(meta, pairs)
+    made: list[Any] = []
+    for name, table in ((source, meta.table), (target, target_table)):
+        key = sa.ForeignKey(
+            f"{table}.pk",
+            name=constraint_name("fk", pairs.through, (name,)),
+            ondelete="CASCADE",
+        )
+        # The type of the key it refers to.
+        made.append(sa.Column(name, key, primary_key=True, autoincrement=False))
+    sa.Table(pairs.through, metadata, *made)
+    sa.Index(
+        constraint_name("ix", pairs.through, (target,)), metadata.tables[pairs.through].c[target]
+    )
+
+
+def pair_columns(meta: ParsedMeta, pairs: ManyToMany) -> tuple[str, str]:
+    """The columns of a table of pairs that point to the model and to its target."""
+    target_table = (
+        pairs.target if isinstance(pairs.target, str) else MetaReader.read(pairs.target).table
+    )
+    return pairs.source_fk or f"{meta.table}_pk", pairs.target_fk or f"{target_table}_pk"

@@ -1,0 +1,367 @@
+"""Column types that give a value one meaning on every engine.
+
+Text compares by code point, times are UTC, decimals are exact. Each type checks what it stores, so
+that no engine cuts, rounds or refuses in its own way.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from varco_domain.exception import CheckViolationError
+from varco_sa._decimals import decode_decimal, encode_decimal
+
+# A function of one value, or None for "as it comes"; SQLAlchemy's own names for it are private.
+type Processor = Any
+
+_MICROSECOND = timedelta(microseconds=1)
+_BIGGEST = 2**63
+# What MariaDB's DECIMAL holds at most.
+_MYSQL_PRECISION, _MYSQL_SCALE = 65, 30
+# What an index of InnoDB holds at most of utf8mb4, shared by the columns of a key.
+_MYSQL_KEY_CHARACTERS = 255
+
+
+def _each(convert: Callable[[Any], Any]) -> Processor:
+    """A processor that converts every value but null."""
+    return lambda value: None if value is None else convert(value)  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]  # any value
+
+
+def is_mysql(dialect: Dialect) -> bool:
+    """Whether the engine is MariaDB or MySQL."""
+    return dialect.name in {"mysql", "mariadb"}
+
+
+class Checked(TypeDecorator[Any]):
+    """Base of the types below; knows the field it belongs to, for its errors."""
+
+    impl: Any = sa.String
+    cache_ok = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # SQLAlchemy asks each class for itself.
+        cls.cache_ok = True
+
+    def __init__(self, owner: type | None = None, field: str | None = None) -> None:
+        super().__init__()
+        self.owner = owner
+        self.field = field
+
+    def refuse(self, rule: str) -> CheckViolationError:
+        """The error of a value that breaks the rule."""
+        return CheckViolationError(self.owner or object, self.field, rule)
+
+
+class Text(Checked):
+    """A string, compared by code point."""
+
+    def __init__(
+        self,
+        owner: type | None = None,
+        field: str | None = None,
+        length: int | None = None,
+        *,
+        in_key: bool = False,
+    ) -> None:
+        super().__init__(owner, field)
+        self.length = length
+        self.in_key = in_key
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """A type with a binary collation that pads nothing."""
+        if dialect.name == "postgresql":
+            return postgresql.VARCHAR(self.length, collation="C")
+        if is_mysql(dialect):
+            mariadb = getattr(dialect, "is_mariadb", False)
+            collation = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
+            length = self.length or (_MYSQL_KEY_CHARACTERS if self.in_key else None)
+            if length is None:
+                return mysql.LONGTEXT(charset="utf8mb4", collation=collation)
+            return mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
+        return sa.VARCHAR(self.length) if self.length else sa.TEXT()
+
+    def bind_processor(self, dialect: Dialect) -> Processor:
+        """Refuse what is too long, and NUL, which PostgreSQL cannot store."""
+        length = self.length
+        if length is None and self.in_key and is_mysql(dialect):
+            length = _MYSQL_KEY_CHARACTERS
+
+        def process(value: Any) -> Any:
+            if value is not None:
+                if length is not None and len(value) > length:
+                    raise self.refuse(f"the length of at most {length} characters")
+                if "\0" in value:
+                    raise self.refuse("the rule that text holds no NUL")
+            return value
+
+        return process
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """As it comes."""
+        return None
+
+
+class Integer(Checked):
+    """A whole number of 64 bits."""
+
+    impl = sa.BigInteger
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite counts keys only in a column of type INTEGER."""
+        return sa.Integer() if dialect.name == "sqlite" else sa.BigInteger()
+
+    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """Refuse what 64 bits do not hold."""
+
+        def process(value: Any) -> Any:
+            if value is not None and not -_BIGGEST <= value < _BIGGEST:
+                raise self.refuse("the range of 64-bit integers")
+            return value
+
+        return process
+
+
+class Float(Checked):
+    """A finite double."""
+
+    impl = sa.Double
+
+    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """Refuse NaN and infinity, which engines do not agree on."""
+
+        def process(value: Any) -> Any:
+            if value is None:
+                return None
+            if not isfinite(value):
+                raise self.refuse("the rule that numbers are finite")
+            return float(value)
+
+        return process
+
+
+class Bytes(Checked):
+    """Bytes."""
+
+    impl = sa.LargeBinary
+
+    def __init__(
+        self,
+        owner: type | None = None,
+        field: str | None = None,
+        length: int | None = None,
+        *,
+        in_key: bool = False,
+    ) -> None:
+        super().__init__(owner, field)
+        self.length = length
+        self.in_key = in_key
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """MariaDB indexes bytes only up to a length."""
+        if is_mysql(dialect):
+            length = self.length or (_MYSQL_KEY_CHARACTERS if self.in_key else None)
+            return mysql.VARBINARY(length) if length else mysql.LONGBLOB()
+        return sa.LargeBinary()
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002  # SQLAlchemy's signature
+        """Refuse what is too long."""
+        if value is not None and self.length is not None and len(value) > self.length:
+            raise self.refuse(f"the length of at most {self.length} bytes")
+        return value
+
+
+class Number(Checked):
+    """A decimal: exact everywhere, on SQLite as text that sorts as the numbers do."""
+
+    impl = sa.Numeric
+
+    def __init__(
+        self,
+        owner: type | None = None,
+        field: str | None = None,
+        precision: int | None = None,
+        scale: int | None = None,
+    ) -> None:
+        super().__init__(owner, field)
+        self.precision = precision
+        self.scale = scale
+
+    def _limits(self, dialect: Dialect) -> tuple[int | None, int | None]:
+        if is_mysql(dialect) and self.scale is None:
+            return _MYSQL_PRECISION, _MYSQL_SCALE
+        return self.precision, self.scale
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """NUMERIC, or text on SQLite."""
+        if dialect.name == "sqlite":
+            return sa.TEXT()
+        return sa.Numeric(*self._limits(dialect))
+
+    def bind_processor(self, dialect: Dialect) -> Processor:
+        """Refuse what would be rounded."""
+        precision, scale = self._limits(dialect)
+        encode = encode_decimal if dialect.name == "sqlite" else None
+
+        def process(value: Any) -> Any:
+            if value is None:
+                return None
+            if not value.is_finite():
+                raise self.refuse("the rule that numbers are finite")
+            _, digits, exponent = value.as_tuple()
+            if scale is not None and exponent < -scale and value != round(value, scale):
+                raise self.refuse(f"the scale of {scale} decimal places")
+            if precision is not None and value and value.adjusted() >= precision - (scale or 0):
+                raise self.refuse(f"the precision of {precision} digits")
+            if scale is None and precision is not None and len(digits) > precision:
+                raise self.refuse(f"the precision of {precision} digits")
+            return encode(value) if encode is not None else value
+
+        return process
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
+        """Decimals, whatever the driver gives."""
+        if dialect.name != "sqlite":
+            return super().result_processor(dialect, coltype)
+        return _each(decode_decimal)
+
+
+class Timestamp(Checked):
+    """A moment, stored and loaded in UTC."""
+
+    impl = sa.DateTime
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Microseconds everywhere; text of one width on SQLite."""
+        if dialect.name == "sqlite":
+            return sa.VARCHAR(32)
+        if is_mysql(dialect):
+            return mysql.DATETIME(fsp=6)
+        return sa.TIMESTAMP(timezone=True)
+
+    def bind_processor(self, dialect: Dialect) -> Processor:
+        """Convert to UTC; a datetime without a zone is taken as UTC."""
+        if dialect.name == "sqlite":
+            return _each(lambda value: _utc(value).isoformat(" ", "microseconds"))
+        if is_mysql(dialect):
+            return _each(lambda value: _utc(value).replace(tzinfo=None))
+        return _each(_utc)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """Aware datetimes in UTC."""
+        if dialect.name == "sqlite":
+            return _each(datetime.fromisoformat)
+        if is_mysql(dialect):
+            return _each(lambda value: value.replace(tzinfo=UTC))
+        return None
+
+
+def _utc(value: datetime) -> datetime:
+    zone = value.tzinfo
+    if zone is UTC:
+        return value
+    return value.replace(tzinfo=UTC) if zone is None else value.astimezone(UTC)
+
+
+class ClockTime(Checked):
+    """A time of day, to the microsecond."""
+
+    impl = sa.Time
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Microseconds on MariaDB too."""
+        return mysql.TIME(fsp=6) if is_mysql(dialect) else sa.Time()
+
+
+class Duration(Checked):
+    """A timedelta as whole microseconds."""
+
+    impl = sa.BigInteger
+
+    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """Count microseconds."""
+
+        def process(value: Any) -> Any:
+            if value is None:
+                return None
+            count = value // _MICROSECOND
+            if not -_BIGGEST <= count < _BIGGEST:
+                raise self.refuse("the range of 292,000 years")
+            return count
+
+        return process
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """Back to a timedelta."""
+        return _each(lambda value: timedelta(microseconds=value))
+
+
+class Choice(Checked):
+    """An enum member, stored as its value; also takes the bare value."""
+
+    def __init__(
+        self,
+        stored: "Text | Integer",
+        enum: type[Enum],
+        owner: type | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(owner, field)
+        self.stored = stored
+        self.enum = enum
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type of the values."""
+        return self.stored.load_dialect_impl(dialect)
+
+    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """Members as their values."""
+        return _each(lambda value: value.value if isinstance(value, Enum) else value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """The member of the value."""
+        members = {member.value: member for member in self.enum}
+        return _each(members.__getitem__)
+
+
+class JsonText(Checked):
+    """A JSON column read and written as text: the mapper knows the model's type."""
+
+    impl = sa.JSON
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """JSONB where there is one."""
+        return postgresql.JSONB() if dialect.name == "postgresql" else sa.JSON()
+
+    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """As it comes."""
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """As it comes."""
+        return None
+
+
+class Comparable(TypeDecorator[Any]):
+    """The type of a value that is compared with a column: not cut, rounded or checked."""
+
+    impl = sa.Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """NUMERIC of any size."""
+        return sa.TEXT() if dialect.name == "sqlite" else sa.Numeric()
+
+    def bind_processor(self, dialect: Dialect) -> Processor:
+        """Encode for SQLite as the column is."""
+        if dialect.name == "sqlite":
+            return _each(lambda value: encode_decimal(Decimal(value)))
+        return None

@@ -1,0 +1,277 @@
+"""The statements of one model that write."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from varco_domain.exception import EntityNotFound, FieldNotFound, StaleEntityError
+from varco_domain.mapper import insert_values, update_values
+from varco_domain.meta import PKStrategy
+from varco_domain.model import DomainModel
+from varco_query import QueryParams
+from varco_sa._mapper import RowMapper
+from varco_sa._queries import Queries
+from varco_sa._tables import EntityTable
+
+# Rows of one statement; of the widest tables the parameters still fit.
+_CHUNK: Final = 5_000
+
+
+class Writes:
+    """Inserts, updates and deletes; all take a connection and run in SQLAlchemy's greenlet.
+
+    Has no state that changes; shared by all units of work.
+    """
+
+    def __init__(self, entity: EntityTable, mapper: RowMapper, queries: Queries) -> None:
+        meta = entity.meta
+        self._entity = entity
+        self._meta = meta
+        self._mapper = mapper
+        self._queries = queries
+        table = entity.table
+        self._counted = meta.pk_fields[0] if meta.pk_strategy is PKStrategy.INT_AUTO else None
+        self._fixed = frozenset({*meta.pk_fields, meta.tenant_field, meta.created_at_field})
+        self._match = (*meta.pk_fields, *meta.match_fields)
+        self._insert = table.insert()
+        self._insert_counted: Any = (
+            table.insert().returning(table.c[self._counted], sort_by_parameter_order=True)
+            if self._counted
+            else None
+        )
+        matched = [
+            entity.columns[name] == sa.bindparam(f"old {name}", type_=entity.columns[name].type)
+            for name in self._match
+        ]
+        self._update = table.update().where(*matched)
+        self._delete = table.delete().where(*matched)
+        # What an update without changes sets, to find out whether the row is there.
+        self._idle = next((name for name in meta.fields if name not in self._fixed), None)
+
+    def save(self, connection: sa.Connection, entity: DomainModel, now: datetime) -> Any:
+        """Insert or update one entity."""
+        if entity.is_persisted():
+            return self._save_changed(connection, entity, now)
+        row = insert_values(self._meta, entity, now)
+        parameters = self._mapper.parameters(row)
+        counted = self._counted
+        if counted is None or row[counted] is not None:
+            connection.execute(self._insert, parameters)
+            return self._mapper.stored(row, parameters)
+        given = {name: value for name, value in parameters.items() if name != counted}
+        result = connection.execute(self._insert, given)
+        row[counted] = result.inserted_primary_key[0]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]  # an INSERT of one row
+        return self._mapper.stored(
+            row, row if parameters is row else {**parameters, counted: row[counted]}
+        )
+
+    def _save_changed(self, connection: sa.Connection, entity: DomainModel, now: datetime) -> Any:
+        row, parameters, changed = self._changed(entity, now)
+        if not changed and self._idle is not None:
+            changed = {self._idle: parameters[self._idle]}
+        given = {**changed, **self._old(entity)}
+        if changed:
+            result = connection.execute(self._update, given)
+            if result.rowcount == 0:
+                raise self._missing(entity)
+        return self._mapper.stored(row, parameters)
+
+    def _changed(
+        self, entity: DomainModel, now: datetime
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        row = update_values(self._meta, entity, now)
+        parameters = self._mapper.parameters(row)
+        changed = self._mapper.changes(entity, parameters)
+        for name in self._fixed:
+            if name is not None:
+                changed.pop(name, None)
+        return row, parameters, changed
+
+    def _old(self, entity: DomainModel) -> dict[str, Any]:
+        return {f"old {name}": getattr(entity, name) for name in self._match}
+
+    def _missing(self, entity: DomainModel) -> Exception:
+        version = self._meta.version_field
+        if version is not None:
+            return StaleEntityError(self._meta.entity_cls, getattr(entity, version))
+        return EntityNotFound(entity.pk, self._meta.entity_cls)
+
+    def delete(self, connection: sa.Connection, entity: DomainModel) -> None:
+        """Delete the row of one entity."""
+        if connection.execute(self._delete, self._old(entity)).rowcount == 0:
+            raise self._missing(entity)
+
+    def save_many(
+        self, connection: sa.Connection, entities: Sequence[DomainModel], now: datetime
+    ) -> list[Any]:
+        """Insert and update in a statement each, and for each way of giving a key."""
+        saved: list[Any] = [None] * len(entities)
+        given: list[int] = []
+        counted: list[int] = []
+        changed: list[int] = []
+        rows: dict[int, dict[str, Any]] = {}
+        for index, entity in enumerate(entities):
+            if entity.is_persisted():
+                changed.append(index)
+                continue
+            rows[index] = row = insert_values(self._meta, entity, now)
+            needs_key = self._counted is not None and row[self._counted] is None
+            (counted if needs_key else given).append(index)
+        parameters = {index: self._mapper.parameters(row) for index, row in rows.items()}
+        if given:
+            connection.execute(self._insert, [parameters[index] for index in given])
+        if counted:
+            self._insert_many_counted(
+                connection, [rows[i] for i in counted], [parameters[i] for i in counted]
+            )
+        for index, row in rows.items():
+            saved[index] = self._mapper.stored(
+                row, {**row, **parameters[index]} if parameters[index] is not row else row
+            )
+        if changed:
+            updated = self._update_many(connection, [entities[index] for index in changed], now)
+            for index, entity in zip(changed, updated, strict=True):
+                saved[index] = entity
+        return saved
+
+    def _insert_many_counted(
+        self,
+        connection: sa.Connection,
+        rows: Sequence[dict[str, Any]],
+        parameters: Sequence[dict[str, Any]],
+    ) -> None:
+        name = cast("str", self._counted)
+        for each in parameters:
+            del each[name]
+        keys = connection.execute(self._insert_counted, parameters).scalars().all()
+        for row, each, key in zip(rows, parameters, keys, strict=True):
+            row[name] = each[name] = key
+
+    def _update_many(
+        self, connection: sa.Connection, entities: Sequence[DomainModel], now: datetime
+    ) -> list[Any]:
+        made = [self._changed(entity, now) for entity in entities]
+        names = {name for _, _, changed in made for name in changed}
+        if not names and self._idle is not None:
+            names = {self._idle}
+        if names:
+            given = [
+                {**{name: parameters[name] for name in names}, **self._old(entity)}
+                for (_, parameters, _), entity in zip(made, entities, strict=True)
+            ]
+            self._run_matched(connection, self._update, sorted(names), given, entities)
+        return [self._mapper.stored(row, parameters) for row, parameters, _ in made]
+
+    def delete_many(self, connection: sa.Connection, entities: Sequence[DomainModel]) -> None:
+        """Delete in one statement."""
+        given = [self._old(entity) for entity in entities]
+        if given:
+            self._run_matched(connection, self._delete, [], given, entities)
+
+    def _run_matched(
+        self,
+        connection: sa.Connection,
+        statement: Any,
+        names: list[str],
+        given: list[dict[str, Any]],
+        entities: Sequence[DomainModel],
+    ) -> None:
+        """Run a statement for many rows, each of which has to match."""
+        if len(given) == 1:
+            if connection.execute(statement, given[0]).rowcount != 1:
+                raise self._missing(entities[0])
+            return
+        if connection.dialect.name == "postgresql":
+            # Its driver does not count the rows of many statements: one over arrays instead.
+            self._run_joined(connection, names, given, entities)
+            return
+        if connection.execute(statement, given).rowcount != len(given):
+            raise self._missing_of(connection, entities)
+
+    def _run_joined(
+        self,
+        connection: sa.Connection,
+        names: list[str],
+        given: list[dict[str, Any]],
+        entities: Sequence[DomainModel],
+    ) -> None:
+        columns = {**{f"new {n}": n for n in names}, **{f"old {n}": n for n in self._match}}
+        types = {label: self._entity.columns[name].type for label, name in columns.items()}
+        arrays = [sa.bindparam(label, type_=postgresql.ARRAY(types[label])) for label in columns]
+        joined = (
+            sa.func.unnest(*arrays)
+            .table_valued(*(sa.column(label, types[label]) for label in columns))
+            .render_derived("given")
+        )
+        matched = [self._entity.columns[name] == joined.c[f"old {name}"] for name in self._match]
+        table = self._entity.table
+        statement: Any = (
+            table.update().values({name: joined.c[f"new {name}"] for name in names})
+            if names
+            else table.delete()
+        )
+        statement = statement.where(*matched)
+        for start in range(0, len(given), _CHUNK):
+            chunk = given[start : start + _CHUNK]
+            values = {
+                label: [row[label] if label in row else row[name] for row in chunk]
+                for label, name in columns.items()
+            }
+            if connection.execute(statement, values).rowcount != len(chunk):
+                raise self._missing_of(connection, entities[start : start + _CHUNK])
+
+    def _missing_of(self, connection: sa.Connection, entities: Sequence[DomainModel]) -> Exception:
+        """The error of the first entity whose row is not as it was."""
+        for entity in entities:
+            statement, values = self._queries.by_key(entity.pk, None, None)
+            row = connection.execute(statement, values).first()
+            # A row that did match has been written by now, and has the next version.
+            found = row is not None and self._is_next(entity, row)
+            if not found:
+                return self._missing(entity)
+        return self._missing(entities[0])
+
+    def _is_next(self, entity: DomainModel, row: Any) -> bool:
+        version = self._meta.version_field
+        tenant = self._meta.tenant_field
+        values: Mapping[str, Any] = row._mapping  # noqa: SLF001  # SQLAlchemy's public name
+        if tenant is not None and values[tenant] != getattr(entity, tenant):
+            return False
+        return version is None or values[version] == getattr(entity, version) + 1
+
+    def update_by_query(
+        self,
+        connection: sa.Connection,
+        params: QueryParams,
+        update: Mapping[str, Any],
+        now: datetime,
+    ) -> int:
+        """Set fields of all rows that a query selects."""
+        meta = self._meta
+        fixed = {*self._fixed, meta.version_field}
+        for name in update:
+            if name not in meta.fields or name in fixed:
+                raise FieldNotFound(name, meta.table)
+        values = self._mapper.partial(update)
+        set_to: dict[Any, Any] = {
+            self._entity.columns[name]: sa.bindparam(
+                f"new {name}", value, type_=self._entity.columns[name].type
+            )
+            for name, value in values.items()
+        }
+        if meta.updated_at_field is not None:
+            set_to.setdefault(self._entity.columns[meta.updated_at_field], now)
+        if meta.version_field is not None:
+            version = self._entity.columns[meta.version_field]
+            set_to[version] = version + 1
+        condition, given = self._queries.condition(params.node)
+        if not set_to:
+            statement, given = self._queries.count(params.node)
+            return int(connection.execute(statement, given).scalar_one())
+        statement = self._entity.table.update().values(set_to)
+        if condition is not None:
+            statement = statement.where(condition)
+        return connection.execute(statement, given).rowcount

@@ -1,0 +1,117 @@
+"""Engines to test on: SQLite always, PostgreSQL and MariaDB where a server answers."""
+
+import asyncio
+import os
+import secrets
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from varco_sa import make_engine
+
+POSTGRESQL_URL = os.environ.get(
+    "VARCO_TEST_POSTGRESQL_URL",
+    "postgresql+asyncpg://varco_test:varco_test@127.0.0.1:5432/varco_test",
+)
+MARIADB_URL = os.environ.get(
+    "VARCO_TEST_MARIADB_URL", "mysql+asyncmy://varco_test:varco_test@127.0.0.1:3306/varco_test"
+)
+SERVERS = {"postgresql": POSTGRESQL_URL, "mariadb": MARIADB_URL}
+ENGINES = ("sqlite", "postgresql", "mariadb")
+
+
+async def _execute(url, *statements):
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            for statement in statements:
+                await connection.execute(sa.text(statement))
+    finally:
+        await engine.dispose()
+
+
+class Databases:
+    """Databases of this test run's own, one for each kind of engine, dropped at its end."""
+
+    def __init__(self, folder):
+        self.name = f"varco_test_{secrets.token_hex(6)}"
+        self._folder = folder
+        self._made = {}
+        self._absent = {}
+        self._number = 0
+
+    def url(self, kind):
+        """A URL of the database; skips the test when there is no server, and fails it in CI."""
+        if kind == "sqlite":
+            self._number += 1
+            return f"sqlite+aiosqlite:///{self._folder / f'{self._number}.sqlite'}"
+        if kind not in self._made and kind not in self._absent:
+            try:
+                asyncio.run(_execute(SERVERS[kind], f"CREATE DATABASE {self.name}"))
+                self._made[kind] = str(
+                    sa.make_url(SERVERS[kind])
+                    .set(database=self.name)
+                    .render_as_string(hide_password=False)
+                )
+            except (OSError, sa.exc.DBAPIError, ModuleNotFoundError) as error:
+                self._absent[kind] = f"no {kind} server at {SERVERS[kind]}: {error!r:.200}"
+        if kind in self._absent:
+            if os.environ.get("CI"):
+                pytest.fail(f"{self._absent[kind]}; run scripts/services")
+            pytest.skip(self._absent[kind])
+        return self._made[kind]
+
+    def drop(self):
+        for kind in self._made:
+            force = " WITH (FORCE)" if kind == "postgresql" else ""
+            asyncio.run(_execute(SERVERS[kind], f"DROP DATABASE {self.name}{force}"))
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory):
+    made = Databases(tmp_path_factory.mktemp("sqlite"))
+    yield made
+    made.drop()
+
+
+@pytest.fixture(params=ENGINES)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def url(databases, kind):
+    return databases.url(kind)
+
+
+@pytest.fixture
+def anyio_backend():
+    """SQLAlchemy runs on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def open_backend(anyio_backend):
+    """Opens backends, and at the end of the test drops their tables and closes them."""
+    from varco_sa import bootstrap
+
+    opened = []
+
+    async def open_(url, *models, **options):
+        backend = await bootstrap(url, *models, **options)
+        opened.append(backend)
+        return backend
+
+    yield open_
+    for backend in reversed(opened):
+        async with backend.engine.begin() as connection:
+            await connection.run_sync(backend.uow_provider.metadata.drop_all)
+        await backend.aclose()
+
+
+@pytest.fixture
+async def engine(url):
+    made = make_engine(url)
+    yield made
+    await made.dispose()

@@ -1,0 +1,86 @@
+"""One call makes the tables and gives everything."""
+# ruff: noqa: PT012 - a unit of work that fails has several statements
+
+import uuid
+from typing import Annotated
+
+import pytest
+
+from varco_domain.exception import UniqueViolationError
+from varco_domain.meta import FieldHint
+from varco_domain.model import DomainModel
+from varco_events import OutboxEntry
+from varco_query import F, QueryParams
+from varco_sa import bootstrap
+
+pytestmark = pytest.mark.anyio
+
+
+class Package(DomainModel):
+    name: Annotated[str, FieldHint(max_length=100, unique=True)]
+    size: int = 0
+
+
+async def test_saves_finds_and_counts(open_backend, url):
+    backend = await open_backend(url, Package)
+    async with backend.uow_provider.make_uow() as uow:
+        saved = await uow.packages.save(Package(name="a", size=1))
+        many = await uow.packages.save_many([Package(name=f"b{i}", size=i) for i in range(10)])
+    assert saved.pk is not None
+    assert len({each.pk for each in many}) == 10
+    async with backend.uow_provider.make_uow() as uow:
+        assert (await uow.packages.find_by_id(saved.pk)).name == "a"
+        params = QueryParams(F.size > 7, sort=[F.size.desc()], limit=2)
+        assert [each.name for each in await uow.packages.find_by_query(params)] == ["b9", "b8"]
+        assert await uow.repository(Package).count() == 11
+
+
+async def test_the_outbox_row_goes_with_the_entity(open_backend, url):
+    backend = await open_backend(url, Package)
+    with pytest.raises(ZeroDivisionError):
+        async with backend.uow_provider.make_uow() as uow:
+            await uow.packages.save(Package(name="a"))
+            await uow.outbox.save(OutboxEntry(event_type="x"))
+            raise ZeroDivisionError
+    assert await backend.outbox.get_pending() == []
+    async with backend.uow_provider.make_uow() as uow:
+        assert await uow.packages.count() == 0
+        await uow.packages.save(Package(name="a"))
+        await uow.outbox.save(OutboxEntry(event_type="x"))
+    assert [entry.event_type for entry in await backend.outbox.claim()] == ["x"]
+
+
+async def test_the_inbox_accepts_once_per_handler_and_forgets_what_was_undone(open_backend, url):
+    backend = await open_backend(url, Package)
+    event = uuid.uuid4()
+    with pytest.raises(ZeroDivisionError):
+        async with backend.uow_provider.make_uow() as uow:
+            assert await uow.inbox.accept(event, "one")
+            raise ZeroDivisionError
+    async with backend.uow_provider.make_uow() as uow:
+        assert await uow.inbox.accept(event, "one")
+        assert await uow.inbox.accept(event, "two")
+    async with backend.uow_provider.make_uow() as uow:
+        assert not await uow.inbox.accept(event, "one")
+
+
+async def test_a_savepoint_undoes_its_block_alone(open_backend, url):
+    backend = await open_backend(url, Package)
+    async with backend.uow_provider.make_uow() as uow:
+        await uow.packages.save(Package(name="a"))
+        with pytest.raises(UniqueViolationError, match="same name"):
+            async with uow.savepoint():
+                await uow.packages.save(Package(name="b"))
+                await uow.packages.save(Package(name="a"))
+        await uow.packages.save(Package(name="c"))
+    async with backend.uow_provider.make_uow() as uow:
+        assert [each.name for each in await uow.packages.find_all()] == ["a", "c"]
+
+
+async def test_a_second_start_finds_the_tables(databases):
+    url = databases.url("sqlite")
+    async with bootstrap(url, Package) as backend, backend.uow_provider.make_uow() as uow:
+        await uow.packages.save(Package(name="kept"))
+    backend = await bootstrap(url, Package)
+    async with backend, backend.uow_provider.make_uow() as uow:
+        assert [each.name for each in await uow.packages.find_all()] == ["kept"]
