@@ -1,0 +1,73 @@
+"""What a cache answers: the value with what is left of its life, or that there is none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal
+
+from varco_cache._errors import CacheConfigError
+
+FOREVER: Final = math.inf
+
+
+class Missing(Enum):
+    """The type of `MISSING`."""
+
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+MISSING: Final = Missing.MISSING
+"""What `get(key, MISSING)` and `peek` answer on a miss: nothing that was cached is ever this."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A cached value, the seconds it has left (`math.inf` when it does not expire) and its tags."""
+
+    value: Any
+    ttl: float = FOREVER
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What a cache did since it was made, and what it holds now.
+
+    `entries` and `size_bytes` count what is held, the expired and invalidated that were not
+    reclaimed yet included; `errors` counts the calls that a layer failed.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    sets: int = 0
+    loads: int = 0
+    evictions: int = 0
+    expirations: int = 0
+    errors: int = 0
+    entries: int = 0
+    size_bytes: int = 0
+
+    @property
+    def hit_ratio(self) -> float:
+        """Hits per read, 0.0 before the first one."""
+        reads = self.hits + self.misses
+        return self.hits / reads if reads else 0.0
+
+
+def checked_ttl(ttl: float | None, name: str = "ttl") -> float | None:
+    """The time to live when it is one: None, or seconds above zero.
+
+    Raises:
+        CacheConfigError: Zero, negative or not a number.
+    """
+    if ttl is None or ttl > 0:
+        return ttl
+    raise CacheConfigError(name, ttl, "seconds above zero, or None for the default of the cache")

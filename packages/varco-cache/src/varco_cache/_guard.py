@@ -1,0 +1,323 @@
+"""A cache that may fail or hang, made safe to lean on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+
+from varco_cache._base import CacheBackend
+from varco_cache._entry import CacheEntry, CacheStats
+from varco_cache._errors import CacheConfigError
+from varco_cache._journal import Journal
+from varco_cache._lease import Lease, LeaseBook
+from varco_cache._tags import checked_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from varco_cache._background import Job
+
+logger = logging.getLogger("varco_cache")
+
+TIME_LIMIT = 0.5
+RETRY_AFTER = 5.0
+_FAILURES = 3
+_JOURNAL = 10_000
+
+
+class _Failed:
+    """The type of `_FAILED`: the guarded cache gave no answer."""
+
+
+_FAILED = _Failed()
+
+
+class GuardedLease(Lease):
+    """A lease here and, if the guarded cache answered, one there."""
+
+    __slots__ = ("inner",)
+
+    inner: Lease | None
+
+
+class GuardedCache(CacheBackend):
+    """A view of a cache that never raises, and waits at most `time_limit` seconds for it.
+
+    After three failures in a row it is left alone for `retry_after` seconds, then one call tries
+    it again. What could not be deleted or overwritten in it is remembered and deleted before the
+    next read; until then reads miss. Another process that still reaches the cache does not know
+    of these deletions, and they are lost with this process: entries there live on to their ttl.
+
+    State is protected by never awaiting between a decision and the change that follows from it.
+    """
+
+    reliable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        cache: CacheBackend,
+        *,
+        time_limit: float = TIME_LIMIT,
+        retry_after: float = RETRY_AFTER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        for name, value in (("time_limit", time_limit), ("retry_after", retry_after)):
+            if not value > 0:
+                raise CacheConfigError(name, value, "seconds above zero")
+        self.cache = cache
+        self.journal = Journal(_JOURNAL)
+        self._time_limit = time_limit
+        self._retry_after = retry_after
+        self._clock = clock
+        self._failures = 0
+        self._retry_at = 0.0
+        self._errors = 0
+        self._replaying = False
+        self._unstarted = False
+
+    def peek(self, key: Any) -> Any:
+        """The value if the cache has it at hand in this process."""
+        return self.cache.peek(key)
+
+    async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
+        """The entry; None as well when the cache did not answer."""
+        if not await self._readable():
+            return None
+        found = await self._ask(lambda: self.cache.get_entry(key, type_hint=type_hint))
+        return None if isinstance(found, _Failed) else found
+
+    async def get(self, key: Any, default: Any = None, *, type_hint: Any = None) -> Any:
+        """The value; `default` as well when the cache did not answer."""
+        if not await self._readable():
+            return default
+        found = await self._ask(lambda: self.cache.get(key, default, type_hint=type_hint))
+        return default if isinstance(found, _Failed) else found
+
+    async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
+        """The values of those keys that hit."""
+        if not await self._readable():
+            return {}
+        found = await self._ask(lambda: self.cache.get_many(keys, type_hint=type_hint))
+        return {} if isinstance(found, _Failed) else found
+
+    async def set(
+        self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> None:
+        """Store a value, or remember that the cache holds an old one."""
+        await self.try_set(key, value, ttl=ttl, tags=tags)
+
+    async def try_set(
+        self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> bool:
+        """`set`; whether the cache has it."""
+        return await self._write(
+            lambda: self.cache.set(key, value, ttl=ttl, tags=tags),
+            lambda: self.journal.add_key(key),
+            lambda leases: leases.revoke(key),
+        )
+
+    async def set_many(
+        self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> None:
+        """Store several values alike."""
+
+        def remember() -> None:
+            for key in items:
+                self.journal.add_key(key)
+
+        def revoke(leases: LeaseBook) -> None:
+            for key in items:
+                leases.revoke(key)
+
+        await self._write(lambda: self.cache.set_many(items, ttl=ttl, tags=tags), remember, revoke)
+
+    async def delete(self, key: Any) -> None:
+        """Forget a key, now or before the cache is read again."""
+        await self._write(
+            lambda: self.cache.delete(key),
+            lambda: self.journal.add_key(key),
+            lambda leases: leases.revoke(key),
+        )
+
+    async def delete_many(self, keys: Iterable[Any]) -> None:
+        """Forget several keys."""
+        held = list(keys)
+
+        def remember() -> None:
+            for key in held:
+                self.journal.add_key(key)
+
+        def revoke(leases: LeaseBook) -> None:
+            for key in held:
+                leases.revoke(key)
+
+        await self._write(lambda: self.cache.delete_many(held), remember, revoke)
+
+    async def clear(self) -> None:
+        """Forget everything, now or before the cache is read again."""
+        await self._write(self.cache.clear, self.journal.add_everything, LeaseBook.revoke_all)
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Forget by prefix, now or before the cache is read again."""
+        await self._write(
+            lambda: self.cache.delete_prefix(prefix),
+            lambda: self.journal.add_prefix(prefix),
+            lambda leases: leases.revoke_prefix(prefix),
+        )
+
+    async def invalidate_tags(self, *tags: str) -> None:
+        """Forget by tag, now or before the cache is read again."""
+        held = checked_tags(tags)
+
+        def remember() -> None:
+            for tag in held:
+                self.journal.add_tag(tag)
+
+        def revoke(leases: LeaseBook) -> None:
+            for tag in held:
+                leases.tags.invalidate(tag)
+
+        await self._write(lambda: self.cache.invalidate_tags(*held), remember, revoke)
+
+    async def lease(self, key: Any, *, tags: Iterable[str] = ()) -> Lease:
+        """Begin a load; without an answer of the cache its result will not be stored there."""
+        held = frozenset(tags)
+        lease = GuardedLease(key, held, self.leases.tags.acquire(held))
+        lease.inner = None
+        self.leases.admit(lease)
+        if await self._readable():
+            inner = await self._ask(lambda: self.cache.lease(key, tags=held))
+            lease.inner = None if isinstance(inner, _Failed) else inner
+        return lease
+
+    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
+        """Store what was loaded; a lease that the cache refuses is revoked."""
+        assert isinstance(lease, GuardedLease)  # noqa: S101 # what `lease` returned
+        if not self.leases.settle(lease):
+            return False
+        inner, lease.inner = lease.inner, None
+        if inner is None or self.journal:
+            return False
+        try:
+            stored = await self._ask(lambda: self.cache.fill(inner, value, ttl=ttl))
+        except BaseException:
+            self.journal.add_key(lease.key)
+            raise
+        if isinstance(stored, _Failed):
+            # It may still arrive; what is deleted meanwhile must not be found there.
+            self.journal.add_key(lease.key)
+            return False
+        lease.revoked = not stored
+        return stored
+
+    async def release(self, lease: Lease) -> None:
+        """Give up a lease."""
+        assert isinstance(lease, GuardedLease)  # noqa: S101 # what `lease` returned
+        self.leases.close(lease)
+        inner, lease.inner = lease.inner, None
+        if inner is not None:
+            await self._ask(lambda: self.cache.release(inner))
+
+    async def holds(self, lease: Lease) -> bool:
+        """Whether a fill would be stored, as far as can be known."""
+        assert isinstance(lease, GuardedLease)  # noqa: S101 # what `lease` returned
+        inner = lease.inner
+        if not lease.holds or inner is None:
+            return lease.holds
+        return await self._ask(lambda: self.cache.holds(inner)) is True
+
+    def stats(self) -> CacheStats:
+        """Of the guarded cache, with the failures seen here."""
+        beneath = self.cache.stats()
+        return CacheStats(
+            hits=beneath.hits,
+            misses=beneath.misses,
+            sets=beneath.sets,
+            loads=self._flights.loads,
+            evictions=beneath.evictions,
+            expirations=beneath.expirations,
+            errors=self._errors + beneath.errors,
+            entries=beneath.entries,
+            size_bytes=beneath.size_bytes,
+        )
+
+    def guarded(self) -> CacheBackend:
+        """Itself."""
+        return self
+
+    def spawn(self, job: Job) -> bool:
+        """In the background of the guarded cache."""
+        return self.cache.spawn(job)
+
+    async def start(self) -> None:
+        """Start the guarded cache; if it cannot be, it is tried again when it is needed."""
+        self._unstarted = isinstance(await self._ask(self.cache.start), _Failed)
+
+    async def stop(self) -> None:
+        """Stop the guarded cache."""
+        try:
+            await self.cache.stop()
+        except Exception:
+            logger.warning("a cache failed to stop", exc_info=True)
+
+    async def _ask[T](self, call: Callable[[], Awaitable[T]]) -> T | _Failed:
+        """The answer within the time limit, unless the cache is being left alone."""
+        if self._failures >= _FAILURES:
+            now = self._clock()
+            if now < self._retry_at:
+                return _FAILED
+            self._retry_at = now + self._retry_after
+        try:
+            with anyio.fail_after(self._time_limit):
+                answer = await call()
+        except Exception as error:  # noqa: BLE001 # whatever a client raises means down
+            self._errors += 1
+            self._failures += 1
+            if self._failures >= _FAILURES:
+                self._retry_at = self._clock() + self._retry_after
+            if self._failures == _FAILURES:
+                logger.warning("left alone for %s s: %r", self._retry_after, error)
+            return _FAILED
+        self._failures = 0
+        return answer
+
+    async def _readable(self) -> bool:
+        """Whether the cache knows all that was deleted; it is told first."""
+        if self._unstarted:
+            await self.start()
+            if self._unstarted:
+                return False
+        if not self.journal:
+            return True
+        if self._replaying:
+            return False
+        self._replaying = True
+        try:
+            until = self._clock() + self._time_limit
+            while self.journal and self._clock() < until:
+                answer = await self._ask(lambda: self.journal.replay_some(self.cache))
+                if isinstance(answer, _Failed):
+                    return False
+        finally:
+            self._replaying = False
+        return not self.journal
+
+    async def _write(
+        self,
+        call: Callable[[], Awaitable[None]],
+        remember: Callable[[], None],
+        revoke: Callable[[LeaseBook], None],
+    ) -> bool:
+        """Do it, or remember to; whether the cache did. Running loads are overtaken either way."""
+        done = False
+        try:
+            if await self._readable():
+                done = not isinstance(await self._ask(call), _Failed)
+        finally:
+            if not done:
+                remember()
+            revoke(self.leases)
+        return done

@@ -1,0 +1,94 @@
+"""Leases: the right to store what a load produced, lost when its key is invalidated meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from varco_cache._tags import Cells, TagBook, any_dead
+
+
+class Lease:
+    """Taken before a load begins; `CacheBackend.fill` stores under it unless it was revoked."""
+
+    __slots__ = ("cells", "closed", "key", "revoked", "tags")
+
+    def __init__(self, key: Any, tags: frozenset[str], cells: Cells) -> None:
+        self.key = key
+        self.tags = tags
+        self.cells = cells
+        self.revoked = False
+        self.closed = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing invalidated the key or one of its tags since the lease was taken."""
+        return not self.revoked and not any_dead(self.cells)
+
+
+class LeaseBook:
+    """The open leases of one process, by key in the order they were taken.
+
+    State is protected by never awaiting: one event loop owns it. It holds one item per running
+    load, so its size is bounded by the loads.
+    """
+
+    __slots__ = ("_by_key", "tags")
+
+    def __init__(self) -> None:
+        self._by_key: dict[Any, list[Lease]] = {}
+        self.tags = TagBook()
+
+    def __bool__(self) -> bool:
+        return bool(self._by_key)
+
+    def issue(self, key: Any, tags: frozenset[str]) -> Lease:
+        """A new lease on `key` for a load whose result will carry `tags`."""
+        lease = Lease(key, tags, self.tags.acquire(tags))
+        self.admit(lease)
+        return lease
+
+    def admit(self, lease: Lease) -> None:
+        """Enter a lease whose cells were acquired from `tags`."""
+        self._by_key.setdefault(lease.key, []).append(lease)
+
+    def close(self, lease: Lease) -> bool:
+        """Give the lease back; whether it still held. Closing twice does nothing."""
+        if lease.closed:
+            return False
+        held = lease.holds
+        lease.closed = True
+        others = self._by_key[lease.key]
+        others.remove(lease)
+        if not others:
+            del self._by_key[lease.key]
+        self.tags.release(lease.cells)
+        return held
+
+    def settle(self, lease: Lease) -> bool:
+        """Close a lease whose value is about to be stored: loads begun before it lose theirs."""
+        if lease.closed:
+            return False
+        if lease.holds:
+            for older in self._by_key[lease.key]:
+                if older is lease:
+                    break
+                older.revoked = True
+        return self.close(lease)
+
+    def revoke(self, key: Any) -> None:
+        """The key was written or deleted."""
+        for lease in self._by_key.get(key, ()):
+            lease.revoked = True
+
+    def revoke_prefix(self, prefix: str) -> None:
+        """Every string key that begins with `prefix` was deleted."""
+        for key, leases in self._by_key.items():
+            if isinstance(key, str) and key.startswith(prefix):
+                for lease in leases:
+                    lease.revoked = True
+
+    def revoke_all(self) -> None:
+        """Everything was deleted."""
+        for leases in self._by_key.values():
+            for lease in leases:
+                lease.revoked = True

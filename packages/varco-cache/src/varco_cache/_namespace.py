@@ -1,0 +1,120 @@
+"""A part of a cache as a cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from varco_cache._base import CacheBackend
+from varco_cache._errors import CacheConfigError, CacheKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from varco_cache._background import Job
+    from varco_cache._entry import CacheEntry, CacheStats
+    from varco_cache._lease import Lease
+
+
+class NamespacedCache(CacheBackend):
+    """A view of a cache under a prefix; made by `CacheBackend.namespace`.
+
+    Keys must be strings. Tags belong to the whole cache: invalidating one reaches every namespace.
+    The view owns nothing: start and stop the cache beneath it.
+    """
+
+    def __init__(self, cache: CacheBackend, name: str) -> None:
+        if not name:
+            raise CacheConfigError("namespace", name, "give a name")
+        self._cache = cache
+        self.prefix = f"{name}:"
+        self.local = cache.local  # type: ignore[misc] # a view is what lies beneath it
+        self.reliable = cache.reliable  # type: ignore[misc] # likewise
+
+    def peek(self, key: Any) -> Any:
+        """The value if this process has it at hand."""
+        return self._cache.peek(self._full(key))
+
+    async def get(self, key: Any, default: Any = None, *, type_hint: Any = None) -> Any:
+        """The value, or `default` on a miss."""
+        return await self._cache.get(self._full(key), default, type_hint=type_hint)
+
+    async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
+        """The value with its remaining time to live and its tags; None on a miss."""
+        return await self._cache.get_entry(self._full(key), type_hint=type_hint)
+
+    async def set(
+        self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> None:
+        """Store a value."""
+        await self._cache.set(self._full(key), value, ttl=ttl, tags=tags)
+
+    async def delete(self, key: Any) -> None:
+        """Forget a key."""
+        await self._cache.delete(self._full(key))
+
+    async def clear(self) -> None:
+        """Forget this namespace."""
+        await self._cache.delete_prefix(self.prefix)
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Forget the keys of this namespace that begin with `prefix`."""
+        await self._cache.delete_prefix(self.prefix + prefix)
+
+    async def invalidate_tags(self, *tags: str) -> None:
+        """Forget what carries one of the tags, in every namespace."""
+        await self._cache.invalidate_tags(*tags)
+
+    async def load(
+        self,
+        key: Any,
+        loader: Callable[[], Awaitable[Any]],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        type_hint: Any = None,
+        join: bool = True,
+        look: bool = True,
+    ) -> Any:
+        """Load through the cache beneath, which shares loads among all views."""
+        return await self._cache.load(
+            self._full(key),
+            loader,
+            ttl=ttl,
+            tags=tags,
+            type_hint=type_hint,
+            join=join,
+            look=look,
+        )
+
+    def loading(self, key: Any) -> bool:
+        """Whether a load of this key is running in this process."""
+        return self._cache.loading(self._full(key))
+
+    async def lease(self, key: Any, *, tags: Iterable[str] = ()) -> Lease:
+        """Begin a load."""
+        return await self._cache.lease(self._full(key), tags=tags)
+
+    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
+        """Store what was loaded under a lease."""
+        return await self._cache.fill(lease, value, ttl=ttl)
+
+    async def release(self, lease: Lease) -> None:
+        """Give up a lease."""
+        await self._cache.release(lease)
+
+    async def holds(self, lease: Lease) -> bool:
+        """Whether a fill would be stored."""
+        return await self._cache.holds(lease)
+
+    def stats(self) -> CacheStats:
+        """Of the whole cache beneath."""
+        return self._cache.stats()
+
+    def spawn(self, job: Job) -> bool:
+        """In the background of the cache beneath."""
+        return self._cache.spawn(job)
+
+    def _full(self, key: Any) -> str:
+        if isinstance(key, str):
+            return self.prefix + key
+        raise CacheKeyError("key of a namespace", key, "use a string")
