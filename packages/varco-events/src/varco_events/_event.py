@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from varco_events import _registry
 from varco_events._tracing import current_causation_id, current_correlation_id
@@ -31,6 +32,8 @@ class Event(BaseModel):
 
     __event_type__: ClassVar[str]
     __event_version__: ClassVar[int] = 1
+    # How every envelope of the class begins: `{"type":"...","version":1`.
+    __event_head__: ClassVar[bytes]
 
     event_id: UUID = Field(default_factory=uuid4)
     timestamp: datetime = Field(default_factory=_now)
@@ -40,7 +43,7 @@ class Event(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        _registry.register(cls)
+        _register(cls)
 
     @classmethod
     def event_type_name(cls) -> str:
@@ -51,6 +54,15 @@ class Event(BaseModel):
     def event_key(self) -> str | None:
         """What the order of events is kept for, say the id of an order; None for no order."""
         return None
+
+
+def _register(cls: type[Event]) -> None:
+    _registry.register(cls)
+    head = {"type": cls.event_type_name(), "version": cls.__event_version__}
+    cls.__event_head__ = to_json(head)[:-1]
+
+
+_register(Event)
 
 
 class RawEvent(Event):

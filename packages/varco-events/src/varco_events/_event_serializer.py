@@ -22,17 +22,10 @@ type EventSerializer = Serializer[Event]
 _DATA = b',"data":'
 _NAMESPACE = UUID("6f1a3a0e-5d0b-5c11-9a51-0d6a57f4a5c2")
 
-# Both caches are cleared when a class is registered; single dict operations.
-_heads: dict[type[Event], bytes] = {}
+# How to read the fields after a head, for importable classes alone: a cache must keep no class
+# alive that is local to a function. Cleared when a class is registered; single dict operations.
 _readers: dict[bytes, Callable[..., Event]] = {}
-
-
-def _forget() -> None:
-    _heads.clear()
-    _readers.clear()
-
-
-_registry.on_change(_forget)
+_registry.on_change(_readers.clear)
 
 
 class JsonEventSerializer:
@@ -44,14 +37,10 @@ class JsonEventSerializer:
 
     def serialize(self, event: Event) -> bytes:
         """UTF-8 JSON of the event."""
-        cls = event.__class__
-        head = _heads.get(cls)
-        if head is None:
-            if isinstance(event, RawEvent):
-                return event.payload
-            head = _heads[cls] = _head(cls)
-        data = cls.__pydantic_serializer__.to_json(event, by_alias=False, round_trip=True)
-        return b"%b%b}" % (head, data)
+        if isinstance(event, RawEvent):
+            return event.payload
+        data = event.__pydantic_serializer__.to_json(event, by_alias=False, round_trip=True)
+        return b'%b,"data":%b}' % (event.__event_head__, data)
 
     def deserialize(self, data: bytes, type_hint: type[Event] | None = None) -> Event:
         """The event of `data`.
@@ -74,14 +63,6 @@ class JsonEventSerializer:
         return _deserialize(data, type_hint)
 
 
-def _head(cls: type[Event]) -> bytes:
-    name = cls.event_type_name()
-    head = f'{{"type":"{name}","version":{cls.__event_version__}'.encode()
-    if _registry.find(name) is cls:
-        _readers[head] = cls.__pydantic_validator__.validate_json
-    return head + _DATA
-
-
 def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
     """The long way: any JSON with the three members, any version, any type."""
     try:
@@ -98,7 +79,8 @@ def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
         if type_hint is not None:
             raise
         return raw_event(name, version, fields, data)
-    _heads.setdefault(cls, _head(cls))
+    if _registry.is_importable(cls):
+        _readers[cls.__event_head__] = cls.__pydantic_validator__.validate_json
     try:
         return cls.model_validate_json(to_json(fields), by_alias=False, by_name=True)
     except ValidationError as error:

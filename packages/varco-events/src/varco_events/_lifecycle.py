@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from varco_events._errors import LifecycleError
 
@@ -53,16 +52,26 @@ class Runner(ABC):
 
     async def run(self) -> None:
         """Work until `stop()`, or until the running task is cancelled."""
+        self._begin()
+        await self._work()
+
+    def _begin(self) -> None:
         if self._ended is not None:
             raise LifecycleError(f"this {type(self).__name__} is running already")
-        ended = self._ended = anyio.Event()
+        self._ended = anyio.Event()
         self._stopping = False
+
+    async def _work(self) -> None:
         try:
             with anyio.CancelScope() as self._scope:
                 while not self._stopping:
                     await self._turn()
         finally:
-            self._scope = self._ended = None
+            self._end()
+
+    def _end(self, _task: object = None) -> None:
+        ended, self._ended, self._scope = self._ended, None, None
+        if ended is not None:
             ended.set()
 
     async def _turn(self) -> None:
@@ -87,16 +96,12 @@ class Runner(ABC):
                 f"start() needs asyncio; on trio use `async with` or `await run()` of the "
                 f"{type(self).__name__}"
             )
-        if self._task is not None or self._ended is not None:
-            raise LifecycleError(f"this {type(self).__name__} is running already")
-        self._task = asyncio.create_task(self.run(), name=type(self).__name__)
+        self._begin()
+        self._task = asyncio.create_task(self._work(), name=type(self).__name__)
+        self._task.add_done_callback(self._end)  # also of a task that is cancelled before it begins
 
     async def stop(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as of a bus
         """End after the step in hand, cancel it after `timeout` seconds."""
-        if self._task is not None:
-            # A task that has not begun yet would overwrite the wish to stop.
-            while self._ended is None and not self._task.done():
-                await anyio.lowlevel.checkpoint()
         ended = self._ended
         if ended is not None:
             self._stopping = True
@@ -106,7 +111,7 @@ class Runner(ABC):
                 await ended.wait()
             if not ended.is_set() and self._scope is not None:
                 self._scope.cancel()
-                await ended.wait()
+            await ended.wait()
         task, self._task = self._task, None
         if task is not None:
             await task
@@ -115,9 +120,10 @@ class Runner(ABC):
         if on_asyncio():
             await self.start()
         else:
-            group = anyio.create_task_group()
-            self._group = await group.__aenter__()
-            group.start_soon(self.run)
+            self._begin()
+            self._group = anyio.create_task_group()
+            await self._group.__aenter__()
+            self._group.start_soon(self._work)
         return self
 
     async def __aexit__(
@@ -128,8 +134,6 @@ class Runner(ABC):
     ) -> None:
         group, self._group = self._group, None
         try:
-            if group is not None and self._ended is None:
-                await anyio.lowlevel.checkpoint()
             await self.stop()
         finally:
             if group is not None:

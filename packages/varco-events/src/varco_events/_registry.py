@@ -48,6 +48,11 @@ def find(name: str) -> type[Event] | None:
     return _importable.get(name) or _local.get(name)
 
 
+def is_importable(cls: type[Event]) -> bool:
+    """Whether `cls` is the importable class of its name."""
+    return _importable.get(cls.event_type_name()) is cls
+
+
 def on_change(callback: Callable[[], None]) -> None:
     """Call `callback` whenever a class is registered."""
     _on_change.append(callback)
