@@ -66,6 +66,8 @@ FORMS = [
     ("ANY()", "selects nothing", OrNode()),
 ]
 
+NAIVE = datetime(2026, 1, 31, 8)  # noqa: DTZ001  # that it has no timezone is what is shown
+
 PRECEDENCE = [
     ("a=1 OR b=2 AND c=3", "a=1 OR (b=2 AND c=3)", OrNode(A, AndNode(B, C))),
     ("a=1 AND b=2 OR c=3", "(a=1 AND b=2) OR c=3", OrNode(AndNode(A, B), C)),
@@ -99,7 +101,7 @@ LITERALS = [
     ("true", "boolean", True),
     ("FALSE", "boolean", False),
     ("2026-01-31", "date", date(2026, 1, 31)),
-    ("2026-01-31T08:00", "date and time; without an offset it is UTC", datetime(2026, 1, 31, 8)),
+    ("2026-01-31T08:00", "date and time; without an offset it is UTC", NAIVE),
     (
         "2026-01-31T08:00:00.25+02:00",
         "date and time, kept in UTC",

@@ -4,7 +4,14 @@ The signatures of the AST, `QueryParams`, `QueryBuilder`, `compile_predicate`, `
 `keyset_node` and the visitors are stable: other distributions are built on them.
 """
 
+from varco_query._aggregate import (
+    AggregationExpression,
+    AggregationFunc,
+    AggregationQuery,
+    aggregate,
+)
 from varco_query._builder import QueryBuilder
+from varco_query._cursor import CursorCodec
 from varco_query._errors import (
     CoercionError,
     CursorError,
@@ -17,6 +24,7 @@ from varco_query._errors import (
 )
 from varco_query._evaluate import compile_predicate
 from varco_query._fields import F, Field
+from varco_query._json import from_json, to_json
 from varco_query._limits import Limits
 from varco_query._node import (
     AndNode,
@@ -28,6 +36,7 @@ from varco_query._node import (
     walk,
 )
 from varco_query._operation import NodeType, Operation
+from varco_query._optimize import optimize
 from varco_query._params import QueryParams, SortField, SortOrder
 from varco_query._parser import QueryParser, parse_sort
 from varco_query._pattern import escape_like
@@ -40,9 +49,13 @@ from varco_query._visitor import ASTTransformer, ASTVisitor
 __all__: tuple[str, ...] = (
     "ASTTransformer",
     "ASTVisitor",
+    "AggregationExpression",
+    "AggregationFunc",
+    "AggregationQuery",
     "AndNode",
     "CoercionError",
     "ComparisonNode",
+    "CursorCodec",
     "CursorError",
     "F",
     "Field",
@@ -67,12 +80,16 @@ __all__: tuple[str, ...] = (
     "TransformerNode",
     "UnknownFieldError",
     "Value",
+    "aggregate",
     "compile_predicate",
     "escape_like",
+    "from_json",
     "keyset_node",
+    "optimize",
     "parse_sort",
     "postorder",
     "render",
     "sort_rows",
+    "to_json",
     "walk",
 )

@@ -133,13 +133,13 @@ def _members(values: tuple[Scalar, ...], *, wanted: bool) -> Test:
         # A set finds a value of the literals' own type; others are compared one by one.
         if given.__class__ is single:
             return (given in by_class[given.__class__]) is wanted
-        comparable = False
+        comparable = True
         for literal in literals:
             pair = align(given, literal)
-            if pair is not None:
-                if pair[0] == pair[1]:
-                    return wanted
-                comparable = True
+            if pair is None:
+                comparable = False
+            elif pair[0] == pair[1]:
+                return wanted
         return comparable and not wanted
 
     return test

@@ -15,7 +15,7 @@ class Limits:
         max_depth: How deep parentheses and NOT may nest.
         max_terms: Comparisons in a filter.
         max_items: Values in one list.
-        max_digits: Digits of a number, at most 4200.
+        max_digits: Characters of a number, at most 4200.
         max_sort: Keys of a sort.
         max_limit: The largest `limit`.
         max_offset: The largest `offset`.

@@ -341,7 +341,7 @@ def to_flat(node: TransformerNode) -> list[tuple[Any, ...]]:
     ]
 
 
-def from_flat(flat: Iterable[tuple[Any, ...]]) -> TransformerNode:
+def from_flat(flat: Iterable[Any]) -> TransformerNode:
     """The tree that `to_flat` wrote down.
 
     Raises:

@@ -25,7 +25,8 @@ def mapped_names(cls: type) -> tuple[str, ...] | None:
 def reader(field: str) -> Reader:
     """A function that reads the field of a row, and is faster the second time for each class.
 
-    A missing item of a mapping is null, as is anything reached through null.
+    A missing item of a mapping is null, as is anything reached through null. A mapping may hold a
+    whole path as one key.
 
     Raises:
         UnknownFieldError: The row's class maps no such field; raised when a row is read.
@@ -36,11 +37,14 @@ def reader(field: str) -> Reader:
     steps = [_step(part, field) for part in parts]
 
     def read(row: object) -> Any:
+        value: Any = row
+        if isinstance(row, Mapping) and field in (items := cast("Mapping[str, Any]", row)):
+            return items[field]
         for step in steps:
-            if row is None:
+            if value is None:
                 return None
-            row = step(row)
-        return row
+            value = step(value)
+        return value
 
     return read
 

@@ -157,6 +157,16 @@ class QuerySchema:
         """The names that a query may use."""
         return tuple(self._rules)
 
+    def operations(self, field: str) -> frozenset[Operation]:
+        """What may be asked of a field.
+
+        Raises:
+            UnknownFieldError: The schema has no such field.
+        """
+        if field not in self._rules:
+            raise UnknownFieldError(field, self._rules)
+        return self._rules[field].operations
+
     def comparison(self, field: str, op: Operation, value: object = None) -> ComparisonNode:
         """The comparison with the field's own name and the value in the field's type.
 

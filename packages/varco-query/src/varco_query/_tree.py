@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib import resources
 from operator import attrgetter
 from typing import Any, Final, cast
 
@@ -222,6 +221,8 @@ def _lark() -> tuple[Any, Patterns]:
 
     lark keeps what changes while it parses in an object for each call, so that all may share it.
     """
+    from importlib import resources  # noqa: PLC0415  # it loads 40 modules
+
     import lark  # noqa: PLC0415  # only parsing needs it
     import lark.lexer  # noqa: PLC0415  # likewise
 

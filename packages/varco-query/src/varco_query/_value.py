@@ -13,9 +13,9 @@ from varco_query._errors import InvalidNodeError, UnknownFieldError, shorten
 type Scalar = bool | int | float | str | Decimal | date | time | timedelta | UUID
 type Value = Scalar | tuple[Scalar, ...] | None
 
-# Just under the 4300 digits that Python itself converts, about 4200.
-MAX_BITS: Final = 14_000
-MAX_EXPONENT: Final = 4_200
+# Just under the 4300 digits that Python itself converts, and both within 4200 characters.
+MAX_BITS: Final = 13_900
+MAX_EXPONENT: Final = 2_000
 
 
 def _integer(value: Any) -> int:
@@ -45,12 +45,11 @@ def _float(value: Any) -> float:
 
 
 def _decimal(value: Any) -> Decimal:
-    if not value.is_finite() or (value and abs(value.adjusted()) > MAX_EXPONENT):
-        raise InvalidNodeError(f"number {shorten(value)} is not finite or over 10^{MAX_EXPONENT}")
-    exponent = value.as_tuple().exponent
-    if not value and abs(exponent) > MAX_EXPONENT:
+    if not value.is_finite():
+        raise InvalidNodeError(f"number {value} is not finite; databases do not agree on it")
+    if not value and abs(value.adjusted()) > MAX_EXPONENT:
         return Decimal(0)
-    if exponent < -2 * MAX_EXPONENT:
+    if value.adjusted() > MAX_EXPONENT or value.as_tuple().exponent < -MAX_EXPONENT:
         raise InvalidNodeError(f"number {shorten(value)} has over {MAX_EXPONENT} digits")
     return Decimal(value)
 
