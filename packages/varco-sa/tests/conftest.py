@@ -3,12 +3,14 @@
 import asyncio
 import os
 import secrets
+import shutil
+from contextlib import asynccontextmanager
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from varco_sa import make_engine
+from varco_sa import Backend, SQLAlchemyRepositoryProvider, bootstrap, make_engine
 
 POSTGRESQL_URL = os.environ.get(
     "VARCO_TEST_POSTGRESQL_URL",
@@ -31,6 +33,31 @@ async def _execute(url, *statements):
         await engine.dispose()
 
 
+async def _empty(engine, metadata):
+    """Remove all rows, and count keys from 1 again."""
+    kind = engine.dialect.name
+    if kind == "sqlite":
+        return
+    tables = list(metadata.tables)
+    async with engine.begin() as connection:
+        if kind == "postgresql":
+            listed = ", ".join(tables)
+            await connection.execute(sa.text(f"TRUNCATE {listed} RESTART IDENTITY CASCADE"))
+            return
+        await connection.execute(sa.text("SET FOREIGN_KEY_CHECKS = 0"))
+        for table in tables:
+            # Truncating costs far more than asking; the counter tells what a rollback left.
+            used = sa.text(
+                "SELECT auto_increment > 1 FROM information_schema.tables "
+                "WHERE table_schema = DATABASE() AND table_name = :table"
+            )
+            rows = sa.text(f"SELECT 1 FROM {table} LIMIT 1")
+            counted = (await connection.execute(used, {"table": table})).scalar()
+            if counted or (await connection.execute(rows)).first():
+                await connection.execute(sa.text(f"TRUNCATE {table}"))
+        await connection.execute(sa.text("SET FOREIGN_KEY_CHECKS = 1"))
+
+
 class Databases:
     """Databases of this test run's own, one for each kind of engine, dropped at its end."""
 
@@ -39,6 +66,7 @@ class Databases:
         self._folder = folder
         self._made = {}
         self._absent = {}
+        self._tables = {}
         self._number = 0
 
     def url(self, kind):
@@ -61,6 +89,37 @@ class Databases:
                 pytest.fail(f"{self._absent[kind]}; run scripts/services")
             pytest.skip(self._absent[kind])
         return self._made[kind]
+
+    def _with_tables(self, kind, models):
+        """A URL of a database that has the tables of the models; made once."""
+        key = (kind, models)
+        if key not in self._tables:
+            url = self.url(kind)
+
+            async def create():
+                async with bootstrap(url, *models) as backend:
+                    return backend.uow_provider.metadata
+
+            self._tables[key] = url, asyncio.run(create())
+        return self._tables[key]
+
+    @asynccontextmanager
+    async def backend(self, kind, *models, **options):
+        """A backend with empty tables of the models."""
+        url, metadata = await asyncio.to_thread(self._with_tables, kind, models)
+        if kind == "sqlite":
+            self._number += 1
+            copy = self._folder / f"{self._number}.sqlite"
+            shutil.copy(sa.make_url(url).database, copy)
+            url = f"sqlite+aiosqlite:///{copy}"
+        engine = make_engine(url, pool_size=4, **options.pop("engine_options", {}))
+        try:
+            await _empty(engine, metadata)
+            provider = SQLAlchemyRepositoryProvider(engine, *models, **options)
+            async with Backend(provider, owns_engine=True) as backend:
+                yield backend
+        finally:
+            await engine.dispose()
 
     def drop(self):
         for kind in self._made:
@@ -94,8 +153,6 @@ def anyio_backend():
 @pytest.fixture
 async def open_backend(anyio_backend):
     """Opens backends, and at the end of the test drops their tables and closes them."""
-    from varco_sa import bootstrap
-
     opened = []
 
     async def open_(url, *models, **options):

@@ -13,6 +13,7 @@ from varco_sa._types import (
     ClockTime,
     Duration,
     Float,
+    Identifier,
     Integer,
     JsonText,
     Number,
@@ -60,7 +61,7 @@ def column_type(  # noqa: C901, PLR0912  # one case for each kind
         case FieldKind.TIMEDELTA:
             return Duration(owner, name)
         case FieldKind.UUID:
-            return sa.Uuid()
+            return Identifier(owner, name)
         case FieldKind.ENUM:
             return _enum_type(owner, field)
         case FieldKind.LITERAL:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from varco_sa._types import Bytes, Integer, Text, Timestamp
+from varco_sa._types import Bytes, Identifier, Integer, Text, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         "varco_outbox",
         metadata,
         sa.Column("seq", Integer(), primary_key=True, autoincrement=True),
-        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("entry_id", Identifier(), nullable=False),
         sa.Column("event_type", Text(length=255), nullable=False),
         sa.Column("channel", Text(length=255), nullable=False),
         sa.Column("key", Text(length=500)),
@@ -44,7 +44,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
     inbox = sa.Table(
         "varco_inbox",
         metadata,
-        sa.Column("entry_id", sa.Uuid(), primary_key=True),
+        sa.Column("entry_id", Identifier(), primary_key=True),
         sa.Column("handler_name", Text(length=255), primary_key=True),
         sa.Column("event_type", Text(length=255), nullable=False),
         sa.Column("channel", Text(length=255), nullable=False),
@@ -57,7 +57,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         "varco_dead_letters",
         metadata,
         sa.Column("seq", Integer(), primary_key=True, autoincrement=True),
-        sa.Column("entry_id", sa.Uuid(), nullable=False),
+        sa.Column("entry_id", Identifier(), nullable=False),
         sa.Column("payload", Bytes(), nullable=False),
         sa.Column("channel", Text(length=255), nullable=False),
         sa.Column("handler_name", Text(length=255), nullable=False),

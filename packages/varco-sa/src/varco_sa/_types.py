@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum
 from math import isfinite
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
@@ -269,6 +270,18 @@ def _utc(value: datetime) -> datetime:
     if zone is UTC:
         return value
     return value.replace(tzinfo=UTC) if zone is None else value.astimezone(UTC)
+
+
+class Identifier(Checked):
+    """A UUID."""
+
+    impl = sa.Uuid
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
+        """A plain UUID; PostgreSQL's driver has a class of its own."""
+        if dialect.name == "postgresql":
+            return _each(lambda value: UUID(bytes=value.bytes))
+        return super().result_processor(dialect, coltype)
 
 
 class ClockTime(Checked):

@@ -61,6 +61,8 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         # PostgreSQL's adapter is told not to begin; True until a statement needs a transaction.
         self._autocommits = False
         self._failed = False
+        # Whether something in this transaction would be lost by rolling all of it back.
+        self._began = False
         self.lock: Lock = None
 
     def now(self) -> datetime:
@@ -133,6 +135,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 
     def _release(self, connection: "Connection") -> None:
         self._connection = None
+        self._began = False
         if self._autocommits and not connection.invalidated:
             _set_autocommit(connection, value=False)
         self._autocommits = False
@@ -184,13 +187,22 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 
         first = self._connection is None
         try:
-            return await self._translated(storage, run)
+            done = await self._translated(storage, run)
         except StorageUnavailableError:
             if not first or self._connection is None or not self._connection.invalidated:
                 raise
             # The connection had broken while it lay in the pool, and nothing has happened yet.
             await self._translated(storage, self._rollback)
-            return await self._translated(storage, run)
+            self._failed = False
+            done = await self._translated(storage, run)
+        except Exception:
+            if self._connection is not None and not self._began:
+                # Nothing but what failed is undone, and the transaction can go on.
+                await _shielded(self._translated(storage, self._rollback))
+                self._failed = False
+            raise
+        self._began = self._began or transaction
+        return done
 
     def _check_not_failed(self) -> None:
         if self._failed:
@@ -233,12 +245,11 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
     async def write_all(
         self, storage: "EntityStorage", work: "Callable[..., Any]", *args: Any
     ) -> Any:
-        """Run work of several statements: if one fails, the transaction cannot be committed."""
-        try:
+        """Run work of several statements: if one fails, none of them has happened."""
+        if not self._began:
             return await self.call(storage, work, *args)
-        except BaseException:
-            self._failed = True
-            raise
+        async with self.savepoint():
+            return await self.call(storage, work, *args)
 
     async def stream(
         self, storage: "EntityStorage", prepared: "Prepared"
