@@ -1,0 +1,200 @@
+"""The quickstart as its user runs it: a process, a database, and what it prints."""
+
+import asyncio
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = [sys.executable, str(ROOT / "scripts" / "quickstart.py")]
+POSTGRESQL = os.environ.get(
+    "VARCO_TEST_POSTGRESQL_URL",
+    "postgresql+asyncpg://varco_test:varco_test@127.0.0.1:5432/varco_test",
+)
+# What was compiled is kept for the next process, or each would spend most of its time on it.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+LICENSES = ("MIT", "BSD-3-Clause", "Apache-2.0", "MPL-2.0", "unknown")
+
+
+def ask(folder, *words, code=0):
+    done = subprocess.run(
+        [*QUICKSTART, *words],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def write_table(path, count, seed):
+    """A table of `count` packages; another seed gives the same names with other values."""
+    chance = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(
+            ("name", "version", "summary", "license", "requirements", "files", "bytes", "newest")
+        )
+        for number in range(count):
+            license_ = chance.choice(LICENSES)
+            size = chance.randrange(10**7)
+            newest = "2026-01-02T03:04:05Z" if number % 3 else ""
+            table.writerow((f"p{number:05}", f"1.{seed}", "a, b", license_, 1, 2, size, newest))
+
+
+def expected_totals(path):
+    totals = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            packages, size = totals.get(row["license"], (0, 0))
+            totals[row["license"]] = packages + 1, size + int(row["bytes"])
+    return totals
+
+
+def shown_totals(output):
+    lines = output.rpartition("license ")[2].splitlines()[2:]
+    found = (line.rsplit(maxsplit=2) for line in lines)
+    return {name: (int(n.replace(",", "")), int(s.replace(",", ""))) for name, n, s in found}
+
+
+def test_it_catalogues_what_is_installed_and_a_second_run_duplicates_nothing(tmp_path):
+    first = ask(tmp_path, "name = 'sqlalchemy' OR name = 'pydantic'", "--sort", "-bytes")
+    assert "sqlalchemy" in first.stdout
+    assert "2 packages, " in first.stdout
+    assert " 0 new" not in first.stderr
+    second = ask(tmp_path, "name = 'sqlalchemy' OR name = 'pydantic'", "--sort", "-bytes")
+    assert second.stdout == first.stdout
+    assert " 0 new, 0 changed" in second.stderr
+
+
+def test_a_run_without_a_filter_is_a_tour_with_times(tmp_path):
+    tour = ask(tmp_path).stdout
+    assert tour.count(" ms)") >= 5
+    assert "then from the cache" in tour
+
+
+def test_the_filter_sort_and_limit_of_the_readme(tmp_path):
+    write_table(tmp_path / "in.csv", 40, 1)
+    words = ('bytes > 1000000 AND license LIKE "%MIT%"', "--sort", "-bytes", "--limit", "3")
+    out = ask(tmp_path, *words, "--input", "in.csv").stdout
+    rows = [line.split() for line in out.splitlines()[2:5]]
+    sizes = [int(row[5].replace(",", "")) for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(row[2] == "MIT" for row in rows)
+    assert "; 3 shown" in out
+
+
+def test_jsonl_is_read_like_csv(tmp_path):
+    (tmp_path / "in.jsonl").write_text(
+        '{"name": "a", "version": "1", "summary": "", "license": "MIT", "requirements": 0,'
+        ' "files": 1, "bytes": 7, "newest": null}\n',
+        encoding="utf-8",
+    )
+    out = ask(tmp_path, "bytes = 7", "--input", "in.jsonl").stdout
+    assert "1 packages, 7 bytes" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("bytes >> 3",), "bytes >> 3\n       ^"),
+        (("nosuch == 1",), "unknown field 'nosuch' (the fields are "),
+        (("nosuch == 1",), "requirements, files, bytes, newest"),
+        (("bytes = 1 AND byte = 2",), "bytes"),
+        (("bytes > 'many'",), "'bytes' needs a whole number"),
+        (("--sort", "size"), "unknown field 'size'"),
+        (("bytes > 1", "--input", "no.csv"), "no.csv: No such file"),
+        (("bytes > 1", "--input", "in.xls"), "ends in .csv or .jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_exit_code_is_2(tmp_path, words, said):
+    assert said in ask(tmp_path, *words, code=2).stderr
+    assert not list(tmp_path.glob("*.sqlite"))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,1,,MIT,0,1,many,", "row 1, column bytes: Input should be a valid integer"),
+        ("a,1,,MIT,0,1", "in.csv:2: no bytes; a row has name, version,"),
+        ("a,1,,MIT,0,1,7,yesterday", "row 1, column newest"),
+        (f"{'a' * 300},1,,MIT,0,1,7,", "row 1, column name: String should have at most 200"),
+    ],
+)
+def test_a_wrong_table_names_the_row_and_the_column(tmp_path, row, said):
+    header = "name,version,summary,license,requirements,files,bytes,newest"
+    (tmp_path / "in.csv").write_text(f"{header}\n{row}\n", encoding="utf-8")
+    assert said in ask(tmp_path, "bytes > 1", "--input", "in.csv", code=2).stderr
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_totals_are_right_after_a_kill_in_the_middle_of_a_load(tmp_path, attempt):
+    rows, chance = 600, random.Random(attempt)
+    write_table(tmp_path / "old.csv", rows, 1)
+    write_table(tmp_path / "new.csv", rows + 50, 2)
+    words = ("name = 'p00000'", "--totals")
+    # The second load updates, so that a total counted twice or not at all would show.
+    for table in ("old.csv", "new.csv"):
+        loading = subprocess.Popen(
+            [*QUICKSTART, *words, "--input", table],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with loading:
+            tenth = chance.randrange(1, 9)
+            while tenth:  # it says so ten times while it loads
+                line = loading.stderr.readline()
+                assert line, "it ended before it was killed"
+                tenth -= line.startswith("loading")
+            loading.send_signal(signal.SIGKILL)
+        assert loading.returncode == -signal.SIGKILL
+    again = ask(tmp_path, *words, "--input", "new.csv")
+    assert f"{rows + 50} packages read" in again.stderr
+    assert shown_totals(again.stdout) == expected_totals(tmp_path / "new.csv")
+
+
+async def _statement(url, text):
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(sa.text(text))
+    finally:
+        await engine.dispose()
+
+
+@pytest.fixture
+def postgresql():
+    """The URL of a database of its own on the PostgreSQL server."""
+    name = f"varco_quickstart_{uuid.uuid4().hex[:8]}"
+    try:
+        asyncio.run(_statement(POSTGRESQL, f"CREATE DATABASE {name}"))
+    except OSError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"PostgreSQL is not there ({error}); ./scripts/services starts it")
+    yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+    asyncio.run(_statement(POSTGRESQL, f"DROP DATABASE {name}"))
+
+
+def test_it_runs_the_same_on_postgresql(tmp_path, postgresql):
+    write_table(tmp_path / "in.csv", 120, 3)
+    words = ("bytes > 5000000", "--sort", "-bytes,name", "--totals", "--input", "in.csv")
+    here = ask(tmp_path, *words)
+    there = ask(tmp_path, *words, "--database", postgresql)
+    assert there.stdout == here.stdout
+    assert shown_totals(there.stdout) == expected_totals(tmp_path / "in.csv")
