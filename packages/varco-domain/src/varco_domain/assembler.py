@@ -1,10 +1,12 @@
 """Between DTOs and entities."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Generic, TypeVar, cast, get_args
+from types import get_original_bases
+from typing import Any, Generic, TypeVar, cast
 
 from varco_domain._errors import ModelDefinitionError
-from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
+from varco_domain._generics import type_arguments
+from varco_domain.dto import ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
 from varco_domain.dto._factory import writable_fields
 from varco_domain.exception import ServiceValidationError
 from varco_domain.meta import MetaReader
@@ -42,9 +44,18 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         read: The read class; by default the subclass's R, or the generated one.
     """
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        arguments = type_arguments(cls, AutoAssembler)
+        if arguments and not any(isinstance(argument, TypeVar) for argument in arguments):
+            # Containers look for the interface among the bases as they are written.
+            generic: Any = AbstractDTOAssembler
+            cls.__orig_bases__ = (*get_original_bases(cls), generic[arguments])  # type: ignore[attr-defined] # set by Python
+
     def __init__(self, entity_cls: type[D] | None = None, read: type[R] | None = None) -> None:
-        arguments = _type_arguments(type(self))
-        cls = entity_cls or cast("type[D] | None", arguments[0])
+        arguments = type_arguments(type(self), AutoAssembler)
+        model = arguments[0] if isinstance(arguments[0], type) else None
+        cls = entity_cls or cast("type[D] | None", model)
         if cls is None:
             raise ModelDefinitionError(
                 type(self).__name__,
@@ -52,7 +63,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
                 "which model? AutoAssembler(Post), or AutoAssembler[Post, ...]",
             )
         chosen: Any = read or arguments[2]
-        if chosen is None or chosen is ReadDTO:
+        if isinstance(chosen, TypeVar) or chosen is ReadDTO:
             chosen = generate_dtos(cls).read
         meta = MetaReader.read(cls)
         writable = writable_fields(meta)
@@ -87,15 +98,6 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         copy.__dict__.update(entity.__dict__)
         copy.__dict__.update(changes)
         return copy
-
-
-def _type_arguments(cls: type) -> tuple[type | None, ...]:
-    for base in cls.__mro__:
-        for original in base.__dict__.get("__orig_bases__", ()):
-            arguments = get_args(original)
-            if len(arguments) == 4 and isinstance(arguments[0], type):  # noqa: PLR2004 - D, C, R, U
-                return tuple(a if isinstance(a, type) else None for a in arguments)
-    return (None, CreateDTO, None, UpdateDTO)
 
 
 def _combine(op: UpdateOperation, name: str, old: Any, new: Any) -> Any:

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from varco_domain._errors import ModelDefinitionError
+from varco_domain._streams import closing
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
@@ -143,6 +144,9 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
 
     async def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
         """Iterate over the entities that a query selects."""
-        async with self._provider.make_uow() as uow:
-            async for entity in uow.repository(self._entity_cls).stream_by_query(params):
+        async with (
+            self._provider.make_uow() as uow,
+            closing(uow.repository(self._entity_cls).stream_by_query(params)) as stream,
+        ):
+            async for entity in stream:
                 yield entity

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Generic
 
 from providify import Inject
 
+from varco_domain._generics import type_arguments
+from varco_domain._streams import closing
 from varco_domain._tenancy import current_tenant
 from varco_domain.assembler import AbstractDTOAssembler
 from varco_domain.auth import ANONYMOUS, AbstractAuthorizer, Action, AuthContext, Resource
@@ -23,7 +25,7 @@ from varco_domain.providers import IUoWProvider
 from varco_domain.repository import AsyncRepository
 from varco_domain.service._bulk import key_conditions
 from varco_domain.service._paging import Pager
-from varco_domain.service._resolve import make_injectable, overrides, type_arguments
+from varco_domain.service._resolve import make_injectable, overrides
 from varco_domain.service._setup import assembler_for, check_assembled, check_update, snapshot
 from varco_domain.service._types import PK, C, ChangeKind, D, EntityChange, R, U
 from varco_domain.uow import AsyncUnitOfWork
@@ -62,6 +64,7 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     _observes_writes: ClassVar[bool] = False
     _observes_commits: ClassVar[bool] = False
     _validates: ClassVar[bool] = False
+    _checks_writes: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,6 +78,7 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         cls._observes_writes = overrides(cls, AsyncService, "_after_write")
         cls._observes_commits = overrides(cls, AsyncService, "_after_commit")
         cls._validates = overrides(cls, AsyncService, "_validate")
+        cls._checks_writes = overrides(cls, AsyncService, "_check_write")
 
     _type_arguments: ClassVar[tuple[Any, ...]] = ()
 
@@ -226,8 +230,8 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         left, skip = query.limit, query.offset or 0
         if by_row:
             query = QueryParams(query.node, query.sort)
-        async with uow:
-            async for entity in self._get_repo(uow).stream_by_query(query):
+        async with uow, closing(self._get_repo(uow).stream_by_query(query)) as stream:
+            async for entity in stream:
                 if by_row:
                     if left == 0:
                         return
@@ -254,7 +258,8 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         if self._validates:
             (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
-            await self._check_write(uow, entity, None)
+            if self._checks_writes:
+                await self._check_write(uow, entity, None)
             saved = await self._get_repo(uow).save(entity)
             if self._observes_writes or self._observes_commits:
                 await self._announce(uow, ctx, [self._change(ChangeKind.CREATED, None, saved)])
@@ -271,8 +276,9 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             await self._authorizer.authorize(ctx, Action.CREATE, Resource(self._entity_cls, entity))
         await self._validate_many(entities, ctx)
         async with self._uow_provider.make_uow() as uow:
-            for entity in entities:
-                await self._check_write(uow, entity, None)
+            if self._checks_writes:
+                for entity in entities:
+                    await self._check_write(uow, entity, None)
             saved = await self._get_repo(uow).save_many(entities)
             if self._observes_writes or self._observes_commits:
                 changes = [self._change(ChangeKind.CREATED, None, entity) for entity in saved]
@@ -294,7 +300,8 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             entity = await self._changed(before, dto, ctx)
             if self._validates:
                 (await self._validate(entity, ctx)).raise_if_invalid()
-            await self._check_write(uow, entity, before)
+            if self._checks_writes:
+                await self._check_write(uow, entity, before)
             saved = await self._get_repo(uow).save(entity)
             if self._observes_writes or self._observes_commits:
                 await self._announce(uow, ctx, [self._change(ChangeKind.UPDATED, before, saved)])
@@ -317,8 +324,9 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
                 for before, (_, dto) in zip(befores, updates, strict=True)
             ]
             await self._validate_many(entities, ctx)
-            for entity, before in zip(entities, befores, strict=True):
-                await self._check_write(uow, entity, before)
+            if self._checks_writes:
+                for entity, before in zip(entities, befores, strict=True):
+                    await self._check_write(uow, entity, before)
             saved = await self._get_repo(uow).save_many(entities)
             if self._observes_writes or self._observes_commits:
                 pairs = zip(befores, saved, strict=True)
@@ -340,7 +348,8 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await self._authorizer.authorize(ctx, Action.DELETE, Resource(self._entity_cls, before))
-            self._check_version(before, expected_version)
+            if expected_version is not None:
+                self._check_version(before, expected_version)
             after = await self._remove(uow, before)
             if self._observes_writes or self._observes_commits:
                 await self._announce(uow, ctx, [self._change(ChangeKind.DELETED, before, after)])
@@ -429,15 +438,16 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         if query.limit == 0:
             return rows
         everything = QueryParams(query.node, query.sort)
-        async for entity in self._get_repo(uow).stream_by_query(everything):
-            if not await self._permits(ctx, Action.READ, entity):
-                continue
-            if skip:
-                skip -= 1
-                continue
-            rows.append(entity)
-            if query.limit is not None and len(rows) >= query.limit:
-                break
+        async with closing(self._get_repo(uow).stream_by_query(everything)) as stream:
+            async for entity in stream:
+                if not await self._permits(ctx, Action.READ, entity):
+                    continue
+                if skip:
+                    skip -= 1
+                    continue
+                rows.append(entity)
+                if query.limit is not None and len(rows) >= query.limit:
+                    break
         return rows
 
     async def _count(
@@ -451,7 +461,9 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         """Return the entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
         await self._authorizer.authorize(ctx, Action.UPDATE, resource)
-        self._check_version(before, getattr(dto, "expected_version", None))
+        expected = getattr(dto, "expected_version", None)
+        if expected is not None:
+            self._check_version(before, expected)
         if self._assembler_is_pure:
             entity = self._assembler.apply_update(before, dto)
         else:
@@ -461,9 +473,7 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         await self._authorizer.authorize(ctx, Action.UPDATE, Resource(self._entity_cls, entity))
         return entity
 
-    def _check_version(self, entity: D, expected: int | None) -> None:
-        if expected is None:
-            return
+    def _check_version(self, entity: D, expected: int) -> None:
         field = self._meta.version_field
         if field is None:
             message = f"{self._entity_cls.__name__} has no version"
