@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import anyio
+from anyio import to_thread
 
 from varco_auth_jwt._codec import json_object
 from varco_auth_jwt._errors import KeyLoadError, shown
@@ -54,36 +56,44 @@ async def fetch_json(url: str, *, timeout: float) -> dict[str, Any]:  # noqa: AS
     Raises:
         KeyLoadError: anything else happened.
     """
-    import httpx  # noqa: PLC0415  # loaded when a source fetches, and not before
-
-    failure: str
-    try:
-        with anyio.fail_after(timeout):
-            local = _is_loopback(urlsplit(url).hostname or "")
-            async with httpx.AsyncClient(timeout=timeout, trust_env=not local) as client:
-                return json_object(await _read(client, url))
-    except TimeoutError:
-        failure = f"no answer within {timeout:g} seconds"
-    except RecursionError:
-        failure = "nested too deep"
-    except ValueError as error:
-        failure = f"the answer is no JSON object ({str(error)[:80]})"
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        failure = f"{type(error).__name__}: {str(error)[:160]}"
+    failure = f"no answer within {timeout:g} seconds"
+    with anyio.move_on_after(timeout):
+        # In a thread: reading certificates and looking up names would hold up the event loop, and
+        # httpx's async streams cannot be left half read. It ends by its own deadline.
+        body, failure = await to_thread.run_sync(_get, url, timeout, abandon_on_cancel=True)
+        try:
+            return json_object(body)
+        except (ValueError, RecursionError) as error:
+            failure = failure or f"the answer is no JSON object ({str(error)[:80]})"
     raise KeyLoadError(f"{shown(url)}: {failure}")
 
 
-async def _read(client: httpx.AsyncClient, url: str) -> bytes:
+def _get(url: str, timeout: float) -> tuple[bytes, str]:
+    """The body, or why there is none."""
+    import httpx  # noqa: PLC0415  # loaded when a source fetches, and not before
+
+    deadline = time.monotonic() + timeout
+    local = _is_loopback(urlsplit(url).hostname or "")
+    try:
+        with httpx.Client(timeout=timeout, trust_env=not local) as client:
+            return _read(client, url, deadline), ""
+    except KeyLoadError as error:
+        return b"", str(error)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        return b"", f"{type(error).__name__}: {str(error)[:160]}"
+
+
+def _read(client: httpx.Client, url: str, deadline: float) -> bytes:
     origin = _origin(url)
     for _ in range(_MAX_REDIRECTS + 1):
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        async with client.stream("GET", check_url(url), headers=headers) as response:
+        with client.stream("GET", check_url(url), headers=headers) as response:
             if not response.has_redirect_location:
-                return await _body(response, url)
+                return _body(response, deadline)
             url = urljoin(url, response.headers["Location"])
         if _origin(url) != origin:
-            raise KeyLoadError(f"{origin} redirects to another origin, {shown(url)}: refused")
-    raise KeyLoadError(f"{origin} redirects more than {_MAX_REDIRECTS} times")
+            raise KeyLoadError(f"redirects to another origin, {shown(url)}: refused")
+    raise KeyLoadError(f"redirects more than {_MAX_REDIRECTS} times")
 
 
 def _origin(url: str) -> str:
@@ -92,18 +102,20 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or default}"
 
 
-async def _body(response: httpx.Response, url: str) -> bytes:
+def _body(response: httpx.Response, deadline: float) -> bytes:
     headers = response.headers
     media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if response.status_code != _OK:
-        raise KeyLoadError(f"{shown(url)} answered {response.status_code}")
+        raise KeyLoadError(f"answered {response.status_code}")
     if media != "application/json" and not media.endswith("+json"):
-        raise KeyLoadError(f"{shown(url)} answered {shown(media)}, and not application/json")
+        raise KeyLoadError(f"answered {shown(media)}, and not application/json")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise KeyLoadError(f"{shown(url)} answered compressed, which it was not asked for")
+        raise KeyLoadError("answered compressed, which it was not asked for")
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    for chunk in response.iter_raw():
         body += chunk
         if len(body) > MAX_BYTES:
-            raise KeyLoadError(f"{shown(url)} answered more than {MAX_BYTES} bytes")
+            raise KeyLoadError(f"answered more than {MAX_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise KeyLoadError("answered too slowly")
     return bytes(body)
