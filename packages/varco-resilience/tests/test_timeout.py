@@ -1,6 +1,8 @@
 import asyncio
 import gc
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import anyio.lowlevel
@@ -246,13 +248,38 @@ class TestOnAsyncio(OnAsyncio):
         finally:
             loop.set_task_factory(before)
 
-    async def test_no_timer_is_left_behind(self):
+    async def test_one_timer_serves_all_calls(self):
+        limit = timeout(60.0)
         loop = asyncio.get_running_loop()
-        for pauses in (0, 1, 3):
-            await echo(1, pauses)
+        before = len(loop._scheduled)
+        many = limit(asyncio.sleep)
+        await asyncio.gather(*(many(0.001) for _ in range(500)))
         with pytest.raises(KeyError):
-            await echo(KeyError(), 1)
-        assert all(timer.cancelled() for timer in loop._scheduled)
+            await limit(echo)(KeyError(), 1)
+        alive = [timer for timer in loop._scheduled if not timer.cancelled()]
+        # Sleeping makes timers as well, but those are gone.
+        assert len(alive) <= before + 2
+        assert not limit._queues[loop].pending
+
+    async def test_the_deadlines_of_one_timer_are_kept_apart(self):
+        limit = timeout(0.03)
+        ended = {}
+
+        async def call(number):
+            await asyncio.sleep(number * 0.01)
+            start = time.monotonic()
+            try:
+                # Some are done long before, so that the timer rings for nobody in between.
+                await limit(asyncio.sleep)(0.001 if number % 3 else 60)
+            except CallTimeoutError:
+                ended[number] = time.monotonic() - start
+
+        await asyncio.gather(*(call(number) for number in range(10)))
+        assert ended.keys() == {0, 3, 6, 9}
+        assert all(0.029 < seconds < 2 for seconds in ended.values())
+        queue = limit._queues[asyncio.get_running_loop()]
+        assert not queue.pending
+        assert not queue.armed
 
     async def test_awaiting_a_future(self):
         class Client:
@@ -290,3 +317,32 @@ def test_a_loop_that_ends_closes_the_call():
         warnings.simplefilter("ignore")
         del task, coroutine
         gc.collect()
+
+
+def test_it_serves_one_event_loop_after_the_other():
+    limit = timeout(0.001)
+    for _ in range(5):
+        with pytest.raises(CallTimeoutError):
+            asyncio.run(limit(asyncio.sleep)(60))
+    assert len(limit._queues) == 1, "queues of closed loops are dropped"
+
+
+def test_it_serves_event_loops_side_by_side():
+    @timeout(0.01)
+    async def call(number):
+        await anyio.sleep(60 if number % 2 else 0)
+        return number
+
+    async def many():
+        results = []
+        for number in range(10):
+            try:
+                results.append(await call(number))
+            except CallTimeoutError:
+                results.append("late")
+        return results
+
+    with ThreadPoolExecutor(4) as pool:
+        loops = [pool.submit(anyio.run, many, backend=b) for b in ["asyncio", "trio"] * 2]
+        for done in loops:
+            assert done.result(30) == [0, "late", 2, "late", 4, "late", 6, "late", 8, "late"]

@@ -3,93 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-import types
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from varco_resilience._checks import above_zero
+from varco_resilience._deadlines import Deadline, DeadlineQueue, QueuedDeadline
 from varco_resilience._errors import CallTimeoutError
 from varco_resilience._functions import Kind
 from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AsyncStrategy, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable
 
     from varco_resilience._strategy import Rest
 
+# The guarantees of asyncio.timeout: the task is cancelled once, and only that cancellation becomes
+# the error, never one from outside.
+_TEXT = """\
+deadline@ = set_deadline@()
+if deadline@ is None:
+    result = await limited@(rest@(*args, **kwargs), seconds@, name@)
+else:
+    try:
+        {body}
+    except CancelledError@ as error:
+        if deadline@.is_the_reason():
+            raise CallTimeoutError@(name@, seconds@) from error
+        raise
+    finally:
+        deadline@.over()"""
 
-@types.coroutine
-def limited(  # noqa: C901  # one frame: every call pays for it
+
+async def limited(
     awaitable: Awaitable[Any],
     seconds: float,
     name: str,
     error_type: type[CallTimeoutError] = CallTimeoutError,
-) -> Generator[Any, Any, Any]:
-    """Await with a limit; the error when it is reached.
-
-    On asyncio it keeps the guarantees of `asyncio.timeout`: the waiting task is cancelled once,
-    and only that cancellation becomes the error, never one from outside. The timer is armed when
-    the call first waits, since a call that never waits cannot be cancelled.
-    """
+) -> Any:
+    """Await with a limit that is each time another one."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # another event loop runs
         task = None
     if task is None:
-        return (yield from _limited_by_scope(awaitable, seconds, name, error_type).__await__())
-    cancelling = task.cancelling()
+        with anyio.move_on_after(seconds):
+            return await awaitable
+        raise error_type(name, seconds)
     loop = task.get_loop()
-    deadline = loop.time() + seconds
-    steps = awaitable.__await__()
+    deadline = Deadline(task)
+    timer = loop.call_at(loop.time() + seconds, deadline.fire)
     try:
-        waiting = next(steps)
-    except StopIteration as done:
-        return done.value
-    fired: list[bool] = []
-    timer = loop.call_at(deadline, _expire, task, fired)
-    try:
-        while True:
-            try:
-                yield waiting
-            except GeneratorExit:
-                steps.close()
-                raise
-            except BaseException as thrown:  # noqa: BLE001  # handed on
-                waiting = steps.throw(thrown)
-            else:
-                return (yield from steps)
-    except StopIteration as done:
-        return done.value
+        return await awaitable
     except asyncio.CancelledError as error:
-        # Whoever else has cancelled the task has also raised its count.
-        if fired and task.cancelling() - 1 <= cancelling:
+        if deadline.is_the_reason():
             raise error_type(name, seconds) from error
         raise
     finally:
         timer.cancel()
-        if fired:
-            task.uncancel()
-
-
-def _expire(task: asyncio.Task[Any], fired: list[bool]) -> None:
-    fired.append(True)
-    task.cancel()
-
-
-async def _limited_by_scope(
-    awaitable: Awaitable[Any], seconds: float, name: str, error_type: type[CallTimeoutError]
-) -> Any:
-    with anyio.move_on_after(seconds):
-        return await awaitable
-    raise error_type(name, seconds)
+        deadline.over()
 
 
 class Timeout(AsyncStrategy, Part):
-    """The decorator that `timeout` returns; it holds no state between calls."""
+    """The decorator that `timeout` returns.
 
-    __slots__ = ("seconds",)
+    It may be shared between event loops; `_queues` has one queue for each loop, which only that
+    loop's thread looks up and uses.
+    """
+
+    __slots__ = ("_queues", "seconds")
 
     label = "timeout"
     kinds = (Kind.ASYNC,)
@@ -101,13 +84,45 @@ class Timeout(AsyncStrategy, Part):
     def __init__(self, seconds: float) -> None:
         above_zero("seconds", seconds)
         self.seconds = seconds
+        self._queues: dict[asyncio.AbstractEventLoop, DeadlineQueue] = {}
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # always async
         """How calls of a function are surrounded."""
         return Layer(
-            "result = await limited@(rest@(*args, **kwargs), seconds@, name@)",
-            {"limited": limited, "rest": rest(), "seconds": self.seconds, "name": name},
+            _TEXT,
+            {
+                "set_deadline": self._set_deadline,
+                "limited": limited,
+                "rest": rest(),
+                "seconds": self.seconds,
+                "name": name,
+                "CancelledError": asyncio.CancelledError,
+                "CallTimeoutError": CallTimeoutError,
+            },
         )
+
+    def _set_deadline(self) -> QueuedDeadline | None:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # another event loop runs
+            return None
+        if task is None:
+            return None
+        loop = task.get_loop()
+        queue = self._queues.get(loop) or self._queue_for(loop)
+        pending = queue.pending
+        deadline = QueuedDeadline(task, queue.clock() + self.seconds, pending)
+        pending[deadline] = None
+        if not queue.armed:
+            queue.arm(deadline)
+        return deadline
+
+    def _queue_for(self, loop: asyncio.AbstractEventLoop) -> DeadlineQueue:
+        for other in list(self._queues):
+            if other.is_closed():
+                self._queues.pop(other, None)
+        queue = self._queues[loop] = DeadlineQueue(loop)
+        return queue
 
 
 def timeout(seconds: float) -> Timeout:

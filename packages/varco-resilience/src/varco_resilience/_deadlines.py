@@ -1,0 +1,96 @@
+"""Deadlines of asyncio tasks: cheap to set, since most are never reached."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Deadline:
+    """Cancels a task, and knows that cancellation from all others."""
+
+    __slots__ = ("_cancelling", "_fired", "_task")
+
+    def __init__(self, task: asyncio.Task[object]) -> None:
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._fired = False
+
+    def fire(self) -> None:
+        """Cancel the task."""
+        self._fired = True
+        self._task.cancel()
+
+    def is_the_reason(self) -> bool:
+        """Whether a cancellation that has arrived comes from here, and from nowhere else."""
+        # Whoever else has cancelled the task has also raised its count.
+        return self._fired and self._task.cancelling() - 1 <= self._cancelling
+
+    def over(self) -> None:
+        """Take the cancellation back, if there was one."""
+        if self._fired:
+            self._task.uncancel()
+
+
+class QueuedDeadline(Deadline):
+    """A deadline that waits in a queue."""
+
+    __slots__ = ("_pending", "at")
+
+    def __init__(
+        self, task: asyncio.Task[object], at: float, pending: dict[QueuedDeadline, None]
+    ) -> None:
+        # No super().__init__: this is on the way of every call.
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._fired = False
+        self._pending = pending
+        self.at = at
+
+    def over(self) -> None:
+        """Leave the queue, or take the cancellation back."""
+        if self._fired:
+            self._task.uncancel()
+        else:
+            del self._pending[self]
+
+
+class DeadlineQueue:
+    """The deadlines on one event loop that are all equally far away when they are set.
+
+    So they come due in the order of setting, and one timer is enough for all of them, armed for
+    the earliest. Only its loop's thread uses it.
+    """
+
+    __slots__ = ("_context", "_loop", "armed", "clock", "pending")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        # The usual loop.time, without its frame.
+        usual = type(loop).time is asyncio.BaseEventLoop.time
+        self.clock: Callable[[], float] = time.monotonic if usual else loop.time
+        self.armed = False
+        self._context = Context()  # the caller's would be kept alive as long as the timer
+        self.pending: dict[QueuedDeadline, None] = {}
+
+    def arm(self, earliest: QueuedDeadline) -> None:
+        """Set the timer; for who has put the first deadline into `pending`."""
+        self.armed = True
+        self._loop.call_at(earliest.at, self._ring, context=self._context)
+
+    def _ring(self) -> None:
+        pending = self.pending
+        now = self.clock()
+        while pending:
+            earliest = next(iter(pending))
+            if earliest.at > now:
+                self.arm(earliest)
+                return
+            del pending[earliest]
+            earliest.fire()
+        self.armed = False
