@@ -1,22 +1,15 @@
 """A fluent way to write a query."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from varco_query._errors import InvalidNodeError
-from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
+from varco_query._node import AndNode, NotNode, OrNode, TransformerNode, comparison, conjunction
 from varco_query._operation import Operation
-
-
-class _Step(NamedTuple):
-    # A chain that builders share: each adds a step and leaves the earlier ones alone.
-    before: "_Step | None"
-    node: TransformerNode
-    starts_group: bool
-
 
 _AND: Final = "and"
 _OR: Final = "or"
+_NOT: Final = "not"
 
 
 class QueryBuilder:
@@ -30,80 +23,86 @@ class QueryBuilder:
     and after `and_()` and `or_()`, otherwise everything so far.
     """
 
-    __slots__ = ("_last", "_negate", "_word")
+    __slots__ = ("_before", "_item")
 
-    def __init__(self, node: TransformerNode | None = None) -> None:
-        self._last = None if node is None else _Step(None, node, starts_group=True)
-        self._word: str | None = None
-        self._negate = False
+    def __init__(
+        self,
+        node: TransformerNode | None = None,
+        _before: "QueryBuilder | None" = None,
+        _word: str | None = None,
+    ) -> None:
+        # A chain of terms and of the words between them: each builder is one, and knows the one
+        # before it. Builders share chains, which never change.
+        self._item = _word or node
+        self._before = _before
 
     def where(self, field: str, op: Operation, value: object = None) -> "QueryBuilder":
         """Add a comparison."""
-        return self._add(ComparisonNode(field, op, value))
+        return QueryBuilder(comparison(field, op, value), self)
 
     def eq(self, field: str, value: object) -> "QueryBuilder":
         """Add `field = value`; None asks whether it is null."""
-        return self._add(ComparisonNode(field, Operation.EQUAL, value))
+        return QueryBuilder(comparison(field, Operation.EQUAL, value), self)
 
     def ne(self, field: str, value: object) -> "QueryBuilder":
         """Add `field != value`; None asks whether it is not null."""
-        return self._add(ComparisonNode(field, Operation.NOT_EQUAL, value))
+        return QueryBuilder(comparison(field, Operation.NOT_EQUAL, value), self)
 
     def gt(self, field: str, value: object) -> "QueryBuilder":
         """Add `field > value`."""
-        return self._add(ComparisonNode(field, Operation.GREATER_THAN, value))
+        return QueryBuilder(comparison(field, Operation.GREATER_THAN, value), self)
 
     def gte(self, field: str, value: object) -> "QueryBuilder":
         """Add `field >= value`."""
-        return self._add(ComparisonNode(field, Operation.GREATER_EQUAL, value))
+        return QueryBuilder(comparison(field, Operation.GREATER_EQUAL, value), self)
 
     def lt(self, field: str, value: object) -> "QueryBuilder":
         """Add `field < value`."""
-        return self._add(ComparisonNode(field, Operation.LESS_THAN, value))
+        return QueryBuilder(comparison(field, Operation.LESS_THAN, value), self)
 
     def lte(self, field: str, value: object) -> "QueryBuilder":
         """Add `field <= value`."""
-        return self._add(ComparisonNode(field, Operation.LESS_EQUAL, value))
+        return QueryBuilder(comparison(field, Operation.LESS_EQUAL, value), self)
 
     def like(self, field: str, value: str) -> "QueryBuilder":
         """Add `field LIKE value`: `%` any text, `_` one character, a backslash escapes."""
-        return self._add(ComparisonNode(field, Operation.LIKE, value))
+        return QueryBuilder(comparison(field, Operation.LIKE, value), self)
 
     def ilike(self, field: str, value: str) -> "QueryBuilder":
         """Add `field ILIKE value`, LIKE without regard to case."""
-        return self._add(ComparisonNode(field, Operation.ILIKE, value))
+        return QueryBuilder(comparison(field, Operation.ILIKE, value), self)
 
     def contains(self, field: str, value: str) -> "QueryBuilder":
         """Add `field CONTAINS value`; no character of it is special."""
-        return self._add(ComparisonNode(field, Operation.CONTAINS, value))
+        return QueryBuilder(comparison(field, Operation.CONTAINS, value), self)
 
     def startswith(self, field: str, value: str) -> "QueryBuilder":
         """Add `field STARTSWITH value`; no character of it is special."""
-        return self._add(ComparisonNode(field, Operation.STARTSWITH, value))
+        return QueryBuilder(comparison(field, Operation.STARTSWITH, value), self)
 
     def endswith(self, field: str, value: str) -> "QueryBuilder":
         """Add `field ENDSWITH value`; no character of it is special."""
-        return self._add(ComparisonNode(field, Operation.ENDSWITH, value))
+        return QueryBuilder(comparison(field, Operation.ENDSWITH, value), self)
 
     def in_(self, field: str, values: Iterable[object]) -> "QueryBuilder":
         """Add `field IN values`; of no values, it selects nothing."""
-        return self._add(ComparisonNode(field, Operation.IN, values))
+        return QueryBuilder(comparison(field, Operation.IN, values), self)
 
     def not_in(self, field: str, values: Iterable[object]) -> "QueryBuilder":
         """Add `field NOT IN values`; of no values, it selects everything."""
-        return self._add(ComparisonNode(field, Operation.NOT_IN, values))
+        return QueryBuilder(comparison(field, Operation.NOT_IN, values), self)
 
     def between(self, field: str, low: object, high: object) -> "QueryBuilder":
         """Add `field BETWEEN low AND high`, both included."""
-        return self._add(ComparisonNode(field, Operation.BETWEEN, (low, high)))
+        return QueryBuilder(comparison(field, Operation.BETWEEN, (low, high)), self)
 
     def is_null(self, field: str) -> "QueryBuilder":
         """Add `field IS NULL`."""
-        return self._add(ComparisonNode(field, Operation.IS_NULL))
+        return QueryBuilder(comparison(field, Operation.IS_NULL, None), self)
 
     def is_not_null(self, field: str) -> "QueryBuilder":
         """Add `field IS NOT NULL`."""
-        return self._add(ComparisonNode(field, Operation.IS_NOT_NULL))
+        return QueryBuilder(comparison(field, Operation.IS_NOT_NULL, None), self)
 
     def and_(self, other: "QueryBuilder | TransformerNode | None" = None) -> "QueryBuilder":
         """Join the next term, or another whole query, by AND."""
@@ -116,10 +115,10 @@ class QueryBuilder:
     def not_(self, other: "QueryBuilder | TransformerNode | None" = None) -> "QueryBuilder":
         """Negate the next term, everything so far, or add the negation of another query."""
         if other is not None:
-            return self._add(NotNode(_whole(other)))
-        if self._last is None or self._word is not None:
-            return self._copy(self._last, self._word, negate=not self._negate)
-        return QueryBuilder(NotNode(_whole(self)))
+            return QueryBuilder(NotNode(_whole(other)), self)
+        if isinstance(self._item, TransformerNode):
+            return QueryBuilder(NotNode(_whole(self)))
+        return QueryBuilder(None, self, _NOT)
 
     def build(self) -> TransformerNode | None:
         """The query; None when nothing was added.
@@ -127,51 +126,42 @@ class QueryBuilder:
         Raises:
             InvalidNodeError: An `and_()`, `or_()` or `not_()` has no term after it.
         """
-        if self._word is not None or self._negate:
-            raise InvalidNodeError(f"{self._word or 'not'}_() at the end has no term after it")
+        if isinstance(self._item, str):
+            raise InvalidNodeError(f"{self._item}_() at the end has no term after it")
         groups: list[TransformerNode] = []
         group: list[TransformerNode] = []
-        step = self._last
-        while step is not None:
-            group.append(step.node)
-            if step.starts_group:
-                group.reverse()
-                groups.append(group[0] if len(group) == 1 else AndNode(*group))
+        builder: QueryBuilder | None = self
+        while builder is not None:
+            item, before = builder._item, builder._before  # noqa: SLF001  # of this class
+            if isinstance(item, TransformerNode):
+                group.append(item)
+            elif item == _NOT:
+                group[-1] = NotNode(group[-1])
+            elif item == _OR:
+                groups.append(_conjunction(group))
                 group = []
-            step = step.before
+            builder = before
         if not groups:
-            return None
+            return _conjunction(group) if group else None
+        groups.append(_conjunction(group))
         groups.reverse()
-        return groups[0] if len(groups) == 1 else OrNode(*groups)
-
-    def _add(self, node: TransformerNode) -> "QueryBuilder":
-        if self._negate:
-            node = NotNode(node)
-        last = self._last
-        return self._copy(
-            _Step(last, node, starts_group=last is None or self._word == _OR), None, negate=False
-        )
+        return OrNode(*groups)
 
     def _say(self, word: str) -> "QueryBuilder":
-        if self._last is None or self._word is not None or self._negate:
+        if not isinstance(self._item, TransformerNode):
             raise InvalidNodeError(f"{word}_() has no term before it to join")
-        return self._copy(self._last, word, negate=False)
+        return QueryBuilder(None, self, word)
 
     def _join(
         self, kind: type[AndNode | OrNode], other: "QueryBuilder | TransformerNode"
     ) -> "QueryBuilder":
         whole = _whole(other)
-        if self._last is None and self._word is None and not self._negate:
-            return QueryBuilder(whole)
-        return QueryBuilder(kind(_whole(self), whole))
+        return QueryBuilder(whole if self._item is None else kind(_whole(self), whole))
 
-    @classmethod
-    def _copy(cls, last: _Step | None, word: str | None, *, negate: bool) -> "QueryBuilder":
-        self = cls.__new__(cls)
-        self._last = last
-        self._word = word
-        self._negate = negate
-        return self
+
+def _conjunction(group: list[TransformerNode]) -> TransformerNode:
+    group.reverse()
+    return group[0] if len(group) == 1 else conjunction(group)
 
 
 def _whole(query: QueryBuilder | TransformerNode) -> TransformerNode:

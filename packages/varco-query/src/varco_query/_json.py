@@ -70,7 +70,7 @@ def load_json(text: str | bytes, max_length: int) -> list[Any]:
         raise InvalidNodeError(f"this JSON is no query: {error}") from None
     if type(entries) is not list:
         raise InvalidNodeError("a query in JSON is a list of its nodes in postfix")
-    return cast("list[Any]", entries)
+    return cast("list[Any]", entries)  # type: ignore[redundant-cast]  # not so for pyright
 
 
 def _tagged(value: Any) -> dict[str, str]:

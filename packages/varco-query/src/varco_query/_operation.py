@@ -34,6 +34,18 @@ class NodeType(StrEnum):
     NOT = "NOT"
 
 
+# By themselves: a plain string that equals one finds it.
+RELATIONS: Final[dict[str, Operation]] = {
+    op: op
+    for op in (
+        Operation.EQUAL,
+        Operation.NOT_EQUAL,
+        Operation.GREATER_THAN,
+        Operation.LESS_THAN,
+        Operation.GREATER_EQUAL,
+        Operation.LESS_EQUAL,
+    )
+}
 NULL_TESTS: Final = {
     Operation.EQUAL: Operation.IS_NULL,
     Operation.NOT_EQUAL: Operation.IS_NOT_NULL,

@@ -8,19 +8,12 @@ from varco_query._errors import QueryError, QueryLimitError, QuerySyntaxError
 from varco_query._limits import Limits
 from varco_query._literals import EscapeError, read_scalar, unescape
 from varco_query._node import AndNode, ComparisonNode, OrNode, TransformerNode
+from varco_query._operation import RELATIONS as _RELATIONS
 from varco_query._operation import Operation
 
 type MakeLeaf = Callable[[str, Operation, object], ComparisonNode]
 
-RELATIONS: Final = {
-    "=": Operation.EQUAL,
-    "==": Operation.EQUAL,
-    "!=": Operation.NOT_EQUAL,
-    ">": Operation.GREATER_THAN,
-    ">=": Operation.GREATER_EQUAL,
-    "<": Operation.LESS_THAN,
-    "<=": Operation.LESS_EQUAL,
-}
+RELATIONS: Final = {**_RELATIONS, "==": Operation.EQUAL}
 UNKNOWN: Final = "UNKNOWN"
 VALUE_TERMINALS: Final = [
     "STRING",
@@ -87,15 +80,18 @@ class Patterns:
             "between": mode("AND", "value"),
             "list": mode(f"{values} COMMA RPAR", "list", RPAR="operand"),
         }
-        bare = terminals["FIELD"]
-        others = "|".join(
-            terminals[name] for name in VALUE_TERMINALS if name not in {"STRING", "INTEGER"}
+        # Most values are decoded by the group they match; the last group takes the others.
+        others = "|".join(terminals[name] for name in VALUE_TERMINALS if name != "INTEGER")
+        value = (
+            rf"\s*+(?:({terminals['INTEGER']})"
+            rf"|'([^'\\\n\r\t]*+)'|\"([^\"\\\n\r\t]*+)\"|({others}))"
         )
-        fused = re.compile(
-            rf"\s*+(?:((?i:and|or))(?!\w)\s*+)?+({bare})\s*+({terminals['RELATION']})\s*+"
-            rf"(?:({terminals['INTEGER']})|'([^'\\]*+)'|\"([^\"\\]*+)\"|({others}))"
+        comparison = re.compile(
+            rf"\s*+(?:((?i:and|or))(?!\w)\s*+)?+({terminals['FIELD']})"
+            rf"\s*+({terminals['RELATION']}){value}"
         )
-        self.fused: Final = fused.match
+        self.comparison: Final = comparison.match
+        self.item: Final = re.compile(rf"{value}\s*+,").match
 
 
 class Scan:
@@ -180,37 +176,25 @@ class Scan:
         token.type, token.value = "OR_COMPARISON" if word else "COMPARISON", last
         yield token
 
-    def _read_run(  # noqa: C901, PLR0912  # the inner loop: a call for each part would cost a third
-        self, position: int, run: list[TransformerNode]
-    ) -> tuple[str | None, int]:
+    def _read_run(self, position: int, run: list[TransformerNode]) -> tuple[str | None, int]:
         """Add the simple comparisons that the first one's word joins; that word, and the end.
 
         One without a word before it is a run by itself.
         """
         text, make = self.text, self.make
-        match_at, relations, max_digits = self.patterns.fused, RELATIONS, self.limits.max_digits
+        match_at, relations, decode = self.patterns.comparison, RELATIONS, self._decode
         left = self.limits.max_terms - self._terms
         run_word: str | None = None
         match = match_at(text, position)
         while match is not None:
-            word, field, relation, number, single, double, other = match.groups()
+            word, field, relation = match.group(1, 2, 3)
             if word is not None:
                 word = word.lower()
             if word != run_word:
                 if run:
                     break
                 run_word = word
-            value: object
-            if number is not None:
-                if len(number) > max_digits:
-                    raise self._too_many_digits(match.start(4))
-                value = int(number)
-            elif single is not None:
-                value = single
-            elif double is not None:
-                value = double
-            else:
-                value = self._literal(other, match.start(7))
+            value = decode(match, 3)
             if len(run) >= left:
                 raise self._too_many_terms(match.start(2))
             try:
@@ -226,6 +210,32 @@ class Scan:
             self._depth -= self._nots
             self._nots = 0
         return run_word, position
+
+    def _read_items(self, position: int) -> tuple[list[Any], int]:
+        """The values from a place that a comma follows, and the end."""
+        items: list[Any] = []
+        match_at, decode = self.patterns.item, self._decode
+        most = self.limits.max_items
+        match = match_at(self.text, position)
+        while match is not None:
+            items.append(decode(match, 0))
+            if len(items) > most:
+                raise QueryLimitError("max_items", most).at(self.text, position)
+            position = match.end()
+            match = match_at(self.text, position)
+        return items, position
+
+    def _decode(self, match: re.Match[str], before: int) -> object:
+        """The value that a match ends in; its groups begin after those before."""
+        group = match.lastindex or 0
+        found = match[group]
+        if group == before + 1:
+            if len(found) > self.limits.max_digits:
+                raise self._too_many_digits(match.start(group))
+            return int(found)
+        if group == before + 4:
+            return self._literal(found, match.start(group))
+        return found
 
     def _comparison(self, position: int) -> Generator[Token, None, int]:
         """One token between comparisons, or all tokens of a comparison; then its end."""
@@ -251,6 +261,11 @@ class Scan:
                     self._count_depth(kind, token.start)
             token.end = position = match.end()
             yield token
+            if kind == "IN" and self._fuse:
+                token.value, position = self._read_items(position)
+                if token.value:
+                    token.type = "ITEMS"
+                    yield token
             following = mode.following.get(kind, mode.otherwise)
             if following == "operand" or position >= self._end:
                 return position

@@ -95,6 +95,9 @@ class _Rules:
     def one_value(self, parts: list[Any]) -> list[Any]:
         return parts
 
+    def last_value(self, parts: list[Any]) -> list[Any]:
+        return [*parts[0], parts[1]]
+
     def more_values(self, parts: list[Any]) -> list[Any]:
         parts[0].append(parts[2])
         return cast("list[Any]", parts[0])
@@ -264,4 +267,4 @@ _WORDS: Final = {
     "$END": END,
 }
 _VALUES: Final = frozenset(VALUE_TERMINALS)
-_RUNS: Final = ("COMPARISON", "AND_COMPARISONS", "OR_COMPARISON", "OR_COMPARISONS")
+_RUNS: Final = ("COMPARISON", "AND_COMPARISONS", "OR_COMPARISON", "OR_COMPARISONS", "ITEMS")

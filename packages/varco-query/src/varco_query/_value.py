@@ -21,11 +21,11 @@ MAX_EXPONENT: Final = 2_000
 def _integer(value: Any) -> int:
     if value.bit_length() > MAX_BITS:
         raise InvalidNodeError(f"an integer of {value.bit_length()} bits is over {MAX_BITS} bits")
-    return int(value)
+    return value if value.__class__ is int else int(value)
 
 
 def _text(value: Any) -> str:
-    text = str.__str__(value)
+    text: str = value if value.__class__ is str else str.__str__(value)
     if "\0" in text:
         raise InvalidNodeError(f"text {shorten(text)} holds a NUL, which databases refuse")
     if not text.isascii():
@@ -55,7 +55,7 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _datetime(value: Any) -> datetime:
-    zone = value.tzinfo
+    zone = None if value.utcoffset() is None else value.tzinfo
     if zone is not None and zone is not UTC:
         try:
             value = value.astimezone(UTC)
@@ -92,13 +92,9 @@ def _uuid(value: Any) -> UUID:
     return UUID(int=value.int)
 
 
-def _bool(value: Any) -> bool:
-    return bool(value)
-
-
-_EXACT: Final[dict[type, Callable[[Any], Scalar]]] = {
+EXACT: Final[dict[type, Callable[[Any], Scalar]]] = {
     str: _text,
-    bool: _bool,
+    bool: bool,
     int: _integer,
     float: _float,
     Decimal: _decimal,
@@ -116,15 +112,15 @@ def check_scalar(value: object) -> Scalar:
     Raises:
         InvalidNodeError: It is None, not finite, or of a type that queries do not know.
     """
-    check = _EXACT.get(type(value))
+    check = EXACT.get(type(value))
     if check is not None:
         return check(value)
     if isinstance(value, Enum):
         return check_scalar(cast("object", value.value))
-    for kind, check in _EXACT.items():
+    for kind, check in EXACT.items():
         if isinstance(value, kind):
             return check(value)
-    names = ", ".join(kind.__name__ for kind in _EXACT)
+    names = ", ".join(kind.__name__ for kind in EXACT)
     raise InvalidNodeError(
         f"{type(value).__name__} {shorten(value)} is no value of a query; use one of {names}"
     )
@@ -140,6 +136,13 @@ def same_value(left: object, right: object) -> bool:
     return left == right
 
 
+# The fields that passed, so that most are checked once. Threads may add the same field twice; it
+# holds about _MAX_FIELDS, however many are asked for.
+FIELDS: Final[dict[object, str]] = {}
+_MAX_FIELDS: Final = 4_096
+_LONG_FIELD: Final = 100
+
+
 def check_field(field: object) -> str:
     """A field: a path of identifiers, none of which Python reserves for itself.
 
@@ -151,5 +154,8 @@ def check_field(field: object) -> str:
             if not part.isidentifier() or part.startswith("__"):
                 break
         else:
-            return field
+            plain = str.__str__(field)
+            if len(FIELDS) < _MAX_FIELDS and len(plain) < _LONG_FIELD:
+                FIELDS[plain] = plain
+            return plain
     raise UnknownFieldError(field)
