@@ -38,24 +38,16 @@ async def failing() -> None:
     raise ConnectionError
 
 
-class Flaky:
-    """Fails with every other call."""
-
-    def __init__(self) -> None:
-        self.fails = False
-
-    async def __call__(self) -> int:
-        self.fails = not self.fails
-        if self.fails:
-            raise ConnectionError
-        return 1
-
-
 def flaky() -> Callable[[], Awaitable[int]]:
-    callee = Flaky()
+    """Fails with every other call."""
+    fails = False
 
     async def call() -> int:
-        return await callee()
+        nonlocal fails
+        fails = not fails
+        if fails:
+            raise ConnectionError
+        return 1
 
     return call
 

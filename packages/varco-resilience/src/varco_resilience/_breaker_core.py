@@ -95,15 +95,13 @@ class Permit:
         self.settled = False
 
     def succeed(self) -> None:
-        self._report(None)
+        self.fail(None)
 
-    def fail(self, error: BaseException) -> None:
-        self._report(error)
-
-    def _report(self, error: BaseException | None) -> None:
+    def fail(self, error: BaseException | None) -> None:
         if not self.settled:
             self.settled = True
-            self._core.settle(self._epoch, error, self._core.clock() - self._started)
+            core = self._core
+            core.settle(self._epoch, error, core.clock() - self._started)
 
 
 class BreakerCore:
@@ -154,21 +152,27 @@ class BreakerCore:
     def admit(self) -> Closed | Permit:
         """A permit for one call, or `CircuitOpenError`."""
         epoch = self._epoch
-        if isinstance(epoch, _Opened) and (now := self.clock()) < epoch.until:
+        now = self.clock()
+        # Whether the state changes just now makes no difference here: the report tells.
+        if isinstance(epoch, Closed):
+            return epoch if epoch.window is None else Permit(self, epoch, now)
+        if isinstance(epoch, _Opened) and now < epoch.until:
             raise self._refusal(epoch.until, epoch.until - now)
+        return self._admit_probe(now)
+
+    def _admit_probe(self, now: float) -> Closed | Permit:
         permit: Closed | Permit | None = None
-        until = now = self.clock()
+        until = now
         with self._lock:
             self._recover_if_due()
             epoch = self._epoch
             if isinstance(epoch, Closed):
                 permit = epoch if epoch.window is None else Permit(self, epoch, now)
-            elif isinstance(epoch, _HalfOpen):
-                if epoch.running() + epoch.successes < self.config.success_threshold:
-                    permit = Permit(self, epoch, now)
-                    epoch.probes.append(weakref.ref(permit))
-            else:
+            elif isinstance(epoch, _Opened):
                 until = epoch.until
+            elif epoch.running() + epoch.successes < self.config.success_threshold:
+                permit = Permit(self, epoch, now)
+                epoch.probes.append(weakref.ref(permit))
         self._announce()
         if permit is None:
             raise self._refusal(until, until - now)
@@ -176,10 +180,12 @@ class BreakerCore:
 
     def settle(self, epoch: _Epoch, error: BaseException | None, seconds: float) -> None:
         """Note how a call ended that the epoch had let through."""
-        outcome = self._judge(error)
-        if outcome is _Outcome.NEUTRAL:
-            return
-        failed = outcome is _Outcome.FAILURE
+        failed = False
+        if error is not None:
+            outcome = self._judge(error)
+            if outcome is _Outcome.NEUTRAL:
+                return
+            failed = outcome is _Outcome.FAILURE
         slowness = self.config.slow_call_duration
         slow = slowness is not None and seconds >= slowness
         cause = error if isinstance(error, Exception) else None
@@ -196,11 +202,10 @@ class BreakerCore:
                     epoch.successes += 1
                     if epoch.successes >= self.config.success_threshold:
                         self._change(self._enter_closed())
-        self._announce()
+        if self._changes:
+            self._announce()
 
-    def _judge(self, error: BaseException | None) -> _Outcome:
-        if error is None:
-            return _Outcome.SUCCESS
+    def _judge(self, error: BaseException) -> _Outcome:
         root = error
         while isinstance(root, RetryExhaustedError):
             root = root.last_exc

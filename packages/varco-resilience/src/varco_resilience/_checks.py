@@ -10,7 +10,7 @@ from varco_resilience._errors import ResilienceConfigError, RetryExhaustedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    type _Predicate = Callable[[Exception], bool]
+    type _Types = type[Exception] | tuple[type[Exception], ...]
 
 type ErrorFilter = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 """Which errors are meant: a type, several types, or a predicate."""
@@ -39,20 +39,20 @@ def error_filter(field: str, value: object) -> None:
 
 def matches(wanted: ErrorFilter, error: Exception) -> bool:
     """Whether `error`, or the last error behind an exhausted retry, is one of the wanted."""
-    if isinstance(error, wanted) if _are_types(wanted) else cast("_Predicate", wanted)(error):
-        return True
-    return (
-        isinstance(error, RetryExhaustedError)
-        and isinstance(error.last_exc, Exception)
-        and matches(wanted, error.last_exc)
-    )
+    if isinstance(error, RetryExhaustedError):
+        last = error.last_exc
+        if isinstance(last, Exception) and matches(wanted, last):
+            return True
+    if isinstance(wanted, (type, tuple)):
+        return isinstance(error, cast("_Types", wanted))
+    return bool(wanted(error))
 
 
 def _is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:
     return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
 
 
-def _are_types(value: object) -> TypeGuard[type[Exception] | tuple[type[Exception], ...]]:
+def _are_types(value: object) -> TypeGuard[_Types]:
     items = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     return all(isinstance(item, type) and issubclass(item, Exception) for item in items)
 

@@ -14,8 +14,10 @@ def read_retry_after(error: Exception) -> float | None:
     """
     asked: object = getattr(error, "retry_after", None)
     if asked is None:
-        headers: object = getattr(getattr(error, "response", None), "headers", None)
-        read = getattr(headers, "get", None)
+        response: object = getattr(error, "response", None)
+        if response is None:
+            return None
+        read = getattr(getattr(response, "headers", None), "get", None)
         asked = read("Retry-After") if callable(read) else None
     if isinstance(asked, str):
         asked = _parse(asked.strip())

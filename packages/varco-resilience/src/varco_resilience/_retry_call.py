@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -16,7 +17,7 @@ from varco_resilience._errors import (
     RetryExhaustedError,
 )
 from varco_resilience._retry_events import RetryEvent, notify
-from varco_resilience._timeout import limited
+from varco_resilience._timeout import limited, running_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,7 @@ class RetryCall:
         if rejects is not None and rejects(result):
             return False
         if self._history:
-            number = len(self._history) + 1
-            notify(self.policy.hooks, RetryEvent("recovered", self.name, number, None, None))
+            self._tell("recovered", len(self._history) + 1, None, None)
             self._history.clear()
         return True
 
@@ -83,15 +83,25 @@ class RetryCall:
             raise self._exhausted(error, "budget") from error
         self._previous = delay
         self._history.append(AttemptFailure(number, error, delay))
-        notify(policy.hooks, RetryEvent("retry", self.name, number, delay, error))
+        self._tell("retry", number, delay, error)
         return delay
 
     def _exhausted(self, error: Exception, reason: str) -> RetryExhaustedError:
         number = len(self._history) + 1
         history = (*self._history, AttemptFailure(number, error, None))
         self._history.clear()
-        notify(self.policy.hooks, RetryEvent("exhausted", self.name, number, None, error))
+        self._tell("exhausted", number, None, error)
         return RetryExhaustedError(self.name, number, error, history, reason)
+
+    def _tell(
+        self,
+        kind: Literal["retry", "recovered", "exhausted"],
+        attempt: int,
+        delay: float | None,
+        error: Exception | None,
+    ) -> None:
+        if self.policy.hooks:
+            notify(self.policy.hooks, RetryEvent(kind, self.name, attempt, delay, error))
 
 
 def _max_attempts(policy: RetryPolicy) -> int:
@@ -114,7 +124,7 @@ async def wait_async(seconds: float) -> None:
     """Sleep, unless a test has turned waiting off; cancellation arrives either way."""
     mode = _test_mode.active()
     if mode is None:
-        await anyio.sleep(seconds)
+        await (asyncio.sleep if running_task() else anyio.sleep)(seconds)
         return
     if mode.on_wait is not None:
         mode.on_wait(seconds)

@@ -36,6 +36,14 @@ else:
         deadline@.over()"""
 
 
+def running_task() -> asyncio.Task[Any] | None:
+    """The asyncio task that runs now; None on another event loop."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 async def limited(
     awaitable: Awaitable[Any],
     seconds: float,
@@ -43,10 +51,7 @@ async def limited(
     error_type: type[CallTimeoutError] = CallTimeoutError,
 ) -> Any:
     """Await with a limit that is each time another one."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # another event loop runs
-        task = None
+    task = running_task()
     if task is None:
         with anyio.move_on_after(seconds):
             return await awaitable
@@ -102,9 +107,9 @@ class Timeout(AsyncStrategy, Part):
         )
 
     def _set_deadline(self) -> QueuedDeadline | None:
-        try:
+        try:  # running_task() without its frame
             task = asyncio.current_task()
-        except RuntimeError:  # another event loop runs
+        except RuntimeError:
             return None
         if task is None:
             return None
