@@ -3,13 +3,18 @@ from contextlib import asynccontextmanager
 import pytest
 
 from varco_domain.memory import InMemoryRepositoryProvider
-from varco_domain.testing._contract import RepositoryContract, TenantContract, UnitOfWorkContract
-from varco_domain.testing._models import MODELS
+from varco_domain.testing import (
+    MODELS,
+    RepositoryContract,
+    ServiceContract,
+    TenantContract,
+    UnitOfWorkContract,
+)
 
 pytestmark = pytest.mark.anyio
 
 
-class TestMemory(RepositoryContract, UnitOfWorkContract, TenantContract):
+class TestMemory(RepositoryContract, UnitOfWorkContract, TenantContract, ServiceContract):
     @asynccontextmanager
     async def provider(self):
         yield InMemoryRepositoryProvider(*MODELS)

@@ -84,10 +84,10 @@ class Table:
         return meta.pk_of(row), row
 
     def changed_row(self, entity: DomainModel, current: Row, now: datetime) -> Row:
-        """Return the row of a changed entity; key, tenant and creation stay what they are."""
+        """Return the row of a changed entity; its key and creation stay what they are."""
         meta = self.meta
         row = update_values(meta, entity, now)
-        for name in (*meta.pk_fields, meta.tenant_field, meta.created_at_field):
+        for name in (*meta.pk_fields, meta.created_at_field):
             if name is not None:
                 row[name] = current[name]
         copy_mutable(meta, row)

@@ -14,10 +14,12 @@ The methods are coroutines; mark the module for the async plugin of your test ru
 from varco_domain.testing._contract import RepositoryContract, TenantContract, UnitOfWorkContract
 from varco_domain.testing._machine import isolation_machine
 from varco_domain.testing._models import MODELS
+from varco_domain.testing._service_contract import ServiceContract
 
 __all__ = (
     "MODELS",
     "RepositoryContract",
+    "ServiceContract",
     "TenantContract",
     "UnitOfWorkContract",
     "isolation_machine",

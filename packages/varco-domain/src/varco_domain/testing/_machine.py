@@ -10,9 +10,9 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from varco_domain.auth import AbstractAuthorizer, Action, AuthContext, Resource, ResourceGrant
+from varco_domain.auth import AbstractAuthorizer, Action, AuthContext, ResourceGrant
 from varco_domain.auth.helpers import AllOf, AnyOf, GrantBasedAuthorizer, OwnershipAuthorizer
-from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
+from varco_domain.dto import generate_dtos
 from varco_domain.exception import (
     ReferenceViolationError,
     ServiceAuthorizationError,
@@ -25,38 +25,16 @@ from varco_domain.model import domain_replace
 from varco_domain.providers import IUoWProvider, RepositoryProvider
 from varco_domain.service import (
     CrossTenantError,
-    SoftDeleteService,
-    TenantAwareService,
     TenantRequiredError,
     cross_tenant_access,
     tenant_context,
 )
 from varco_domain.testing._models import Document, Remark
+from varco_domain.testing._services import DocumentService, RemarkService, RowByRow
 from varco_query import ComparisonNode, Operation, QueryParams, SortField, SortOrder
 
 Dto = generate_dtos(Document)
 RemarkDto = generate_dtos(Remark)
-
-
-class DocumentService(
-    TenantAwareService[Document, int, CreateDTO, ReadDTO, UpdateDTO],
-    SoftDeleteService[Document, int, CreateDTO, ReadDTO, UpdateDTO],
-):
-    """The service under test."""
-
-
-class RemarkService(TenantAwareService[Remark, int, CreateDTO, ReadDTO, UpdateDTO]):
-    """A service whose rows refer to documents."""
-
-
-class RowByRow(AbstractAuthorizer):
-    """Decides as another authorizer does, without compiling."""
-
-    def __init__(self, inner: AbstractAuthorizer) -> None:
-        self._inner = inner
-
-    async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
-        await self._inner.authorize(ctx, action, resource)
 
 
 @dataclass(slots=True)
