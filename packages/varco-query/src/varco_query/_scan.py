@@ -88,9 +88,13 @@ class Patterns:
         )
         comparison = re.compile(
             rf"\s*+(?:((?i:and|or))(?!\w)\s*+)?+({terminals['FIELD']})"
-            rf"\s*+({terminals['RELATION']}){value}"
+            rf"\s*+(?:({terminals['RELATION']}){value}"
+            rf"|({terminals['TEXT_WORD']})\s*+({terminals['STRING']})"
+            rf"|((?i:is\s+null))(?!\w)|((?i:is\s+not\s+null))(?!\w))"
         )
         self.comparison: Final = comparison.match
+        # What stands between comparisons; AND and OR only where no comparison follows.
+        self.between: Final = re.compile(r"\s*+(?i:([()])|(not)(?!\w)|(and|or)(?=\s*\())").match
         self.item: Final = re.compile(rf"{value}\s*+,").match
 
 
@@ -153,7 +157,17 @@ class Scan:
             if known[1]:
                 yield from self._run_tokens(*known)
         position = self._position
+        token, between = self.token, self.patterns.between
         while position < self._end:
+            match = between(self.text, position)
+            if match is not None:
+                group = match.lastindex or 0
+                token.type = kind = _BETWEEN[match[group].lower()]
+                token.start, token.end = match.span(group)
+                self._count_depth(kind, token.start)
+                position = token.end
+                yield token
+                continue
             run: list[TransformerNode] = []
             word = None
             if self._fuse:
@@ -194,11 +208,16 @@ class Scan:
                 if run:
                     break
                 run_word = word
-            value = decode(match, 3)
+            op: Operation
+            value: object
+            if relation is None:
+                op, value = self._word_comparison(match)
+            else:
+                op, value = relations[relation], decode(match, 3)
             if len(run) >= left:
                 raise self._too_many_terms(match.start(2))
             try:
-                run.append(make(field.strip("`"), relations[relation], value))
+                run.append(make(field.strip("`"), op, value))
             except QueryError as error:
                 raise error.at(text, match.start(2)) from None
             position = match.end()
@@ -291,6 +310,16 @@ class Scan:
         if self._depth > self.limits.max_depth:
             raise QueryLimitError("max_depth", self.limits.max_depth).at(self.text, start)
 
+    def _word_comparison(self, match: re.Match[str]) -> tuple[Operation, object]:
+        """The operation and value of a comparison with LIKE and its kin or IS."""
+        group = match.lastindex
+        if group == _IS_NULL:
+            return Operation.IS_NULL, None
+        if group == _IS_NOT_NULL:
+            return Operation.IS_NOT_NULL, None
+        word, quoted = match.group(_TEXT_WORD, _TEXT)
+        return Operation(word.upper()), self._value("STRING", quoted, match.start(_TEXT))
+
     def _literal(self, text: str, start: int) -> object:
         match = self.patterns.modes["value"].pattern.match(text)
         return None if match is None else self._value(match.lastgroup or "", text, start)
@@ -332,8 +361,11 @@ class Scan:
         return token
 
 
+# Groups of `Patterns.comparison`: seven for a relation come before.
+_TEXT_WORD, _TEXT, _IS_NULL, _IS_NOT_NULL = 8, 9, 10, 11
 _SCALARS: Final = frozenset(VALUE_TERMINALS)
 _NUMBERS: Final = frozenset({"INTEGER", "DECIMAL", "FLOAT"})
 _OPENING: Final = frozenset({"LPAR", "ALL", "ANY"})
+_BETWEEN: Final = {"(": "LPAR", ")": "RPAR", "not": "NOT", "and": "AND", "or": "OR"}
 _QUOTES: Final = frozenset("'\"")
 _ANYTHING: Final = re.compile(r"\s*+([\w.:+-]+|.)", re.DOTALL)

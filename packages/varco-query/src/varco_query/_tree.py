@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, cast
 
 from varco_query._errors import (
@@ -46,11 +46,11 @@ class _Rules:
     A conjunction or disjunction is a list while it grows, and a node once it is complete.
     """
 
+    # In C; a unit rule costs half as much as with a method.
+    same = staticmethod(itemgetter(0))
+
     def start(self, parts: list[Any]) -> TransformerNode:
         return _finish(OrNode, parts[0])
-
-    def same(self, parts: list[Any]) -> Any:
-        return parts[0]
 
     def alone(self, parts: list[Any]) -> Any:
         return _finish(AndNode, parts[0])
