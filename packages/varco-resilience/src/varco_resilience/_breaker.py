@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from varco_resilience._breaker_core import BreakerCore
 from varco_resilience._fuse import Layer
-from varco_resilience._strategy import AnyStrategy, Part
+from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ if permit@.reports_success:
     permit@.succeed()"""
 
 
-class CircuitBreaker(AnyStrategy, Part):
+class CircuitBreaker(SharedStrategy):
     """Refuses calls to a callee that fails, and lets probes through until it has recovered.
 
     Share one instance per callee. It is safe to share between threads, tasks and event loops:
@@ -105,9 +105,9 @@ class CircuitBreaker(AnyStrategy, Part):
         """Close it, and forget what was counted."""
         self._core.close()
 
-    reset = close
-
-    protect = AnyStrategy.__call__
+    def reset(self) -> None:
+        """The same as `close`."""
+        self._core.close()
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function through the breaker."""

@@ -36,9 +36,9 @@ class Closed:
 
     def __init__(self, core: BreakerCore, window: Window | None) -> None:
         self._core = core
-        self.window = window
-        self.failures = 0
-        self.reports_success = False  # a success after a success changes nothing
+        self.window: Window | None = window
+        self.failures: int = 0
+        self.reports_success: bool = False  # a success after a success changes nothing
 
     def succeed(self) -> None:
         self._core.settle(self, None, 0.0)
@@ -55,7 +55,7 @@ class _Opened:
     state = CircuitState.OPEN
 
     def __init__(self, until: float) -> None:
-        self.until = until
+        self.until: float = until
 
 
 class _HalfOpen:
@@ -71,7 +71,7 @@ class _HalfOpen:
 
     def __init__(self) -> None:
         self.probes: list[weakref.ref[Permit]] = []
-        self.successes = 0
+        self.successes: int = 0
 
     def running(self) -> int:
         self.probes = [ref for ref in self.probes if (probe := ref()) and not probe.settled]
@@ -92,7 +92,7 @@ class Permit:
         self._core = core
         self._epoch = epoch
         self._started = started
-        self.settled = False
+        self.settled: bool = False
 
     def succeed(self) -> None:
         self.fail(None)
@@ -126,9 +126,10 @@ class BreakerCore:
     )
 
     def __init__(self, config: CircuitBreakerConfig, name: str, clock: Callable[[], float]) -> None:
-        self.config = config
-        self.name = name
-        self.clock = clock
+        self.config: CircuitBreakerConfig = config
+        self.name: str = name
+        self.clock: Callable[[], float] = clock
+        self.failures: int = 0
         self.listeners: tuple[StateListener, ...] = ()
         self.closed: Closed | None = None
         self._lock = threading.Lock()

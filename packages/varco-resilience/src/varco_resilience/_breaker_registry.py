@@ -37,7 +37,7 @@ class CircuitBreakerRegistry:
         clock: Callable[[], float] = time.monotonic,
         listeners: tuple[StateListener, ...] = (),
     ) -> None:
-        self.default = default or CircuitBreakerConfig()
+        self.default: CircuitBreakerConfig = default or CircuitBreakerConfig()
         self._clock = clock
         self._listeners = listeners
         self._breakers: dict[str, CircuitBreaker] = {}

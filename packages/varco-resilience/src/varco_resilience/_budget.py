@@ -19,8 +19,8 @@ class RetryBudget:
     def __init__(self, ratio: float = 0.2, capacity: float = 10.0) -> None:
         at_least("ratio", ratio, 0)
         above_zero("capacity", capacity)
-        self.ratio = ratio
-        self.capacity = capacity
+        self.ratio: float = ratio
+        self.capacity: float = capacity
         self._tokens = float(capacity)
         self._lock = threading.Lock()  # protects _tokens
 

@@ -11,7 +11,7 @@ from varco_resilience._checks import at_least
 from varco_resilience._errors import BulkheadFullError, CallTimeoutError
 from varco_resilience._functions import Kind
 from varco_resilience._fuse import Layer
-from varco_resilience._strategy import AnyStrategy, Part
+from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
 from varco_resilience._timeout import limited
 from varco_resilience._wakeup import wakeup
 
@@ -146,7 +146,7 @@ class _Slots:
         return BulkheadFullError(self._name, config.max_concurrent, config.max_wait)
 
 
-class Bulkhead(AnyStrategy, Part):
+class Bulkhead(SharedStrategy):
     """Lets so many calls run at once; others wait for their turn, or are refused.
 
     Share one instance among all that use the same resource. It is safe to share between threads,
@@ -162,16 +162,14 @@ class Bulkhead(AnyStrategy, Part):
     label = "bulkhead"
 
     def __init__(self, config: BulkheadConfig, *, name: str = "unnamed") -> None:
-        self.config = config
-        self.name = name
+        self.config: BulkheadConfig = config
+        self.name: str = name
         self._slots = _Slots(config, name)
 
     @property
     def available_slots(self) -> int:
         """How many more calls could start now."""
         return self._slots.free
-
-    protect = AnyStrategy.__call__
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function when there is a slot."""

@@ -90,7 +90,7 @@ class RetryExhaustedError(ResilienceError):
         self.func_name = func_name
         self.attempts = attempts
         self.last_exc = last_exc
-        self.history = tuple(history)
+        self.history: tuple[AttemptFailure, ...] = tuple(history)
         self.reason = reason
 
     def __str__(self) -> str:

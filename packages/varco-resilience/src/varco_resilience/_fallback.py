@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._checks import ErrorFilter, error_filter, matches
 from varco_resilience._errors import ResilienceConfigError, UnsupportedFunctionError
@@ -30,7 +30,7 @@ class Fallback[F](Part):
     __slots__ = ("_handler", "_on", "_value")
 
     label = "fallback"
-    kinds = (Kind.SYNC, Kind.ASYNC)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.SYNC, Kind.ASYNC)
     remedy = "it has given items away before it fails; put it on the function that gets each item"
 
     def __init__(self, handler: Callable[..., Any] | None, value: Any, on: ErrorFilter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
@@ -101,11 +101,11 @@ class Hedge(AsyncStrategy, Part):
     __slots__ = ("config",)
 
     label = "hedge"
-    kinds = (Kind.ASYNC,)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.ASYNC,)
     remedy = "only calls of async functions can be made side by side and be cancelled"
 
     def __init__(self, config: HedgeConfig) -> None:
-        self.config = config
+        self.config: HedgeConfig = config
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # always async
         """How calls of a function are surrounded."""

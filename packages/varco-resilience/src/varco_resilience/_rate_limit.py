@@ -79,7 +79,7 @@ class InMemoryRateLimiter(RateLimiter):
     def __init__(
         self, config: RateLimitConfig, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.config = config
+        self.config: RateLimitConfig = config
         self._clock = clock
         self._lock = threading.Lock()  # protects _state
         kind = _TokenBuckets if config.algorithm == "token_bucket" else _SlidingWindows

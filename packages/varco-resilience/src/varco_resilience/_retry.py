@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from varco_resilience._errors import UnsupportedFunctionError
 from varco_resilience._functions import Kind, name_of
@@ -42,11 +42,11 @@ class Retrying(AnyStrategy, Part):
     __slots__ = ("policy",)
 
     label = "retry"
-    kinds = (Kind.SYNC, Kind.ASYNC)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.SYNC, Kind.ASYNC)
     remedy = "it has given items away before it fails; retry the function that gets each item"
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self.policy = policy
+        self.policy: RetryPolicy = policy
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
         """How calls of a function are surrounded."""

@@ -29,9 +29,9 @@ class Attempt:
         self._call = call
         self._scope: anyio.CancelScope | None = None
         self._limit = call.limit() if is_async else None
-        self.number = number
+        self.number: int = number
         self.state: Literal["new", "running", "failed", "done"] = "new"
-        self.delay = 0.0
+        self.delay: float = 0.0
 
     def __enter__(self) -> Self:
         if self._limit is not None:

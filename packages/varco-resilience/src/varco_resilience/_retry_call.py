@@ -35,8 +35,8 @@ class RetryCall:
     __slots__ = ("_cut_by_deadline", "_deadline", "_history", "_previous", "name", "policy")
 
     def __init__(self, policy: RetryPolicy, name: str) -> None:
-        self.policy = policy
-        self.name = name
+        self.policy: RetryPolicy = policy
+        self.name: str = name
         self._history: list[AttemptFailure] = []
         self._previous: float | None = None
         self._deadline = None if policy.deadline is None else policy.clock() + policy.deadline

@@ -64,6 +64,22 @@ class AnyStrategy(Strategy):
         return apply(self.parts, func)
 
 
+class SharedStrategy(AnyStrategy, Part):
+    """A strategy with a state, which the functions that it decorates share."""
+
+    __slots__ = ()
+
+    @overload
+    def protect[T, **P, R](self, func: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+    @overload
+    def protect[**P, R](self, func: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+    @overload
+    def protect[**P, R](self, func: Callable[P, R], /) -> Callable[P, R]: ...
+    def protect(self, func: Any, /) -> Any:
+        """Decorate a function, a method, a partial or an object with `__call__`."""
+        return apply(self.parts, func)
+
+
 class AsyncStrategy(Strategy):
     """A strategy for async functions only; the signature stays what it was."""
 

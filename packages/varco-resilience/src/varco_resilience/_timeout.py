@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
@@ -80,7 +80,7 @@ class Timeout(AsyncStrategy, Part):
     __slots__ = ("_queues", "seconds")
 
     label = "timeout"
-    kinds = (Kind.ASYNC,)
+    kinds: ClassVar[tuple[Kind, ...]] = (Kind.ASYNC,)
     remedy = (
         "only an async function can be interrupted; give the timeout to what it waits for "
         "(a socket, a lock, a future), or make it async"
@@ -88,7 +88,7 @@ class Timeout(AsyncStrategy, Part):
 
     def __init__(self, seconds: float) -> None:
         above_zero("seconds", seconds)
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._queues: dict[asyncio.AbstractEventLoop, DeadlineQueue] = {}
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # always async
