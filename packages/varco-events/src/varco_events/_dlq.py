@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
+import anyio
+
 from varco_events._outbox import utcnow
 
 if TYPE_CHECKING:
@@ -117,15 +119,14 @@ class AbstractDeadLetterQueue(ABC):
         return delivered
 
     async def _redrive(self, bus: AbstractEventBus, batch: list[DeadLetterEntry]) -> int:
-        import anyio  # noqa: PLC0415  # only here
-
         delivered = 0
         try:
             for entry in batch:
                 handler = None if entry.handler_name == RELAY_HANDLER else entry.handler_name
                 await bus.deliver(entry.event, channel=entry.channel, handler=handler or None)
                 delivered += 1
-                await self.ack(entry.entry_id)
+                with anyio.CancelScope(shield=True):  # it is handled and must not come again
+                    await self.ack(entry.entry_id)
         finally:
             with anyio.CancelScope(shield=True):
                 for entry in batch[delivered:]:

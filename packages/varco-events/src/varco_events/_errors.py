@@ -8,8 +8,8 @@ EventsError
 ├── UnknownEventTypeError      an event type without a class and without a listener
 ├── NoSuchHandlerError         a delivery to a handler that is not subscribed
 ├── HandlersFailedError        several handlers failed (an ExceptionGroup)
-├── BusStoppedError            a publish after stop()
 ├── BusUnavailableError        the transport cannot take events now
+│   └── BusStoppedError        a publish after stop()
 ├── DeadLetterQueueFullError   a bounded queue refused an entry
 ├── DeadLetterFailedError      a failed event could not be dead-lettered either
 ├── EventsConfigError          a part that is missing where events need it
@@ -118,22 +118,21 @@ class HandlersFailedError(EventsError, ExceptionGroup[Exception]):
         return HandlersFailedError(self.message, excs)
 
 
-class BusStoppedError(EventsError, RuntimeError):
-    """An event was published to a bus that does not take any more."""
-
-    code = "events.bus_stopped"
-    http_status = 503
-
-    def __init__(self, event_type: str) -> None:
-        self.event_type = event_type
-        super().__init__(f"{event_type} was not published: the bus is stopped; start() it again")
-
-
 class BusUnavailableError(EventsError):
     """The transport cannot take events now; a relay tries again without counting an attempt."""
 
     code = "events.bus_unavailable"
     http_status = 503
+
+
+class BusStoppedError(BusUnavailableError):
+    """An event was published to a bus that does not take any more."""
+
+    code = "events.bus_stopped"
+
+    def __init__(self, event_type: str) -> None:
+        self.event_type = event_type
+        super().__init__(f"{event_type} was not published: the bus is stopped; start() it again")
 
 
 class DeadLetterQueueFullError(EventsError):

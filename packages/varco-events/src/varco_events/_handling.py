@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("varco_events.consumer")
 
+# How many seconds writing down an outcome may take, cancelled or not.
+_PATIENCE = 30.0
+
 
 @dataclass(slots=True)
 class _Delivery:
@@ -101,13 +104,17 @@ class Handling:
             await in_hand.wait()
         self._in_hand[identity] = anyio.Event()
         try:
-            if not await self._deduplicator.is_duplicate(identity):
-                await self._handle_once(event)
-                await self._deduplicator.mark_seen(identity)
+            if await self._deduplicator.is_duplicate(identity):
+                return
+            if await self._handle_once(event):
+                # A cancellation must not make it come again.
+                with anyio.move_on_after(_PATIENCE, shield=True):
+                    await self._deduplicator.mark_seen(identity)
         finally:
             self._in_hand.pop(identity).set()
 
-    async def _handle_once(self, event: Event) -> None:
+    async def _handle_once(self, event: Event) -> bool:
+        """Whether the method handled it; a dead letter must not be taken for a duplicate later."""
         delivery = _Delivery(event, None if self._inbox is None else self._inbox_entry(event))
         try:
             await self._attempts(delivery)
@@ -115,6 +122,8 @@ class Handling:
             if self._dlq is None:
                 raise
             await self._dead_letter(self._dlq, delivery, error)
+            return False
+        return True
 
     async def _attempt(self, delivery: _Delivery) -> None:
         delivery.attempts += 1
@@ -147,9 +156,11 @@ class Handling:
             first_failed_at=delivery.first_failed_at or utcnow(),
         )
         try:
-            await dlq.push(entry)
-            if self._inbox is not None and delivery.entry is not None:
-                await self._inbox.mark_processed(delivery.entry.entry_id)
+            # Cancelled in the middle, the event would be in the queue and come again.
+            with anyio.fail_after(_PATIENCE, shield=True):
+                await dlq.push(entry)
+                if self._inbox is not None and delivery.entry is not None:
+                    await self._inbox.forget(delivery.entry.entry_id)
         except Exception as failure:  # noqa: BLE001  # whatever a queue raises
             raise DeadLetterFailedError(delivery.event.event_id, self.name, failure) from error
         logger.error(

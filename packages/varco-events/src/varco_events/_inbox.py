@@ -9,6 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
+import anyio
+
 from varco_events._outbox import utcnow
 
 if TYPE_CHECKING:
@@ -71,8 +73,15 @@ class InboxRepository(ABC):
         """The oldest entries that are not marked."""
 
     async def is_processed(self, entry_id: UUID) -> bool:  # noqa: ARG002  # for those that can tell
-        """Whether an entry was marked. Without an implementation, repetitions are handled again."""
+        """Whether an entry was marked. Without an implementation, repetitions are handled again.
+
+        Implement `forget` as well, or a redriven dead letter would be taken for a repetition.
+        """
         return False
+
+    async def forget(self, entry_id: UUID) -> None:
+        """Remove an entry that was dead-lettered; an unknown id is no error."""
+        await self.mark_processed(entry_id)
 
     @asynccontextmanager
     async def handling(self, entry: InboxEntry) -> AsyncGenerator[bool]:
@@ -86,7 +95,8 @@ class InboxRepository(ABC):
             return
         await self.save(entry)
         yield True
-        await self.mark_processed(entry.entry_id)
+        with anyio.CancelScope(shield=True):  # it is handled and must not come again
+            await self.mark_processed(entry.entry_id)
 
 
 class InMemoryInboxRepository(InboxRepository):
@@ -115,6 +125,11 @@ class InMemoryInboxRepository(InboxRepository):
             self._processed[entry_id] = replace(entry, processed_at=self._clock(), payload=b"")
             if len(self._processed) > self._max_size:
                 del self._processed[next(iter(self._processed))]
+
+    async def forget(self, entry_id: UUID) -> None:
+        """Remove the entry."""
+        self._waiting.pop(entry_id, None)
+        self._processed.pop(entry_id, None)
 
     async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
         """The oldest entries that were not handled."""

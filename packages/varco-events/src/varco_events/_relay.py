@@ -129,8 +129,7 @@ class OutboxRelay(Runner):
                     batch.delivered.append(current)
         if scope.cancelled_caught and current in batch.untouched:
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
-            with anyio.CancelScope(shield=True):
-                await self._fail(batch, current, late)
+            await self._fail(batch, current, late)
 
     def _event(self, entry: OutboxEntry) -> Event:
         try:
@@ -178,11 +177,13 @@ class OutboxRelay(Runner):
     async def _give_up(self, entry: OutboxEntry, error: Exception) -> bool:
         """Hand the entry to the dead letter queue, or park it; False when that failed."""
         try:
-            if self._dlq is None:
-                await self._outbox.park(entry)
-            else:
-                await self._dlq.push(self._dead_letter(entry, error))
-                await self._outbox.delete_many([entry.entry_id])
+            # Cancelled in the middle, the entry would be in both places.
+            with anyio.fail_after(self._lease * (1 - _WORKING_SHARE), shield=True):
+                if self._dlq is None:
+                    await self._outbox.park(entry)
+                else:
+                    await self._dlq.push(self._dead_letter(entry, error))
+                    await self._outbox.delete_many([entry.entry_id])
         except Exception:
             logger.exception("%s could be neither delivered nor put aside", entry.entry_id)
             return False

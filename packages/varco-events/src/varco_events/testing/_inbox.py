@@ -65,3 +65,13 @@ class InboxContract(ABC):
                 assert not is_new
             assert await inbox.is_processed(entry.entry_id)
             assert await inbox.get_unprocessed() == []
+
+    async def test_a_forgotten_entry_waits_no_more_and_can_come_again(self) -> None:
+        async with self.open_inbox() as inbox:
+            entry = _entry(1)
+            await inbox.save(entry)
+            await inbox.forget(entry.entry_id)
+            await inbox.forget(uuid4())
+            assert await inbox.get_unprocessed() == []
+            async with inbox.handling(entry) as is_new:
+                assert is_new
