@@ -198,6 +198,14 @@ async def test_a_rotation_right_after_the_first_fetch_is_picked_up_at_once(stage
     assert (await stage.verify()).sub == "user-42"
 
 
+async def test_a_rotation_to_another_algorithm_is_picked_up(stage):
+    await stage.verify()
+    new = JwtAuthority.generate(issuer=stage.provider.url, kid="new", algorithm="EdDSA")
+    stage.authority.rotate(new)
+    stage.publish()
+    assert (await stage.verify()).sub == "user-42"
+
+
 async def test_a_revoked_key_is_gone_by_ttl(stage):
     token = stage.token()
     await stage.verify(token)

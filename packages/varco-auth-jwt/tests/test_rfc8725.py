@@ -171,6 +171,14 @@ def test_a_point_off_its_curve_is_no_key():
         JsonWebKey("EC", crv="P-256", x=key.x, y=off).native()
 
 
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_halves_of_different_key_pairs_are_no_key(alg):
+    one, two = (JwkBuilder.generate(alg, bits=2048).to_dict(include_private=True) for _ in "ab")
+    halves = {name: two[name] for name in ("x", "y", "n") if name in two}
+    with pytest.raises(InvalidKeyError):
+        JsonWebKey.from_dict(one | halves).native()
+
+
 def test_an_ephemeral_key_off_the_curve_is_refused():
     key = JwkBuilder.from_pem(
         JwkBuilder.generate("ES256").to_pem(include_private=True), use="enc", include_private=True

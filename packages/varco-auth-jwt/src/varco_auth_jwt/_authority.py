@@ -113,7 +113,7 @@ class JwtAuthority:
 
     def token(self) -> JwtBuilder[str]:
         """A builder for a token of this authority; its `build` signs."""
-        return JwtBuilder.signed_by(self.sign_token, clock=self._clock).issuer(self._issuer)
+        return JwtBuilder.signed_by(self.sign_claims, clock=self._clock).issuer(self._issuer)
 
     def sign(self, builder: JwtBuilder[Any]) -> str:
         """Sign what a builder holds, whatever the builder itself would sign with.
@@ -121,17 +121,16 @@ class JwtAuthority:
         Raises:
             TokenBuildError: it names another issuer, or no end.
         """
-        return self.sign_token(builder.unsigned())
+        return builder.signed_with(self.sign_claims)
 
-    def sign_token(self, token: JsonWebToken) -> str:
-        """As `sign`, of a token."""
-        if token.iss is None:
-            token = replace(token, iss=self._issuer)
-        if token.iss != self._issuer:
-            raise TokenBuildError(f"{self._issuer} signs no token of {shown(token.iss)}")
-        if token.exp is None:
+    def sign_claims(self, claims: dict[str, Any], typ: str | None) -> str:
+        """As `sign`, of claims and a type."""
+        issuer = claims.setdefault("iss", self._issuer)
+        if issuer != self._issuer:
+            raise TokenBuildError(f"{self._issuer} signs no token of {shown(issuer)}")
+        if "exp" not in claims:
             raise TokenBuildError("an authority signs no token without an end: .expires_in(3600)")
-        return self._signer.sign(token)
+        return self._signer.sign(claims, typ)
 
     def verify(
         self,
@@ -234,15 +233,15 @@ class MultiKeyAuthority:
 
     def token(self) -> JwtBuilder[str]:
         """A builder for a token of this authority; its `build` signs with the then active key."""
-        return JwtBuilder.signed_by(self.sign_token, clock=self._clock).issuer(self._issuer)
+        return JwtBuilder.signed_by(self.sign_claims, clock=self._clock).issuer(self._issuer)
 
     def sign(self, builder: JwtBuilder[Any]) -> str:
         """Sign what a builder holds with the active key; see `JwtAuthority.sign`."""
-        return self.sign_token(builder.unsigned())
+        return builder.signed_with(self.sign_claims)
 
-    def sign_token(self, token: JsonWebToken) -> str:
-        """As `sign`, of a token."""
-        return self._current().authorities[0].sign_token(token)
+    def sign_claims(self, claims: dict[str, Any], typ: str | None) -> str:
+        """As `sign`, of claims and a type."""
+        return self._current().authorities[0].sign_claims(claims, typ)
 
     def verify(
         self,

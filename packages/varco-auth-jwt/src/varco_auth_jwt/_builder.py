@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast, overload
 
 from varco_auth_jwt._claims import LAST_DATE, seconds
@@ -12,7 +12,7 @@ from varco_auth_jwt._codec import b64encode, json_bytes
 from varco_auth_jwt._errors import InvalidKeyError, TokenBuildError, shown
 from varco_auth_jwt._jwk import JsonWebKey, refuse_pickling
 from varco_auth_jwt._native import prepare, secret_key
-from varco_auth_jwt._token import REGISTERED, JsonWebToken
+from varco_auth_jwt._token import REGISTERED, JsonWebToken, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._native import PreparedKey
     from varco_domain.auth import AuthContext
+
+
+type Sign = Callable[[dict[str, Any], str | None], str]
 
 
 class Signer:
@@ -39,15 +42,15 @@ class Signer:
         # Encoded headers by type. Single dict operations; losing one costs an encoding.
         self._headers: dict[str | None, bytes] = {}
 
-    def sign(self, token: JsonWebToken) -> str:
-        """The signed compact form of the token."""
-        head = self._headers.get(token.token_type)
+    def sign(self, claims: dict[str, Any], typ: str | None) -> str:
+        """The signed compact form of the claims."""
+        head = self._headers.get(typ)
         if head is None:
-            head = b64encode(json_bytes({**self._names, "typ": token.token_type or "JWT"}))
+            head = b64encode(json_bytes({**self._names, "typ": typ or "JWT"}))
             if len(self._headers) < 16:  # noqa: PLR2004  # types are few; a made-up one is not kept
-                self._headers[token.token_type] = head
+                self._headers[typ] = head
         try:
-            payload = json_bytes(token.to_claims())
+            payload = json_bytes(claims)
         except (ValueError, TypeError, RecursionError) as error:
             raise TokenBuildError(
                 f"JSON cannot hold the claims: {type(error).__name__}: {str(error)[:80]}"
@@ -111,7 +114,7 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
     ) -> None:
         if secret is not None and key is not None:
             raise InvalidKeyError("a builder takes a secret or a key, and not both")
-        self._sign: Callable[[JsonWebToken], str] | None = None
+        self._sign: Sign | None = None
         given = secret if secret is not None else key
         if given is not None:
             self._sign = signer_of(given, algorithm, strict=strict).sign
@@ -124,10 +127,8 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
         self._type: str | None = None
 
     @classmethod
-    def signed_by(
-        cls, sign: Callable[[JsonWebToken], str], *, clock: Clock = time.time
-    ) -> JwtBuilder[str]:
-        """A builder whose `build` hands the token to `sign`."""
+    def signed_by(cls, sign: Sign, *, clock: Clock = time.time) -> JwtBuilder[str]:
+        """A builder whose `build` hands claims and type to `sign`."""
         builder = cast("JwtBuilder[str]", JwtBuilder(clock=clock))
         builder._sign = sign  # noqa: SLF001  # its own class
         return builder
@@ -144,10 +145,10 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
         """Set who the token is meant for, one or several."""
         if isinstance(aud, str):
             return self._set("aud", aud)
-        names = frozenset(_text("aud", name) for name in aud)
+        names = {_text("aud", name) for name in aud}
         if not names:
             raise TokenBuildError("audience must be a string, or several, and not none")
-        return self._set("aud", names)
+        return self._set("aud", sorted(names))
 
     def expires_at(self, exp: datetime) -> Self:
         """Set when the token ends."""
@@ -166,7 +167,7 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
 
     def issued_now(self) -> Self:
         """Set that the token is issued now."""
-        return self._set("iat", _from_seconds("iat", self._clock()))
+        return self._set("iat", _whole("iat", self._clock()))
 
     def not_before(self, nbf: datetime) -> Self:
         """Set from when on the token is valid."""
@@ -216,26 +217,34 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
         Raises:
             TokenBuildError: JSON cannot hold a claim.
         """
-        sign = self._sign
-        built = self._token() if sign is None else sign(self.unsigned())
+        built: Any
+        if self._sign is None:
+            built = token_of(self._claims_at(self._clock()), self._type)
+        else:
+            built = self._sign(self.to_claims(), self._type)
         return cast("Built", built)
 
     def encode(self, secret: str | bytes | JsonWebKey, *, algorithm: str | None = None) -> str:
         """Sign with this secret or key, whatever the builder itself would sign with."""
-        return signer_of(secret, algorithm).sign(self.unsigned())
+        return self.signed_with(signer_of(secret, algorithm).sign)
 
-    def unsigned(self) -> JsonWebToken:
-        """What would be signed: the token with its time of issue."""
-        return self._token(stamped=True)
+    def signed_with(self, sign: Sign) -> str:
+        """What `sign` makes of the claims and the type."""
+        return sign(self.to_claims(), self._type)
 
-    def _token(self, *, stamped: bool = False) -> JsonWebToken:
-        claims = dict(self._claims)
+    def to_claims(self) -> dict[str, Any]:
+        """The claims that would be signed now, the time of issue among them."""
         now = self._clock()
+        claims = self._claims_at(now)
+        if "iat" not in claims:
+            claims["iat"] = _whole("iat", now)
+        return claims
+
+    def _claims_at(self, now: float) -> dict[str, Any]:
+        claims = self._claims | self._extra
         if self._lifetime is not None:
-            claims["exp"] = _from_seconds("exp", now + self._lifetime)
-        if stamped and "iat" not in claims:
-            claims["iat"] = _from_seconds("iat", now)
-        return JsonWebToken(**claims, token_type=self._type, extra_claims=dict(self._extra))
+            claims["exp"] = _whole("exp", now + self._lifetime)
+        return claims
 
     def _set(self, name: str, value: object) -> Self:
         self._claims[name] = value
@@ -264,16 +273,17 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def _date(name: str, value: object) -> datetime:
+def _date(name: str, value: object) -> int:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise TokenBuildError(
             f"claim {name!r} must be a datetime with a time zone, such as datetime.now(UTC),"
             f" not {shown(value)}"
         )
-    return _from_seconds(name, value.timestamp())
+    return _whole(name, value.timestamp())
 
 
-def _from_seconds(name: str, value: float) -> datetime:
+def _whole(name: str, value: float) -> int:
+    """Seconds as they stand in a claim."""
     if not 0 <= value <= LAST_DATE:
         raise TokenBuildError(f"claim {name!r} must lie between the years 1970 and 9999")
-    return datetime.fromtimestamp(int(value), UTC)
+    return int(value)

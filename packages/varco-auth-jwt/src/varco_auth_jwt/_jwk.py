@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
 from varco_auth_jwt._algorithms import ALGORITHMS
@@ -55,6 +55,8 @@ class JsonWebKey:
     x: str | None = None
     y: str | None = None
     k: str | None = None
+    # The joserfc key once it was asked for; two threads that ask at once both make an equal one.
+    _native: Key | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.kty not in _REQUIRED:
@@ -94,7 +96,7 @@ class JsonWebKey:
         """Read a JWK; members that this slice does not know are ignored, as RFC 7517 says."""
         if "oth" in raw:
             raise InvalidKeyError("RSA keys of more than two primes ('oth') are not supported")
-        known = {field.name: raw[field.name] for field in fields(cls) if field.name in raw}
+        known = {name: raw[name] for name in _MEMBERS if name in raw}
         if "kty" not in known:
             raise InvalidKeyError("a key needs the member 'kty'")
         if isinstance(known.get("key_ops"), list):
@@ -176,9 +178,13 @@ class JsonWebKey:
             InvalidKeyError: the numbers are no key.
             WeakKeyError: RSA under 2048 bits.
         """
-        from varco_auth_jwt._native import native_key  # noqa: PLC0415  # as in thumbprint
+        native = self._native
+        if native is None:
+            from varco_auth_jwt._native import native_key  # noqa: PLC0415  # as in thumbprint
 
-        return native_key(self)
+            native = native_key(self)
+            object.__setattr__(self, "_native", native)
+        return native
 
     def material(self) -> dict[str, str]:
         """The members that are the key itself, private ones included."""
@@ -186,7 +192,7 @@ class JsonWebKey:
         return {name: members[name] for name in ("kty", "crv", *_MATERIAL) if name in members}
 
     def _members(self) -> dict[str, Any]:
-        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        pairs = ((name, getattr(self, name)) for name in _MEMBERS)
         return {name: value for name, value in pairs if value is not None}
 
     def __eq__(self, other: object) -> bool:
@@ -219,6 +225,9 @@ class JsonWebKey:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+
+_MEMBERS: Final = tuple(one.name for one in fields(JsonWebKey) if one.init)
 
 
 def _joined(members: dict[str, Any]) -> bytes:

@@ -46,13 +46,20 @@ def native_key(jwk: JsonWebKey) -> Key:
     types: dict[str, type[RSAKey | ECKey | OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
     failed: Exception | None = None
     try:
-        return types[jwk.kty].import_key(material)
+        native = types[jwk.kty].import_key(material)
     except Exception as error:  # noqa: BLE001  # whatever the libraries below raise, it is no key
         failed = error
+    else:
+        # The libraries below do not compare the halves of an OKP key.
+        if not isinstance(native, OKPKey) or _public_half(native) == jwk.x:
+            return native
     # Outside the handler, so that no context carries the material along.
-    raise InvalidKeyError(
-        f"the members of key {shown(jwk.kid)} are no {jwk.kty} key ({type(failed).__name__})"
-    )
+    reason = type(failed).__name__ if failed else "its halves belong to different keys"
+    raise InvalidKeyError(f"the members of key {shown(jwk.kid)} are no {jwk.kty} key ({reason})")
+
+
+def _public_half(key: OKPKey) -> str:
+    return b64encode(key.public_key.public_bytes_raw()).decode()
 
 
 def _check_rsa(jwk: JsonWebKey) -> None:

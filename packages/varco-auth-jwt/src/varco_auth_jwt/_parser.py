@@ -18,7 +18,7 @@ from varco_auth_jwt._keyring import (
 )
 from varco_auth_jwt._native import prepare, secret_key
 from varco_auth_jwt._revocation import refuse_revoked
-from varco_auth_jwt._token import PLAIN_TYPES, UnverifiedToken, fields_of, token_of
+from varco_auth_jwt._token import PLAIN_TYPES, UnverifiedToken, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -161,7 +161,7 @@ class JwtParser:
         check_texts(claims)
         for name in ("exp", "iat", "nbf"):
             numeric_date(claims, name)
-        return UnverifiedToken(**fields_of(claims, shown_type(typ)))
+        return token_of(claims, shown_type(typ), UnverifiedToken)
 
     def __repr__(self) -> str:
         return f"JwtParser(kids={sorted(self._ring.kids)})"

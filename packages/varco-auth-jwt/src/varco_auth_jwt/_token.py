@@ -77,23 +77,22 @@ def date_of(value: Any) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(value, UTC)
 
 
-def fields_of(claims: Mapping[str, Any], token_type: str | None) -> dict[str, Any]:
-    """The arguments of a token, of claims whose registered ones are of the right kind."""
+def token_of[T: JsonWebToken](
+    claims: Mapping[str, Any],
+    token_type: str | None,
+    cls: type[T] = JsonWebToken,  # type: ignore[assignment]  # the default of a type variable is Python 3.13
+) -> T:
+    """The token of claims whose registered ones are of the right kind."""
     get = claims.get
     aud = get("aud")
-    return {
-        "sub": get("sub"),
-        "iss": get("iss"),
-        "aud": frozenset(cast("list[str]", aud)) if isinstance(aud, list) else aud,
-        "exp": date_of(get("exp")),
-        "iat": date_of(get("iat")),
-        "nbf": date_of(get("nbf")),
-        "jti": get("jti"),
-        "token_type": token_type,
-        "extra_claims": {name: claims[name] for name in claims if name not in REGISTERED},
-    }
-
-
-def token_of(claims: Mapping[str, Any], token_type: str | None) -> JsonWebToken:
-    """The token of claims whose registered ones are of the right kind."""
-    return JsonWebToken(**fields_of(claims, token_type))
+    return cls(
+        get("sub"),
+        get("iss"),
+        frozenset(cast("list[str]", aud)) if isinstance(aud, list) else aud,
+        date_of(get("exp")),
+        date_of(get("iat")),
+        date_of(get("nbf")),
+        get("jti"),
+        token_type,
+        {name: claims[name] for name in claims if name not in REGISTERED},
+    )
