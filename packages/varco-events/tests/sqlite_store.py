@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from uuid import UUID
@@ -191,7 +191,7 @@ class SqliteInbox(InboxRepository):
         select = "SELECT 1 FROM inbox WHERE entry_id = ? AND processed_at IS NOT NULL"
         return self.execute(select, [str(entry_id)]).fetchone() is not None
 
-    async def forget(self, entry_id):
+    async def discard(self, entry_id):
         self.execute("DELETE FROM inbox WHERE entry_id = ?", [str(entry_id)])
 
     @asynccontextmanager
@@ -204,7 +204,7 @@ class SqliteInbox(InboxRepository):
                 self._mark(entry.entry_id)
 
 
-class transaction:
+class transaction:  # noqa: N801  # reads like a function
     """One that excludes other writers; rolled back on any exception."""
 
     def __init__(self, connection):
@@ -319,12 +319,11 @@ def zygote(path):
             random.seed()
             anyio.run(WORKERS[line.strip()], path)
         pids.append(pid)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 if __name__ == "__main__":

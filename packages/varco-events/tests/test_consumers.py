@@ -245,6 +245,32 @@ async def test_redriving_reaches_the_method_that_failed(bus):
     assert await dlq.count() == 0
 
 
+@pytest.mark.parametrize("with_inbox", [False, True])
+async def test_a_dead_letter_is_no_repetition_when_it_is_redriven(bus, with_inbox):
+    class WithoutDiscard(InMemoryInboxRepository):
+        async def discard(self, entry_id):
+            await self.mark_processed(entry_id)
+
+    dlq, broken, got = InMemoryDeadLetterQueue(), True, []
+
+    async def handle(event):
+        if broken:
+            raise ValueError("no")
+        got.append(event)
+
+    once = {"inbox": WithoutDiscard()} if with_inbox else {"deduplicator": InMemoryDeduplicator()}
+    consumer_of(handle, dlq=dlq, **once).register_to(bus)
+    event = Ordered()
+    await bus.publish(event)
+    broken = False
+    (entry,) = await dlq.peek()
+    assert await dlq.redrive(bus) == 1
+    assert got == [event]
+    await dlq.push(entry)  # as if its acknowledgement had been lost
+    assert await dlq.redrive(bus) == 1
+    assert got == [event]
+
+
 async def test_a_shared_deduplicator_tells_handlers_apart(bus):
     seen, got = InMemoryDeduplicator(), []
 

@@ -97,7 +97,7 @@ class ListInbox(InboxRepository):
     async def is_processed(self, entry_id):
         return entry_id in self.done
 
-    async def forget(self, entry_id):
+    async def discard(self, entry_id):
         self.rows.pop(entry_id, None)
         self.done.discard(entry_id)
 

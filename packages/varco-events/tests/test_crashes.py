@@ -113,7 +113,7 @@ def test_nothing_is_lost_and_every_effect_happens_once_whoever_dies(database):
         of_key = [number for number in numbers if number % 20 == key]
         assert of_key == sorted(of_key)
     duplicates = count("published") - ROWS
-    print(f"{KILLS} kills, {ROWS} rows, {duplicates} published twice, no effect twice")
+    sys.stdout.write(f"{KILLS} kills, {ROWS} rows, {duplicates} published twice, no effect twice\n")
     assert 0 <= duplicates <= KILLS * store.BATCH
 
 
@@ -143,4 +143,4 @@ def test_four_relays_deliver_once_in_order_past_failures_and_poison(database):
     for key in range(20):
         of_key = [number for number, _ in done if number % 20 == key]
         assert of_key == sorted(of_key)
-    print(f"{rows} rows, handled by {len({pid for _, pid in done})} of 4 relays")
+    sys.stdout.write(f"{rows} rows, handled by {len({pid for _, pid in done})} of 4 relays\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from varco_events._bus import AbstractEventBus
     from varco_events._event import Event
+
+# The dead letter that is being driven again.
+redriven: ContextVar[UUID | None] = ContextVar("varco_events_redriven", default=None)
 
 #: The handler name of an event that an outbox relay gave up on: it failed as a whole.
 RELAY_HANDLER = "OutboxRelay"
@@ -123,7 +127,11 @@ class AbstractDeadLetterQueue(ABC):
         try:
             for entry in batch:
                 handler = None if entry.handler_name == RELAY_HANDLER else entry.handler_name
-                await bus.deliver(entry.event, channel=entry.channel, handler=handler or None)
+                token = redriven.set(entry.entry_id)
+                try:
+                    await bus.deliver(entry.event, channel=entry.channel, handler=handler or None)
+                finally:
+                    redriven.reset(token)
                 delivered += 1
                 with anyio.CancelScope(shield=True):  # it is handled and must not come again
                     await self.ack(entry.entry_id)

@@ -12,7 +12,7 @@ import anyio
 
 from varco_events._bus import handler_name
 from varco_events._context import current_channel
-from varco_events._dlq import DeadLetterEntry
+from varco_events._dlq import DeadLetterEntry, redriven
 from varco_events._errors import DeadLetterFailedError
 from varco_events._inbox import InboxEntry, InboxRepository
 from varco_events._outbox import utcnow
@@ -99,7 +99,7 @@ class Handling:
         if self._deduplicator is None:
             await self._handle_once(event)
             return
-        identity = uuid5(event.event_id, self.name)
+        identity = self._identity(event)
         while (in_hand := self._in_hand.get(identity)) is not None:
             await in_hand.wait()
         self._in_hand[identity] = anyio.Event()
@@ -160,7 +160,7 @@ class Handling:
             with anyio.fail_after(_PATIENCE, shield=True):
                 await dlq.push(entry)
                 if self._inbox is not None and delivery.entry is not None:
-                    await self._inbox.forget(delivery.entry.entry_id)
+                    await self._inbox.discard(delivery.entry.entry_id)
         except Exception as failure:  # noqa: BLE001  # whatever a queue raises
             raise DeadLetterFailedError(delivery.event.event_id, self.name, failure) from error
         logger.error(
@@ -173,5 +173,8 @@ class Handling:
 
     def _inbox_entry(self, event: Event) -> InboxEntry:
         entry = InboxEntry.from_event(event, channel=current_channel())
-        identity = uuid5(event.event_id, self.name)
-        return replace(entry, entry_id=identity, handler_name=self.name)
+        return replace(entry, entry_id=self._identity(event), handler_name=self.name)
+
+    def _identity(self, event: Event) -> UUID:
+        """What must be handled once: the event, or the dead letter that is driven again."""
+        return uuid5(redriven.get() or event.event_id, self.name)

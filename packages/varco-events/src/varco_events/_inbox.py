@@ -75,11 +75,12 @@ class InboxRepository(ABC):
     async def is_processed(self, entry_id: UUID) -> bool:  # noqa: ARG002  # for those that can tell
         """Whether an entry was marked. Without an implementation, repetitions are handled again.
 
-        Implement `forget` as well, or a redriven dead letter would be taken for a repetition.
+        Implement `discard` as well, or a dead letter that comes again over a transport would be
+        taken for a repetition.
         """
         return False
 
-    async def forget(self, entry_id: UUID) -> None:
+    async def discard(self, entry_id: UUID) -> None:
         """Remove an entry that was dead-lettered; an unknown id is no error."""
         await self.mark_processed(entry_id)
 
@@ -126,7 +127,7 @@ class InMemoryInboxRepository(InboxRepository):
             if len(self._processed) > self._max_size:
                 del self._processed[next(iter(self._processed))]
 
-    async def forget(self, entry_id: UUID) -> None:
+    async def discard(self, entry_id: UUID) -> None:
         """Remove the entry."""
         self._waiting.pop(entry_id, None)
         self._processed.pop(entry_id, None)

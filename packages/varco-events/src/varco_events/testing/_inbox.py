@@ -66,12 +66,14 @@ class InboxContract(ABC):
             assert await inbox.is_processed(entry.entry_id)
             assert await inbox.get_unprocessed() == []
 
-    async def test_a_forgotten_entry_waits_no_more_and_can_come_again(self) -> None:
+    async def test_a_discarded_entry_waits_no_more_and_can_come_again(self) -> None:
         async with self.open_inbox() as inbox:
+            if type(inbox).discard is InboxRepository.discard:
+                pytest.skip("this inbox does not implement discard")
             entry = _entry(1)
             await inbox.save(entry)
-            await inbox.forget(entry.entry_id)
-            await inbox.forget(uuid4())
+            await inbox.discard(entry.entry_id)
+            await inbox.discard(uuid4())
             assert await inbox.get_unprocessed() == []
             async with inbox.handling(entry) as is_new:
                 assert is_new
