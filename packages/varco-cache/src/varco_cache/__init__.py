@@ -12,6 +12,7 @@ from varco_cache._errors import (
 )
 from varco_cache._eviction import Eviction
 from varco_cache._guard import GuardedCache
+from varco_cache._layered import LayeredCache, WriteMode
 from varco_cache._lease import Lease
 from varco_cache._memory import InMemoryCache
 from varco_cache._namespace import NamespacedCache
@@ -53,6 +54,7 @@ __all__: tuple[str, ...] = (
     "GuardedCache",
     "InMemoryCache",
     "InvalidationStrategy",
+    "LayeredCache",
     "Lease",
     "NamespacedCache",
     "NoOpCache",
@@ -60,5 +62,6 @@ __all__: tuple[str, ...] = (
     "SnapshotCacheWarmer",
     "TTLStrategy",
     "TaggedStrategy",
+    "WriteMode",
     "cached",
 )

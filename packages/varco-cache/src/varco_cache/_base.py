@@ -197,11 +197,28 @@ class CacheBackend(ABC):
         """Begin a load of `key`: the right to `fill` it, until it or a tag is invalidated."""
         return self.leases.issue(key, frozenset(tags))
 
-    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
-        """Store what was loaded under a lease unless it was revoked; whether it was stored."""
-        if not self.leases.settle(lease):
+    async def arm(self, lease: Lease, *, look: bool = True, type_hint: Any = None) -> Any:
+        """Ready a fresh lease for a load; with `look`, the value if the cache has one by now."""
+        if self.local or not look:
+            return MISSING
+        return await self.get(lease.key, MISSING, type_hint=type_hint)
+
+    async def fill(
+        self,
+        lease: Lease,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
+        """Store what was loaded under a lease unless it was revoked; whether it was stored.
+
+        `tags` replace those of the lease when only the result tells them; then an invalidation
+        of whatever tag since the lease was taken revokes it.
+        """
+        if not self.leases.settle(lease, tags):
             return False
-        await self.set(lease.key, value, ttl=ttl, tags=lease.tags)
+        await self.set(lease.key, value, ttl=ttl, tags=lease.tags if tags is None else tags)
         return True
 
     async def release(self, lease: Lease) -> None:

@@ -144,8 +144,7 @@ async def _begin(cache: CacheBackend, flight: Flight, request: LoadRequest, *, l
     try:
         flight.lease = await cache.lease(request.key, tags=request.tags)
         flight.begun = True
-        if look and not cache.local:
-            return await cache.get(request.key, MISSING, type_hint=request.type_hint)
+        return await cache.arm(flight.lease, look=look, type_hint=request.type_hint)
     except Exception:
         flight.begun = True
         logger.warning("a load goes on without its cache, which failed", exc_info=True)

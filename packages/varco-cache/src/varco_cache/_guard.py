@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio
 
 from varco_cache._base import CacheBackend
-from varco_cache._entry import CacheEntry, CacheStats
+from varco_cache._entry import MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheConfigError
 from varco_cache._journal import Journal
 from varco_cache._lease import Lease, LeaseBook
@@ -193,16 +193,32 @@ class GuardedCache(CacheBackend):
             lease.inner = None if isinstance(inner, _Failed) else inner
         return lease
 
-    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
+    async def arm(self, lease: Lease, *, look: bool = True, type_hint: Any = None) -> Any:
+        """Ready a lease; the value, if the cache has one by now and answers."""
+        assert isinstance(lease, GuardedLease)  # noqa: S101 # what `lease` returned
+        inner = lease.inner
+        if inner is None or not await self._readable():
+            return MISSING
+        found = await self._ask(lambda: self.cache.arm(inner, look=look, type_hint=type_hint))
+        return MISSING if isinstance(found, _Failed) else found
+
+    async def fill(
+        self,
+        lease: Lease,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
         """Store what was loaded; a lease that the cache refuses is revoked."""
         assert isinstance(lease, GuardedLease)  # noqa: S101 # what `lease` returned
-        if not self.leases.settle(lease):
+        if not self.leases.settle(lease, tags):
             return False
         inner, lease.inner = lease.inner, None
         if inner is None or self.journal:
             return False
         try:
-            stored = await self._ask(lambda: self.cache.fill(inner, value, ttl=ttl))
+            stored = await self._ask(lambda: self.cache.fill(inner, value, ttl=ttl, tags=tags))
         except BaseException:
             self.journal.add_key(lease.key)
             raise

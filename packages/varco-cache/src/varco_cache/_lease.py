@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from varco_cache._tags import Cells, TagBook, any_dead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Lease:
     """Taken before a load begins; `CacheBackend.fill` stores under it unless it was revoked."""
 
-    __slots__ = ("cells", "closed", "key", "revoked", "tags")
+    __slots__ = ("cells", "closed", "generation", "key", "revoked", "tags")
 
     def __init__(self, key: Any, tags: frozenset[str], cells: Cells) -> None:
         self.key = key
         self.tags = tags
         self.cells = cells
+        self.generation = 0
         self.revoked = False
         self.closed = False
 
@@ -49,6 +53,7 @@ class LeaseBook:
 
     def admit(self, lease: Lease) -> None:
         """Enter a lease whose cells were acquired from `tags`."""
+        lease.generation = self.tags.generation
         self._by_key.setdefault(lease.key, []).append(lease)
 
     def close(self, lease: Lease) -> bool:
@@ -64,10 +69,15 @@ class LeaseBook:
         self.tags.release(lease.cells)
         return held
 
-    def settle(self, lease: Lease) -> bool:
-        """Close a lease whose value is about to be stored: loads begun before it lose theirs."""
+    def settle(self, lease: Lease, late_tags: Iterable[str] | None = None) -> bool:
+        """Close a lease whose value is about to be stored: loads begun before it lose theirs.
+
+        For tags that were not known when the lease was taken, any tag counts as invalidated.
+        """
         if lease.closed:
             return False
+        if late_tags and lease.generation != self.tags.generation:
+            lease.revoked = True
         if lease.holds:
             for older in self._by_key[lease.key]:
                 if older is lease:

@@ -173,11 +173,18 @@ class InMemoryCache(CacheBackend):
         """Forget everything stored with one of these tags, at a cost that knows no size."""
         self.drop_tags(tags)
 
-    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
+    async def fill(
+        self,
+        lease: Lease,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
         """Store what was loaded under a lease unless it was revoked; whether it was stored."""
-        if not self.leases.settle(lease):
+        if not self.leases.settle(lease, tags):
             return False
-        self._put(lease.key, value, ttl, lease.tags)
+        self._put(lease.key, value, ttl, lease.tags if tags is None else tags)
         return True
 
     def drop(self, key: Any) -> None:

@@ -94,9 +94,20 @@ class NamespacedCache(CacheBackend):
         """Begin a load."""
         return await self._cache.lease(self._full(key), tags=tags)
 
-    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
+    async def fill(
+        self,
+        lease: Lease,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
         """Store what was loaded under a lease."""
-        return await self._cache.fill(lease, value, ttl=ttl)
+        return await self._cache.fill(lease, value, ttl=ttl, tags=tags)
+
+    async def arm(self, lease: Lease, *, look: bool = True, type_hint: Any = None) -> Any:
+        """Ready a lease."""
+        return await self._cache.arm(lease, look=look, type_hint=type_hint)
 
     async def release(self, lease: Lease) -> None:
         """Give up a lease."""

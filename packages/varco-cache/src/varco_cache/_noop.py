@@ -47,7 +47,14 @@ class NoOpCache(CacheBackend):
         for tag in tags:
             self.leases.tags.invalidate(tag)
 
-    async def fill(self, lease: Lease, value: Any, *, ttl: float | None = None) -> bool:
+    async def fill(
+        self,
+        lease: Lease,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
         """Store nothing."""
         self.leases.settle(lease)
         return False

@@ -32,10 +32,12 @@ class TagBook:
     State is protected by never awaiting: one event loop owns it.
     """
 
-    __slots__ = ("_cells",)
+    __slots__ = ("_cells", "generation")
 
     def __init__(self) -> None:
         self._cells: dict[str, TagCell] = {}
+        self.generation = 0
+        """How many invalidations there were, of any tag."""
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -61,6 +63,7 @@ class TagBook:
 
     def invalidate(self, tag: str) -> bool:
         """Kill everything that holds this tag now; whether there was anything."""
+        self.generation += 1
         cell = self._cells.pop(tag, None)
         if cell is None:
             return False

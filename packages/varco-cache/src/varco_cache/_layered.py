@@ -1,0 +1,353 @@
+"""Caches stacked: a fast one in front of a shared one."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import anyio
+
+from varco_cache._base import CacheBackend
+from varco_cache._entry import MISSING, CacheEntry, CacheStats, checked_ttl
+from varco_cache._errors import CacheConfigError
+from varco_cache._guard import RETRY_AFTER, TIME_LIMIT, GuardedCache
+from varco_cache._keylock import KeyLocks
+from varco_cache._lease import Lease
+from varco_cache._tags import checked_tags
+from varco_cache._write_back import WriteBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+
+class WriteMode(StrEnum):
+    """Where `LayeredCache.set` writes."""
+
+    WRITE_THROUGH = "write-through"
+    """Every layer, before it returns; a layer that is down forgets the key instead."""
+
+    WRITE_AROUND = "write-around"
+    """The last layer, and the others forget the key; all of them when the last one is down."""
+
+    WRITE_BACK = "write-back"
+    """The first layers at once, the last one in the background: lost if the process dies first."""
+
+
+class LayeredLease(Lease):
+    """A lease of the stack, and one of each layer that may be filled."""
+
+    __slots__ = ("parts",)
+
+    parts: list[Lease | None]
+
+
+class LayeredCache(CacheBackend):
+    """Layers from the fastest to the most shared; each read asks them in turn and promotes.
+
+    A layer that is down or slow is survived: reads go on without it, and what was deleted or
+    overwritten meanwhile is deleted in it before it is read again. An invalidation goes from the
+    last layer to the first and holds for every read that starts after it returned.
+
+    Other processes' first layers are not reached by it: they serve an entry to the end of its
+    ttl, or of `promote_ttl`, unless an event bus tells them.
+
+    Writes and deletes of one key take turns, which keeps the layers from disagreeing.
+    """
+
+    reliable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *layers: CacheBackend,
+        write_mode: WriteMode | str = WriteMode.WRITE_THROUGH,
+        promote_ttl: float | None = None,
+        time_limit: float = TIME_LIMIT,
+        retry_after: float = RETRY_AFTER,
+        flush_interval: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """At least one layer, the fastest first.
+
+        Args:
+            layers: The caches.
+            write_mode: "write-through", "write-around" or "write-back".
+            promote_ttl: Longest time that a promoted copy lives; never longer than the original.
+            time_limit: Seconds to wait for a layer that is not in this process.
+            retry_after: Seconds to leave such a layer alone after three failures in a row.
+            flush_interval: Seconds between the background writes of "write-back".
+            clock: Seconds, never going back.
+        """
+        if not layers:
+            raise CacheConfigError("layers", layers, "give at least one cache")
+        try:
+            self._mode = WriteMode(write_mode)
+        except ValueError:
+            names = ", ".join(repr(one.value) for one in WriteMode)
+            raise CacheConfigError("write_mode", write_mode, f"one of {names}") from None
+        self._layers = layers
+        self._promote_ttl = checked_ttl(promote_ttl, "promote_ttl")
+        self._caches = [
+            layer
+            if layer.reliable
+            else GuardedCache(layer, time_limit=time_limit, retry_after=retry_after, clock=clock)
+            for layer in layers
+        ]
+        self._first = self._caches[0]
+        self._last = self._caches[-1]
+        self._locks = KeyLocks()
+        self._buffer: WriteBuffer | None = None
+        if self._mode is WriteMode.WRITE_BACK and len(layers) > 1:
+            self._buffer = WriteBuffer(self._last, clock=clock)
+            self._caches.insert(-1, self._buffer.cache)
+        self._flush_interval = flush_interval
+
+    @property
+    def layers(self) -> tuple[CacheBackend, ...]:
+        """Those given, in order."""
+        return self._layers
+
+    @property
+    def write_mode(self) -> WriteMode:
+        """Where `set` writes."""
+        return self._mode
+
+    def peek(self, key: Any) -> Any:
+        """The value if the first layer has it at hand."""
+        return self._first.peek(key)
+
+    async def get(self, key: Any, default: Any = None, *, type_hint: Any = None) -> Any:
+        """The value from the first layer that has it, promoted to those before; or `default`."""
+        value = self._first.peek(key)
+        if value is not MISSING:
+            return value
+        entry = await self.get_entry(key, type_hint=type_hint)
+        return default if entry is None else entry.value
+
+    async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
+        """The entry from the first layer that has it, promoted to those before."""
+        # Each lease is taken before the layers beneath are read: what is invalidated in between
+        # is not promoted.
+        leases: list[tuple[CacheBackend, Lease]] = []
+        try:
+            for cache in self._caches:
+                if cache is self._last and self._buffer is not None and key in self._buffer:
+                    return None
+                entry = await cache.get_entry(key, type_hint=type_hint)
+                if entry is not None:
+                    await self._promote(leases, entry)
+                    return entry
+                if cache is not self._last and not self._is_buffer(cache):
+                    leases.append((cache, await cache.lease(key)))
+            return None
+        finally:
+            for cache, lease in leases:
+                if not lease.closed:
+                    await cache.release(lease)
+
+    async def set(
+        self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> None:
+        """Store a value as `write_mode` says; every read that starts afterwards sees it."""
+        checked_ttl(ttl)
+        held = checked_tags(tags)
+        try:
+            async with self._locks.hold(key):
+                await self._set(key, value, ttl, held)
+        finally:
+            self.leases.revoke(key)
+
+    async def delete(self, key: Any) -> None:
+        """Forget a key in every layer."""
+        try:
+            async with self._locks.hold(key):
+                await self._each(lambda cache: cache.delete(key))
+        finally:
+            self.leases.revoke(key)
+
+    async def clear(self) -> None:
+        """Forget everything in every layer."""
+        try:
+            await self._each(lambda cache: cache.clear())
+        finally:
+            self.leases.revoke_all()
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Forget every string key that begins with `prefix` in every layer."""
+        try:
+            await self._each(lambda cache: cache.delete_prefix(prefix))
+        finally:
+            self.leases.revoke_prefix(prefix)
+
+    async def invalidate_tags(self, *tags: str) -> None:
+        """Forget what carries one of these tags in every layer."""
+        held = checked_tags(tags)
+        try:
+            await self._each(lambda cache: cache.invalidate_tags(*held))
+        finally:
+            for tag in held:
+                self.leases.tags.invalidate(tag)
+
+    async def get_or_set(
+        self,
+        key: Any,
+        loader: Callable[[], Awaitable[Any]],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        type_hint: Any = None,
+    ) -> Any:
+        """The cached value or what `loader` returns: one look at the layers and one load."""
+        value = self._first.peek(key)
+        if value is not MISSING:
+            return value
+        return await self.load(key, loader, ttl=ttl, tags=tags, type_hint=type_hint)
+
+    async def lease(self, key: Any, *, tags: Iterable[str] = ()) -> Lease:
+        """Begin a load; `arm` adds the layers that are not in this process."""
+        held = frozenset(tags)
+        lease = LayeredLease(key, held, self.leases.tags.acquire(held))
+        lease.parts = [None] * len(self._caches)
+        self.leases.admit(lease)
+        for index, cache in enumerate(self._caches):
+            if cache.local and not self._is_buffer(cache):
+                lease.parts[index] = await cache.lease(key, tags=held)
+        return lease
+
+    async def arm(self, lease: Lease, *, look: bool = True, type_hint: Any = None) -> Any:
+        """Look through the layers; on a miss, take the leases of those not in this process."""
+        assert isinstance(lease, LayeredLease)  # noqa: S101 # what `lease` returned
+        if look:
+            value = await self.get(lease.key, MISSING, type_hint=type_hint)
+            if value is not MISSING:
+                return value
+        for index, cache in enumerate(self._caches):
+            if not cache.local:
+                lease.parts[index] = await cache.lease(lease.key, tags=lease.tags)
+        return MISSING
+
+    async def fill(
+        self,
+        lease: Lease,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
+        """Store what was loaded in every layer, from the last on, until one refuses."""
+        assert isinstance(lease, LayeredLease)  # noqa: S101 # what `lease` returned
+        if not self.leases.settle(lease, tags):
+            await self._release_parts(lease)
+            return False
+        try:
+            for index in reversed(range(len(self._caches))):
+                part, lease.parts[index] = lease.parts[index], None
+                if part is None:
+                    continue
+                stored = await self._caches[index].fill(part, value, ttl=ttl, tags=tags)
+                if not stored and not part.holds:
+                    return False
+            return True
+        finally:
+            await self._release_parts(lease)
+
+    async def release(self, lease: Lease) -> None:
+        """Give up a lease in every layer."""
+        assert isinstance(lease, LayeredLease)  # noqa: S101 # what `lease` returned
+        self.leases.close(lease)
+        await self._release_parts(lease)
+
+    async def flush(self) -> int:
+        """Write what "write-back" has pending; how many keys are pending still."""
+        return 0 if self._buffer is None else await self._buffer.flush()
+
+    def stats(self) -> CacheStats:
+        """Hits of any layer, misses of the last; what each did is in its own `stats()`."""
+        each = [cache.stats() for cache in self._caches]
+        return CacheStats(
+            hits=sum(one.hits for one in each),
+            misses=each[-1].misses,
+            sets=each[0].sets,
+            loads=self._flights.loads,
+            evictions=sum(one.evictions for one in each),
+            expirations=sum(one.expirations for one in each),
+            errors=sum(one.errors for one in each),
+            entries=sum(one.entries for one in each),
+            size_bytes=sum(one.size_bytes for one in each),
+        )
+
+    async def stop(self) -> None:
+        """Write what is pending, end background work and stop the layers."""
+        await super().stop()
+        if self._buffer is not None:
+            await self._buffer.finish()
+        for cache in reversed(self._caches):
+            await cache.stop()
+
+    async def _start(self, *, scoped: bool) -> None:
+        if self._background.running:
+            return
+        for cache in self._caches:
+            # On trio only a scope can own background work, so the layers are entered.
+            if scoped and not isinstance(cache, GuardedCache):
+                await cache.__aenter__()
+            else:
+                await cache.start()
+        await super()._start(scoped=scoped)
+        if self._buffer is not None:
+            self.spawn(self._keep_flushing)
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await anyio.sleep(self._flush_interval)
+            await self.flush()
+
+    async def _set(self, key: Any, value: Any, ttl: float | None, tags: frozenset[str]) -> None:
+        around = False
+        if self._buffer is not None:
+            await self._buffer.add(key, value, ttl, tags)
+            if not self._background.running:
+                await self._buffer.flush()
+        elif await self._set_last(key, value, ttl, tags):
+            around = self._mode is WriteMode.WRITE_AROUND
+        for cache in reversed(self._caches[:-1]):
+            if around:
+                await cache.delete(key)
+            elif not self._is_buffer(cache):
+                await cache.set(key, value, ttl=ttl, tags=tags)
+
+    async def _set_last(
+        self, key: Any, value: Any, ttl: float | None, tags: frozenset[str]
+    ) -> bool:
+        if isinstance(self._last, GuardedCache):
+            return await self._last.try_set(key, value, ttl=ttl, tags=tags)
+        await self._last.set(key, value, ttl=ttl, tags=tags)
+        return True
+
+    async def _each(self, act: Callable[[CacheBackend], Awaitable[None]]) -> None:
+        """From the last layer to the first, or a read in between would promote the old value."""
+        if self._buffer is not None:
+            async with self._buffer.paused():
+                for cache in reversed(self._caches):
+                    await act(cache)
+            return
+        for cache in reversed(self._caches):
+            await act(cache)
+
+    async def _promote(self, leases: list[tuple[CacheBackend, Lease]], entry: CacheEntry) -> None:
+        ttl = entry.ttl
+        if self._promote_ttl is not None and self._promote_ttl < ttl:
+            ttl = self._promote_ttl
+        if ttl <= 0:
+            return
+        for cache, lease in reversed(leases):
+            await cache.fill(lease, entry.value, ttl=ttl, tags=entry.tags)
+
+    def _is_buffer(self, cache: CacheBackend) -> bool:
+        return self._buffer is not None and cache is self._buffer.cache
+
+    async def _release_parts(self, lease: LayeredLease) -> None:
+        for index, part in enumerate(lease.parts):
+            if part is not None:
+                lease.parts[index] = None
+                await self._caches[index].release(part)
