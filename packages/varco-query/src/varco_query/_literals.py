@@ -16,6 +16,11 @@ _KEPT: Final = frozenset("%_")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.)|)", re.DOTALL)
 _QUOTED: Final = re.compile(r"[\\'\n\r\t]")
 _QUOTES: Final = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?")
+_DATETIME: Final = re.compile(
+    rf"{_DATE.pattern}T{_TIME.pattern}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?", re.IGNORECASE
+)
 _DURATION: Final = re.compile(
     r"(-)?P(?:([0-9]+)W)?(?:([0-9]+)D)?"
     r"(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]{1,6}))?S)?)?",
@@ -71,27 +76,31 @@ def parse_float(text: str) -> float:
 
 def parse_datetime(text: str) -> datetime:
     """An ISO 8601 date and time, in UTC when it has an offset."""
+    value = _read_iso(datetime.fromisoformat, _DATETIME, text, "2026-01-31T08:00:00Z")
     try:
-        value = datetime.fromisoformat(text)
         return value.astimezone(UTC) if value.tzinfo else value
-    except (ValueError, OverflowError) as error:
-        raise InvalidNodeError(f"datetime {text} does not exist: {error}") from None
+    except OverflowError:
+        raise InvalidNodeError(f"datetime {text} is out of range in UTC") from None
 
 
 def parse_date(text: str) -> date:
     """An ISO 8601 date."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidNodeError(f"date {text} does not exist: {error}") from None
+    return _read_iso(date.fromisoformat, _DATE, text, "2026-01-31")
 
 
 def parse_time(text: str) -> time:
     """An ISO 8601 time of day."""
+    return _read_iso(time.fromisoformat, _TIME, text, "08:30")
+
+
+def _read_iso[T](read: Callable[[str], T], form: re.Pattern[str], text: str, example: str) -> T:
+    # Python reads more forms than the language has, and forgets digits after the sixth.
+    if form.fullmatch(text) is None:
+        raise InvalidNodeError(f"{shorten(text)} is not of the form {example}")
     try:
-        return time.fromisoformat(text)
+        return read(text.upper())
     except ValueError as error:
-        raise InvalidNodeError(f"time {text} does not exist: {error}") from None
+        raise InvalidNodeError(f"{text} does not exist: {error}") from None
 
 
 def parse_duration(text: str) -> timedelta:
@@ -171,7 +180,7 @@ _READERS: Final[dict[str, Callable[[str], Scalar]]] = {
     "FLOAT": parse_float,
     "TRUE": lambda _text: True,
     "FALSE": lambda _text: False,
-    "DATETIME": lambda text: parse_datetime(text.upper()),
+    "DATETIME": parse_datetime,
     "DATE": parse_date,
     "TIME": parse_time,
     "DURATION": parse_duration,

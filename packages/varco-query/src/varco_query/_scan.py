@@ -87,7 +87,7 @@ class Patterns:
             rf"|'([^'\\\n\r\t]*+)'|\"([^\"\\\n\r\t]*+)\"|({others}))"
         )
         comparison = re.compile(
-            rf"\s*+(?:((?i:and|or))(?!\w)\s*+)?+({terminals['FIELD']})"
+            rf"\s*+(?:((?i:and|or))(?!\w)\s*+)?+((?>{terminals['FIELD']}))"
             rf"\s*+(?:({terminals['RELATION']}){value}"
             rf"|({terminals['TEXT_WORD']})\s*+({terminals['STRING']})"
             rf"|((?i:is\s+null))(?!\w)|((?i:is\s+not\s+null))(?!\w))"

@@ -31,7 +31,7 @@ from varco_query._errors import (
 from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
 from varco_query._operation import LISTS, NULL_TESTS, TEXTS, Operation
 from varco_query._params import QueryParams, SortField
-from varco_query._value import Scalar, check_field, check_scalar, same_value
+from varco_query._value import EXACT, Scalar, check_field, check_scalar, same_value
 from varco_query._visitor import ASTTransformer
 
 _EQUALITY: Final = frozenset(
@@ -236,7 +236,7 @@ class _Coercion(ASTTransformer):
 
 
 def _coerced(rule: _Rule, field: str, value: object) -> Scalar:
-    coerced = rule.coerce(value)
+    coerced = rule.coerce(value if value.__class__ in EXACT else check_scalar(value))
     if coerced is None:
         raise CoercionError(field, value, rule.expected)
     return coerced

@@ -1,0 +1,245 @@
+"""Random and mutated text: only our errors, soon, and the same with and without runs."""
+
+import time
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from varco_query import (
+    ComparisonNode,
+    Limits,
+    QueryError,
+    QueryParser,
+    TransformerNode,
+    from_json,
+    parse_sort,
+    render,
+    to_json,
+)
+from varco_query._scan import Scan
+from varco_query._tree import _lark, _unexpected_token, read
+from varco_query.testing import CASES, SCHEMA, nodes
+
+# 1,000 by default; a million in the profile of the figures, `HYPOTHESIS_PROFILE=deep`.
+INPUTS = settings().max_examples * 10
+
+LIMITS = Limits()
+PARSERS = (QueryParser(), QueryParser(SCHEMA))
+PIECES = [
+    *[
+        "a",
+        "pk",
+        "title",
+        "author.name",
+        "`and`",
+        "__class__",
+        "=",
+        "==",
+        "!=",
+        ">",
+        ">=",
+        "<",
+        "<=",
+        "!",
+        "LIKE",
+        "ilike",
+        "CONTAINS",
+        "IN",
+        "NOT",
+    ],
+    *[
+        "startswith",
+        "ENDSWITH",
+        "between",
+        "IS",
+        "NULL",
+        "null",
+        "and",
+        "AND",
+        "or",
+        "OR",
+        "not",
+        "(",
+        ")",
+        ",",
+        "ALL(",
+        "any(",
+        "true",
+        "FALSE",
+    ],
+    *[
+        "1",
+        "-42",
+        "1.5",
+        "1e3",
+        "1e400",
+        "99999999999999999999999999",
+        "2026-01-31",
+        "2026-01-31T08:00Z",
+        "08:30",
+        "P1DT2H",
+    ],
+    *[
+        "12345678-1234-5678-1234-567812345678",
+        "PT",
+        ".",
+        "-",
+        "+",
+        ";",
+        "#",
+        "--",
+        "/*",
+        "'x'",
+        "''",
+        '"y"',
+        "'",
+        '"',
+        "`",
+        "\\",
+        "'\\q'",
+        "é",
+        "١",
+    ],
+    *("'it\\'s'", "\0", "\ud800", "\u2028", "\t", "\n", " ", ""),
+]
+
+soup = st.lists(st.sampled_from(PIECES), max_size=30).flatmap(
+    lambda pieces: st.sampled_from(("", " ", "\n")).map(lambda joint: joint.join(pieces))
+)
+
+
+@st.composite
+def mutated(draw):
+    text = draw(nodes(max_leaves=5).map(render) | st.sampled_from([text for text, _ in CASES]))
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(len(text), start + 5)))
+        text = text[:start] + draw(st.sampled_from(PIECES) | st.text(max_size=3)) + text[end:]
+    return text
+
+
+def outcome(call):
+    try:
+        return call()
+    except QueryError as error:
+        return error
+
+
+def check(text):
+    for parser in PARSERS:
+        found = outcome(lambda parser=parser: parser._parse_text(text))
+        if isinstance(found, QueryError):
+            assert found.line is not None or found.code == "query.limit", text
+            assert str(found)
+    plain = outcome(lambda: read(text, ComparisonNode, LIMITS))
+    if not isinstance(plain, QueryError):
+        assert PARSERS[0]._parse_text(render(plain)) == plain
+    # The runs that the scanner reads at once change neither what is accepted nor what it means.
+    slow = outcome(lambda: _slowly(text))
+    assert type(plain) is type(slow)
+    assert isinstance(plain, QueryError) or plain == slow
+
+
+def _slowly(text):
+    if "\0" in text or not text.isascii():
+        # Characters are checked before the scan.
+        return read(text, ComparisonNode, LIMITS)
+    lark, patterns = _lark()
+    scan = Scan(text, ComparisonNode, LIMITS, patterns, fuse=False)
+    try:
+        return lark.parse(scan)
+    except _unexpected_token():
+        return read(text, ComparisonNode, LIMITS)
+
+
+@given(soup)
+def test_words_in_any_order(text):
+    check(text)
+
+
+@given(mutated())
+def test_mutations(text):
+    check(text)
+
+
+@given(st.text())
+def test_any_text(text):
+    check(text)
+
+
+@given(st.text() | soup)
+def test_any_sort(text):
+    outcome(lambda: parse_sort(text))
+
+
+@given(nodes(max_leaves=5), st.data())
+def test_mutated_json(node, data):
+    text = to_json(node)
+    place = data.draw(st.integers(0, len(text)))
+    text = text[:place] + data.draw(st.text('[]{},:"0a\\', max_size=3)) + text[place + 1 :]
+    outcome(lambda: from_json(text))
+
+
+def test_many_inputs_take_as_long_as_they_are():
+    random = Random(20260131)
+    texts = [text for text, _ in CASES]
+    for number in range(INPUTS):
+        if number % 2:
+            text = " ".join(random.choices(PIECES, k=random.randrange(12)))
+        else:
+            text = random.choice(texts)
+            for _ in range(random.randrange(1, 4)):
+                place = random.randrange(len(text) + 1)
+                text = text[:place] + random.choice(PIECES) + text[place + random.randrange(3) :]
+        start = time.process_time()
+        for parser in PARSERS:
+            found = outcome(lambda parser=parser, text=text: parser._parse_text(text))
+            assert isinstance(found, QueryError | TransformerNode)
+        # A hundred times what is usual, so that only another order of growth fails.
+        assert time.process_time() - start < 0.1 + 1e-4 * len(text), text
+
+
+HUGE = replace(LIMITS, max_length=10**6, max_terms=10**5, max_depth=10**5, max_items=10**5)
+
+SLOW_IF_QUADRATIC = {
+    "spaces": lambda n: "a = 1" + " " * n + "b",
+    "spaces first": lambda n: " " * n,
+    "a field": lambda n: "a" * n,
+    "a path": lambda n: ".".join("a" * (n // 2)),
+    "digits": lambda n: "a = " + "1" * n + "x",
+    "not closed": lambda n: "a = '" + "x" * n,
+    "escapes": lambda n: "a = '" + "\\n" * (n // 2) + "'",
+    "escapes not closed": lambda n: "a = '" + "\\\\" * (n // 2),
+    "quotes": lambda n: "a = " + "'" * n,
+    "parentheses": lambda n: "(" * n,
+    "closed parentheses": lambda n: "(" * (n // 2) + "a = 1" + ")" * (n // 2),
+    "NOT": lambda n: "NOT " * (n // 4) + "a = 1",
+    "AND": lambda n: " AND ".join(["a = 1"] * (n // 10)),
+    "AND with an error": lambda n: " AND ".join(["a = 1"] * (n // 10)) + " AND",
+    "AND with a late error": lambda n: " AND ".join(["a IN (1)"] * (n // 14)) + " ANDD b = 1",
+    "mixed": lambda n: " OR ".join(["a = 1 AND (b LIKE 'x' OR c IS NULL)"] * (n // 40)),
+    "a list": lambda n: "a IN (" + "1, " * (n // 3) + "1)",
+    "a list with an error": lambda n: "a IN (" + "1, " * (n // 3) + ")",
+    "a list of text": lambda n: "a IN (" + "'\\n', " * (n // 6) + "'x')",
+    "ALL": lambda n: "ALL(" * (n // 5) + "a = 1" + ")" * (n // 5),
+    "all ": lambda n: "all" + " " * n + "x",
+    "minus": lambda n: "a = " + "-" * n,
+    "duration": lambda n: "a = P" + "1" * n,
+    "back quote": lambda n: "`" + "a" * n,
+}
+
+
+@pytest.mark.parametrize("make", SLOW_IF_QUADRATIC.values(), ids=SLOW_IF_QUADRATIC)
+def test_time_is_linear_in_length(make):
+    parser = QueryParser(limits=HUGE)
+    spent = []
+    for length in (20_000, 80_000):
+        text = make(length)
+        start = time.process_time()
+        outcome(lambda: parser._parse_text(text))  # noqa: B023  # called at once
+        spent.append(time.process_time() - start)
+    # Four times the length; quadratic would be sixteen times the time.
+    assert spent[1] < 0.02 or spent[1] < 9 * spent[0], spent
