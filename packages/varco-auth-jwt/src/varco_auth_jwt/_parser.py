@@ -66,6 +66,7 @@ def _parse_once(
     audience: str | Collection[str] | None = None,
     token_type: str | Collection[str] | None = None,
 ) -> JsonWebToken:
+    """Verify one token; `JwtParser.parse` on the class is this."""
     key, text = (secret, None) if isinstance(secret, JsonWebKey) else (None, secret)
     parser = JwtParser(
         text, key=key, algorithms=algorithms, audience=audience, token_type=token_type
