@@ -99,8 +99,8 @@ def start_mutated(source: Path, module: str, old: str, new: str) -> int:
         return child
     folder = Path(tempfile.mkdtemp())
     try:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, folder / "varco_domain", ignore=ignored)
+        # With the compiled files, which stay valid for all modules but the changed one.
+        shutil.copytree(source, folder / "varco_domain")
         target = folder / "varco_domain" / module
         target.write_text(target.read_text().replace(old, new))
         sys.path.insert(0, str(folder))

@@ -696,7 +696,7 @@ def test_a_service_has_to_name_its_model():
     with pytest.raises(ModelDefinitionError, match="which model"):
         Nameless(InMemoryRepositoryProvider(), GrantBasedAuthorizer())
 
-    class Untold(AsyncService[Note, int, str, str, str]):
+    class Untold(SoftDeleteService[Note, int, str, str, str]):
         pass
 
     with pytest.raises(ModelDefinitionError, match="AbstractDTOAssembler"):

@@ -1,6 +1,6 @@
 """The root of this slice's errors and the error of a wrong declaration."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class DomainError(Exception):
@@ -13,10 +13,19 @@ class DomainError(Exception):
     code: ClassVar[str] = "domain.error"
     http_status: ClassVar[int] = 500
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, dict(self.__dict__))
+
     @property
     def safe_message(self) -> str:
         """The message for the outside; the details of a server error stay inside."""
         return str(self) if self.http_status < 500 else "Internal error"  # noqa: PLR2004 - server errors
+
+
+def _rebuild(cls: type[DomainError], args: tuple[Any, ...], state: dict[str, Any]) -> DomainError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ModelDefinitionError(DomainError, TypeError):

@@ -11,8 +11,6 @@ RepositoryException                        domain.repository
 └── RepositoryClassCreationFailed          domain.repository_class
 """
 
-from typing import Any
-
 from varco_domain._errors import DomainError
 from varco_domain.exception._codes import FastrestErrorCodes
 from varco_domain.exception._service import (
@@ -56,9 +54,6 @@ class FieldNotFound(RepositoryException):
         self.field = field
         self.table = table
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return type(self), (self.field, self.table)
-
 
 class StaleEntityError(RepositoryException, ServiceConflictError):
     """The row changed (or went) after it was read: read it again and decide anew.
@@ -84,9 +79,6 @@ class StaleEntityError(RepositoryException, ServiceConflictError):
         self.expected_version = expected_version
         self.actual_version = actual_version
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return type(self), (self.entity_cls, self.expected_version, self.actual_version)
-
 
 class UniqueViolationError(RepositoryException, ServiceConflictError):
     """Another row has the same key or the same unique values.
@@ -103,9 +95,6 @@ class UniqueViolationError(RepositoryException, ServiceConflictError):
         super().__init__(f"{entity_cls.__name__} with the same {', '.join(fields) or 'key'} exists")
         self.entity_cls = entity_cls
         self.fields = fields
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return type(self), (self.entity_cls, self.fields)
 
 
 class ReferenceViolationError(RepositoryException, ServiceValidationError):
@@ -131,9 +120,6 @@ class ReferenceViolationError(RepositoryException, ServiceValidationError):
         self.entity_cls = entity_cls
         self.removing = removing
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
-        return type(self), (self.entity_cls, self.field), dict(self.__dict__)
-
 
 class CheckViolationError(RepositoryException, ServiceValidationError):
     """A value breaks a check constraint, a length or a null rule of the table.
@@ -154,9 +140,6 @@ class CheckViolationError(RepositoryException, ServiceValidationError):
         )
         self.entity_cls = entity_cls
         self.rule = rule
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
-        return type(self), (self.entity_cls, self.field, self.rule), dict(self.__dict__)
 
 
 class StorageUnavailableError(RepositoryException):

@@ -43,9 +43,6 @@ class ServiceNotFoundError(ServiceException):
         self.entity_id = entity_id
         self.entity_cls = entity_cls
 
-    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return type(self), (self.entity_id, self.entity_cls)
-
 
 class ServiceAuthorizationError(ServiceException):
     """The caller may not do this.
@@ -67,9 +64,6 @@ class ServiceAuthorizationError(ServiceException):
         self.operation = operation
         self.entity_cls = entity_cls
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
-        return type(self), (self.operation, self.entity_cls), {"reason": self.reason}
 
     @property
     def safe_message(self) -> str:
@@ -112,6 +106,3 @@ class ServiceValidationError(ServiceException):
         self.detail = detail
         self.field = field
         self.errors = tuple(errors)
-
-    def __reduce__(self) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
-        return type(self), (self.detail, self.field), {"errors": self.errors}

@@ -16,19 +16,38 @@ class AssemblerError(DomainError):
     code = "domain.assembler"
 
 
+def check_service(service_cls: Any) -> None:
+    """Check that a service fits its model.
+
+    Raises:
+        ModelDefinitionError: It names no model, or deletion means another thing to each.
+    """
+    name: str = service_cls.__name__
+    if not service_cls._type_arguments:  # noqa: SLF001 - of the class it serves
+        raise ModelDefinitionError(
+            name, None, "which model? Derive from AsyncService[Post, int, C, R, U]"
+        )
+    meta: ParsedMeta = service_cls._meta  # noqa: SLF001 - as above
+    if (meta.deleted_at_field is not None) != service_cls._hides_deleted:  # noqa: SLF001 - as above
+        model = meta.entity_cls.__name__
+        raise ModelDefinitionError(
+            name,
+            None,
+            f"{model} marks deleted entities; derive from SoftDeleteService to hide them"
+            if meta.deleted_at_field is not None
+            else f"{model} has no deletion mark; derive it from SoftDeleteMixin",
+        )
+
+
 def assembler_for(
     service_cls: Any, given: Any
 ) -> tuple[AbstractDTOAssembler[Any, Any, Any, Any], bool]:
     """Return the assembler of a service, and whether it is known to leave its arguments alone.
 
     Raises:
-        ModelDefinitionError: The service names no model, or needs an assembler and got none.
+        ModelDefinitionError: The service needs an assembler and got none.
     """
     arguments: tuple[Any, ...] = service_cls._type_arguments  # noqa: SLF001 - of the class it serves
-    if not arguments:
-        raise ModelDefinitionError(
-            service_cls.__name__, None, "which model? Derive from AsyncService[Post, int, C, R, U]"
-        )
     if given is not None:
         own = _definer(given.__class__, "apply_update")
         return given, own is AutoAssembler

@@ -26,7 +26,13 @@ from varco_domain.repository import AsyncRepository
 from varco_domain.service._bulk import key_conditions
 from varco_domain.service._paging import Pager
 from varco_domain.service._resolve import make_injectable, overrides
-from varco_domain.service._setup import assembler_for, check_assembled, check_update, snapshot
+from varco_domain.service._setup import (
+    assembler_for,
+    check_assembled,
+    check_service,
+    check_update,
+    snapshot,
+)
 from varco_domain.service._types import PK, C, ChangeKind, D, EntityChange, R, U
 from varco_domain.uow import AsyncUnitOfWork
 from varco_domain.validation import VALID, ValidationResult
@@ -63,6 +69,7 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     _meta: ParsedMeta
     _observes_writes: ClassVar[bool] = False
     _observes_commits: ClassVar[bool] = False
+    _hides_deleted: ClassVar[bool] = False
     _validates: ClassVar[bool] = False
     _checks_writes: ClassVar[bool] = False
 
@@ -90,6 +97,7 @@ class AsyncService(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     ) -> None:
         self._uow_provider = uow_provider
         self._authorizer = authorizer
+        check_service(type(self))
         chosen, self._assembler_is_pure = assembler_for(type(self), assembler)
         self._assembler: AbstractDTOAssembler[D, C, R, U] = chosen
         self._pager: Pager = Pager(type(self), self._assembler)

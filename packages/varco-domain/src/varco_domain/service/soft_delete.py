@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from datetime import datetime
 from enum import Enum
-from typing import Generic, Self
+from typing import ClassVar, Generic, Self
 
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.mapper import utc_now
@@ -30,6 +30,7 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
     return a view of the service that shows them. ``restore`` and ``purge`` need the DELETE action.
     """
 
+    _hides_deleted: ClassVar[bool] = True
     _shown: _Shown = _Shown.LIVE
 
     def only_deleted(self) -> Self:

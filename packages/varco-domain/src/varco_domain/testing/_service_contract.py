@@ -54,7 +54,8 @@ class _Unscoped(DocumentService):
 
     def _get_repo(self, uow: AsyncUnitOfWork) -> AsyncRepository[Document, int]:
         scoped: Any = super()._get_repo(uow)
-        return scoped.inner
+        inner: AsyncRepository[Document, int] = scoped.inner
+        return inner
 
 
 def services(provider: RepositoryProvider) -> list[DocumentService]:

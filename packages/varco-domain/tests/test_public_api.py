@@ -1,0 +1,83 @@
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import varco_domain
+
+MODULES = [
+    "assembler",
+    "auth",
+    "auth.helpers",
+    "dto",
+    "exception",
+    "mapper",
+    "memory",
+    "meta",
+    "model",
+    "providers",
+    "registry",
+    "repository",
+    "service",
+    "service.base",
+    "service.soft_delete",
+    "service.tenant",
+    "service.types",
+    "service.validation",
+    "testing",
+    "uow",
+    "validation",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_submodules_export_what_they_say(name: str):
+    module = import_module(f"varco_domain.{name}")
+    assert isinstance(module.__all__, tuple)
+    assert len(set(module.__all__)) == len(module.__all__)
+    for item in module.__all__:
+        assert getattr(module, item).__doc__ or not callable(getattr(module, item))
+
+
+def test_the_top_offers_everything_but_the_test_suite():
+    names: set[str] = set()
+    for module in MODULES:
+        if module != "testing" and not module.startswith("service."):
+            names.update(import_module(f"varco_domain.{module}").__all__)
+    assert set(varco_domain.__all__) == names
+    for name in names:
+        assert getattr(varco_domain, name) is not None
+    assert set(dir(varco_domain)) >= names
+    with pytest.raises(AttributeError, match="Typo"):
+        _ = varco_domain.Typo
+
+
+def loaded(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_top_loads_nothing_and_models_load_no_pydantic():
+    assert {m for m in loaded("import varco_domain") if m.startswith("varco_domain.")} == set()
+    modules = loaded(
+        "from varco_domain import AuditedDomainModel, "
+        "MetaReader, TenantSoftDeleteVersionedDomainModel, pk_field, register"
+    )
+    assert not modules & {"pydantic", "pydantic_core", "providify", "anyio", "lark", "hypothesis"}
+
+
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_types_are_seen(checker: str):
+    command = {
+        "mypy": [sys.executable, "-m", "mypy"],
+        "pyright": [str(Path(sys.executable).with_name("pyright"))],
+    }[checker]
+    target = Path(__file__).with_name("typing_domain.py")
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [*command, str(target)], capture_output=True, text=True, check=False, cwd=root
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
