@@ -235,11 +235,16 @@ SLOW_IF_QUADRATIC = {
 @pytest.mark.parametrize("make", SLOW_IF_QUADRATIC.values(), ids=SLOW_IF_QUADRATIC)
 def test_time_is_linear_in_length(make):
     parser = QueryParser(limits=HUGE)
-    spent = []
-    for length in (20_000, 80_000):
-        text = make(length)
-        start = time.process_time()
-        outcome(lambda: parser._parse_text(text))  # noqa: B023  # called at once
-        spent.append(time.process_time() - start)
+    short, long = (_seconds(parser, make(length)) for length in (6_000, 24_000))
     # Four times the length; quadratic would be sixteen times the time.
-    assert spent[1] < 0.02 or spent[1] < 9 * spent[0], spent
+    assert long < 0.02 or long < 10 * short, (short, long)
+
+
+def _seconds(parser, text):
+    # The best of a few: others use the machine as well.
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        outcome(lambda: parser._parse_text(text))
+        spent.append(time.process_time() - start)
+    return min(spent)
