@@ -11,14 +11,21 @@ from hypothesis import strategies as st
 
 from varco_auth_jwt import (
     AuthJwtError,
+    InvalidKeyError,
+    JsonWebKey,
+    JsonWebKeySet,
     JweCipher,
     JwkBuilder,
     JwtBuilder,
     JwtParser,
+    KeyLoadError,
     TokenError,
 )
 from varco_auth_jwt._codec import b64decode, b64encode, json_bytes, json_object
+from varco_auth_jwt._expiring import ExpiringDict
 from varco_auth_jwt._keyring import ascii_token
+from varco_auth_jwt._native import prepare
+from varco_auth_jwt._remote import public_keys
 
 SECRET = "a secret of more than two hundred and fifty-six bits"
 NOW = 1_700_000_000.0
@@ -160,6 +167,47 @@ def test_encrypted_content_comes_back_and_cannot_be_changed(data, plaintext):
     if other != token[index]:
         with pytest.raises(TokenError):
             cipher.decrypt(token[:index] + other + token[index + 1 :], content_type=None)
+
+
+members = st.dictionaries(
+    st.sampled_from(["kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y", "k", "d"]),
+    values
+    | st.sampled_from(["RSA", "EC", "OKP", "oct", "P-256", "Ed25519", "sig", "AQAB", "ES256"])
+    | st.binary(min_size=32, max_size=33).map(lambda raw: b64encode(raw).decode()),
+)
+
+
+@given(members)
+def test_any_members_are_a_key_or_refused_but_never_break(raw):
+    with contextlib.suppress(InvalidKeyError):
+        key = JsonWebKey.from_dict(raw)
+        assert JsonWebKey.from_dict(key.to_dict(include_private=True)) == key
+        repr(key)
+        hash(key)
+        key.native()
+        prepare(key, "verify")
+
+
+@given(st.lists(members | values) | values)
+def test_any_published_set_is_read_or_refused_but_never_breaks(keys):
+    with contextlib.suppress(KeyLoadError):
+        assert not any(key.is_private for key in public_keys({"keys": keys}, "x").keys)
+    with contextlib.suppress(InvalidKeyError):
+        JsonWebKeySet.from_dict({"keys": keys})
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 3)), max_size=30)
+)
+def test_what_is_over_is_forgotten_and_nothing_else(steps):
+    expiring, ends, now = ExpiringDict(), {}, 0
+    for key, life, wait in steps:
+        now += wait
+        expiring.set(key, key, now + life, now)
+        ends[key] = now + life
+        ends = {one: end for one, end in ends.items() if end > now}
+        assert {one for one in "abc" if one in expiring} == set(ends)
+        assert len(expiring) == len(ends)
 
 
 ENCRYPTION_KEY = JwkBuilder.generate_oct_enc_key("enc")

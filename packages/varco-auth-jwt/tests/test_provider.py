@@ -268,13 +268,14 @@ async def test_a_hundred_megabytes_are_not_read(provider, clock):
 
 
 async def test_a_provider_that_hangs_is_given_up(provider, clock):
-    stage = Stage(provider, clock, timeout=0.05)
+    stage = Stage(provider, clock, timeout=0.2)
     provider.gate.clear()
-    with pytest.raises(KeysUnavailableError, match=r"no answer within 0\.05 seconds"):
+    with pytest.raises(KeysUnavailableError, match=r"no answer within 0\.2 seconds"):
         await stage.verify()
     with pytest.raises(KeysUnavailableError):
         await stage.verify()
-    assert stage.fetches == 1
+    # On a busy machine the time may be over before the request is out.
+    assert stage.fetches <= 1
 
 
 async def test_redirects_stay_within_the_origin(provider, clock):

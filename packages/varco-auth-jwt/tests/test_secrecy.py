@@ -88,7 +88,7 @@ def test_no_repr_str_or_format_shows_a_key(holder):
 
 
 @pytest.mark.parametrize("holder", list(holders()), ids=lambda one: type(one).__name__)
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", [0, 2, pickle.HIGHEST_PROTOCOL])
 def test_no_pickle_holds_a_key(holder, protocol):
     try:
         pickled = pickle.dumps(holder, protocol)

@@ -59,7 +59,7 @@ class JsonWebKey:
     _native: Key | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if self.kty not in _REQUIRED:
+        if not isinstance(cast("object", self.kty), str) or self.kty not in _REQUIRED:
             raise InvalidKeyError(
                 f"key type {shown(self.kty)} is unknown; use one of {', '.join(_REQUIRED)}"
             )
@@ -279,7 +279,7 @@ class JsonWebKeySet:
             if not isinstance(key, dict):
                 raise InvalidKeyError("a JWK set holds something that is no JSON object")
             members = cast("dict[str, Any]", key)
-            if members.get("kty") in _REQUIRED:
+            if str(members.get("kty")) in _REQUIRED:
                 read.append(JsonWebKey.from_dict(members))
         return cls(tuple(read))
 

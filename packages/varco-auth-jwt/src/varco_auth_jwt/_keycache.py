@@ -121,10 +121,11 @@ class KeyCache:
     async def _lead(self) -> None:
         try:
             keys = await self._fetch()
-        except AuthJwtError as error:
-            self._failure = str(error)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the keys are not there
+            known = isinstance(error, AuthJwtError)
+            self._failure = str(error) if known else f"{type(error).__name__} was raised"
             self._retry_from = self._clock() + self._cooldown
-            _log.warning("The keys of %s cannot be fetched: %s", self._name, error)
+            _log.warning("The keys of %s cannot be fetched: %s", self._name, self._failure)
             return
         # An equal set stays the same object, so that what was made of it stays good.
         if keys != self._keys:

@@ -144,8 +144,9 @@ class KeyRing:
 
     def _choose(self, alg: str, kid: str | None) -> tuple[JWSAlgModel, Key]:
         named = [key for key in self._keys if kid is None or key.kid == kid]
-        # A key without a name answers to every name, as that of a single shared secret must.
-        named = named or [key for key in self._keys if key.kid is None]
+        if not self._kids:
+            # Keys without names answer to every name, as a single shared secret must.
+            named = list(self._keys)
         # Said before the algorithm is looked at: a key that is new may come with another one.
         if not named:
             raise UnknownKidError(f"there is no key {shown(kid)}", kid=kid)

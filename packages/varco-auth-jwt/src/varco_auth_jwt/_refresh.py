@@ -18,6 +18,7 @@ from varco_auth_jwt._errors import (
     RefreshUnknownError,
     RevocationUnavailableError,
 )
+from varco_auth_jwt._expiring import ExpiringDict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -63,16 +64,13 @@ class InMemoryRefreshStore:
     def __init__(self, *, clock: Clock = time.time) -> None:
         self._clock = clock
         # Guarded by the lock, under which nothing is awaited.
-        self._current: dict[str, tuple[str, float]] = {}
+        self._current: ExpiringDict[str, str] = ExpiringDict()
         self._lock = Lock()
 
     async def begin(self, family: str, jti: str, expires_at: float) -> None:
         """Remember a new family, and forget those that have expired."""
         with self._lock:
-            now = self._clock()
-            for over in [name for name, (_, end) in self._current.items() if end <= now]:
-                del self._current[over]
-            self._current[family] = (jti, expires_at)
+            self._current.set(family, jti, expires_at, self._clock())
 
     async def swap(self, family: str, old: str, new: str, expires_at: float) -> Swap:
         """See `RefreshStore.swap`."""
@@ -80,16 +78,16 @@ class InMemoryRefreshStore:
             current = self._current.get(family)
             if current is None:
                 return Swap.UNKNOWN
-            if current[0] != old:
-                del self._current[family]
+            if current != old:
+                self._current.pop(family)
                 return Swap.REUSED
-            self._current[family] = (new, expires_at)
+            self._current.set(family, new, expires_at, self._clock())
             return Swap.SWAPPED
 
     async def end(self, family: str) -> None:
         """Forget a family."""
         with self._lock:
-            self._current.pop(family, None)
+            self._current.pop(family)
 
     def __len__(self) -> int:
         return len(self._current)

@@ -12,6 +12,7 @@ from varco_auth_jwt._errors import (
     RevocationUnavailableError,
     TokenRevokedError,
 )
+from varco_auth_jwt._expiring import ExpiringDict
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -38,7 +39,7 @@ class InMemoryDenylist:
     def __init__(self, *, clock: Clock = time.time) -> None:
         self._clock = clock
         # Guarded by the lock when written; a look-up is one atomic dict operation.
-        self._until: dict[tuple[str | None, str], float] = {}
+        self._revoked: ExpiringDict[tuple[str | None, str], bool] = ExpiringDict()
         self._lock = Lock()
 
     def revoke(self, jti: str, *, until: datetime, issuer: str | None = None) -> None:
@@ -50,18 +51,15 @@ class InMemoryDenylist:
             issuer: Whose `jti` it is; None for whoever's.
         """
         with self._lock:
-            now = self._clock()
-            for key in [key for key, end in self._until.items() if end <= now]:
-                del self._until[key]
-            self._until[issuer, jti] = until.timestamp()
+            self._revoked.set((issuer, jti), True, until.timestamp(), self._clock())
 
     def is_revoked(self, token: JsonWebToken) -> bool:
         """Whether the token was revoked."""
         jti = token.jti or ""
-        return (token.iss, jti) in self._until or (None, jti) in self._until
+        return (token.iss, jti) in self._revoked or (None, jti) in self._revoked
 
     def __len__(self) -> int:
-        return len(self._until)
+        return len(self._revoked)
 
 
 def refuse_revoked(token: JsonWebToken, denylist: Denylist) -> None:
