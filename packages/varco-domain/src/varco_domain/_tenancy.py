@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from varco_domain._errors import DomainError
+from varco_domain.exception import FastrestErrorCodes
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
 from varco_domain.repository import AsyncRepository
@@ -20,8 +21,8 @@ _log = logging.getLogger("varco_domain.tenancy")
 class TenantRequiredError(DomainError):
     """There is no tenant in context; nothing was read or written."""
 
-    code = "domain.tenant_required"
-    http_status = 400
+    code = FastrestErrorCodes.TENANT_REQUIRED.code
+    http_status = FastrestErrorCodes.TENANT_REQUIRED.http_status
 
     def __init__(self) -> None:
         super().__init__("no tenant in context; wrap the call in 'with tenant_context(tenant_id):'")
