@@ -1,8 +1,14 @@
 """Module attributes that are imported when they are first touched (PEP 562)."""
 
+from __future__ import annotations
+
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+
+# Not from typing, nor collections.abc at run time: they cost more than this package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 
 def attach(
