@@ -5,7 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from varco_domain.testing import MODELS, RepositoryContract, TenantContract, UnitOfWorkContract
+from varco_domain.testing import (
+    MODELS,
+    RepositoryContract,
+    ServiceContract,
+    TenantContract,
+    UnitOfWorkContract,
+)
 from varco_events.testing import DeadLetterQueueContract, InboxContract, OutboxContract
 from varco_sa import SQLAlchemyDeadLetterQueue
 
@@ -37,7 +43,9 @@ class OnEveryEngine:
         return self.clock()
 
 
-class TestDomain(OnEveryEngine, RepositoryContract, UnitOfWorkContract, TenantContract):
+class TestDomain(
+    OnEveryEngine, RepositoryContract, UnitOfWorkContract, TenantContract, ServiceContract
+):
     @asynccontextmanager
     async def provider(self):
         async with self.databases.backend(self.kind, *MODELS) as backend:

@@ -141,7 +141,9 @@ class FieldFilter:
                 floats.append(value)
             elif (found := self._place(value)) is not None:
                 placed.append(found)
-        if not placed and not floats:
+        strange = len(placed) + len(floats) < len(values)
+        if (strange and not wanted) or not (placed or floats):
+            # What compares with nothing is not known to be absent either.
             return [self._step(NOTHING)]
         exact = list(dict.fromkeys(each.value for each in placed if each.exact))
         if len(exact) > MAX_VALUES:
