@@ -229,6 +229,18 @@ class CacheBackend(ABC):
         """Whether a fill under this lease would be stored."""
         return lease.holds
 
+    async def invalidate_near(self, keys: Iterable[Any] = (), tags: Iterable[str] = ()) -> None:
+        """Forget what this process holds a copy of; a cache elsewhere was told by another."""
+        held = checked_tags(tags)
+        if self.local:
+            await self.delete_many(keys)
+            await self.invalidate_tags(*held)
+            return
+        for key in keys:
+            self.leases.revoke(key)
+        for tag in held:
+            self.leases.tags.invalidate(tag)
+
     def namespace(self, name: str) -> NamespacedCache:
         """A view in which every key is prefixed with `name:`; clearing it clears that part."""
         from varco_cache._namespace import NamespacedCache  # noqa: PLC0415 # it subclasses this

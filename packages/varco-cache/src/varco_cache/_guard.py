@@ -245,6 +245,12 @@ class GuardedCache(CacheBackend):
             return lease.holds
         return await self._ask(lambda: self.cache.holds(inner)) is True
 
+    async def invalidate_near(self, keys: Iterable[Any] = (), tags: Iterable[str] = ()) -> None:
+        """Overtake the loads of this process."""
+        some, held = list(keys), checked_tags(tags)
+        await self.cache.invalidate_near(some, held)
+        await super().invalidate_near(some, held)
+
     def stats(self) -> CacheStats:
         """Of the guarded cache, with the failures seen here."""
         beneath = self.cache.stats()

@@ -188,6 +188,13 @@ class LayeredCache(CacheBackend):
             for tag in held:
                 self.leases.tags.invalidate(tag)
 
+    async def invalidate_near(self, keys: Iterable[Any] = (), tags: Iterable[str] = ()) -> None:
+        """Forget the copies of the layers in this process."""
+        some, held = list(keys), checked_tags(tags)
+        for cache in reversed(self._caches):
+            await cache.invalidate_near(some, held)
+        await super().invalidate_near(some, held)
+
     async def get_or_set(
         self,
         key: Any,

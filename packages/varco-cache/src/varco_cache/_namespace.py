@@ -64,6 +64,10 @@ class NamespacedCache(CacheBackend):
         """Forget what carries one of the tags, in every namespace."""
         await self._cache.invalidate_tags(*tags)
 
+    async def invalidate_near(self, keys: Iterable[Any] = (), tags: Iterable[str] = ()) -> None:
+        """Forget the copies of this process."""
+        await self._cache.invalidate_near([self._full(key) for key in keys], tags)
+
     async def load(
         self,
         key: Any,

@@ -14,6 +14,10 @@ from varco_cache._entry import checked_ttl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from varco_cache._invalidated import CacheInvalidationConsumer
+
+INVALIDATION_CHANNEL = "varco.cache.invalidations"
+
 
 class InvalidationTarget(Protocol):
     """What a strategy tells to forget; an `InMemoryCache` is one. Nothing here waits."""
@@ -112,6 +116,24 @@ class TaggedStrategy(InvalidationStrategy):
         held = tuple(tags)
         for target in self.targets:
             target.drop_tags(held)
+
+
+class EventDrivenStrategy(ExplicitStrategy, TaggedStrategy):
+    """Forgets what `CacheInvalidated` events on `channel` name (needs `[events]`)."""
+
+    def __init__(self, *, channel: str = INVALIDATION_CHANNEL) -> None:
+        super().__init__()
+        self.channel = channel
+        self._consumer: CacheInvalidationConsumer | None = None
+
+    @property
+    def consumer(self) -> CacheInvalidationConsumer:
+        """The event consumer to register with a bus: `strategy.consumer.register_to(bus)`."""
+        if self._consumer is None:
+            from varco_cache import CacheInvalidationConsumer  # noqa: PLC0415 # behind an extra
+
+            self._consumer = CacheInvalidationConsumer(self, channel=self.channel)
+        return self._consumer
 
 
 class CompositeStrategy(InvalidationStrategy):

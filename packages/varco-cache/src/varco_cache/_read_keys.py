@@ -1,0 +1,113 @@
+"""What the cached reads of a service are kept under; needs varco-domain.
+
+A key holds everything the answer depends on: the tenant, the condition of the rows that the
+caller may see, and the arguments. The condition is worked out anew for every read, by the
+authorizer and the mixins of the service: that is the authorization of a hit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from varco_cache._canonical import canonical
+from varco_cache._errors import CacheKeyError
+from varco_domain.service.tenant import current_tenant
+from varco_query import AndNode, ComparisonNode, NotNode, OrNode, QueryParams, TransformerNode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from varco_domain.auth import AuthContext
+    from varco_domain.service.base import EntityChange
+
+_DEEPEST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKey:
+    """Where the answer of a read is kept, and the tags that a write to its rows invalidates."""
+
+    key: str
+    tags: frozenset[str]
+
+
+def row_key(service: Any, namespace: str, pk: Any, ctx: AuthContext) -> ReadKey | None:
+    """For `get`; None when the answer cannot be kept.
+
+    Raises what the service raises for a caller it does not serve.
+    """
+    arguments = service._type_arguments  # noqa: SLF001 # what the service was declared with
+    declared = arguments[1] if arguments else None
+    if isinstance(declared, type) and type(pk) is not declared:
+        return None  # another spelling of a key would escape the tag of its row
+    return _key(service, namespace, "get", ctx, pk, f"row:{pk}")
+
+
+def list_key(
+    service: Any,
+    namespace: str,
+    params: QueryParams,
+    ctx: AuthContext,
+) -> ReadKey | None:
+    """For `list`; None when the answer cannot be kept."""
+    return _key(service, namespace, "list", ctx, params, "lists")
+
+
+def tags_of(namespace: str, changes: Sequence[EntityChange]) -> frozenset[str]:
+    """What changes of rows invalidate: those rows, and every list of their tenants."""
+    tags: set[str] = set()
+    for change in changes:
+        tenants = {change.tenant_id or ""}
+        for entity in (change.before, change.after):
+            tenants.add(getattr(entity, "tenant_id", None) or "")
+        for tenant in tenants:
+            tags |= {f"{namespace}|{tenant}|lists", f"{namespace}|{tenant}|row:{change.pk}"}
+    return frozenset(tags)
+
+
+def _key(
+    service: Any,
+    namespace: str,
+    operation: str,
+    ctx: AuthContext,
+    argument: Any,
+    what: str,
+) -> ReadKey | None:
+    where, by_row = service._visible(ctx)  # noqa: SLF001 # the authorization of every read
+    if by_row:
+        return None  # who may read is asked about each row; no condition stands for the answer
+    tenant = current_tenant()
+    tenanted = service._meta.tenant_field is not None  # noqa: SLF001 # its model's
+    if tenanted and tenant is None:
+        return None  # the rows of all tenants are nobody's to keep
+    try:
+        seen = "*" if where is None else _text(where, _DEEPEST)
+        asked = (
+            _params(argument) if isinstance(argument, QueryParams) else canonical("pk", argument)
+        )
+    except CacheKeyError:
+        return None
+    digest = hashlib.blake2b(f"{seen}\n{asked}".encode("utf-8", "surrogatepass"), digest_size=20)
+    owner = tenant or ""
+    key = f"{namespace}|{len(owner)}:{owner}|{operation}|{digest.hexdigest()}"
+    return ReadKey(key, frozenset({f"{namespace}|{owner if tenanted else ''}|{what}"}))
+
+
+def _params(params: QueryParams) -> str:
+    node = "*" if params.node is None else _text(params.node, _DEEPEST)
+    sort = [(one.field, str(one.order)) for one in params.sort]
+    return repr((node, sort, params.limit, params.offset, params.cursor))
+
+
+def _text(node: TransformerNode, depth: int) -> str:
+    if not depth:
+        raise CacheKeyError("query", node, f"is nested over {_DEEPEST} deep")
+    if isinstance(node, ComparisonNode):
+        return f"({node.field!r} {node.op} {canonical('value', node.value)})"
+    if isinstance(node, AndNode | OrNode | NotNode):
+        children = node.children if not isinstance(node, NotNode) else (node.child,)
+        inner = ",".join(_text(child, depth - 1) for child in children)
+        return f"{type(node).__name__}[{inner}]"
+    raise CacheKeyError("query", node, "is of a kind that has no text")

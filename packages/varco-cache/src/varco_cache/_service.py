@@ -1,0 +1,233 @@
+"""Services that remember what they read; needs varco-domain."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+import anyio
+from providify import Inject, InjectMeta, LazyProxy, LiveProxy
+
+from varco_cache._base import CacheBackend
+from varco_cache._errors import CacheConfigError, CacheUsageError
+from varco_cache._read_keys import ReadKey, list_key, row_key, tags_of
+from varco_cache._strategies import INVALIDATION_CHANNEL
+from varco_domain.auth import ANONYMOUS, AuthContext
+from varco_domain.model import DomainModel
+from varco_domain.service.base import AsyncService, EntityChange
+from varco_query import QueryParams
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from varco_events import AbstractEventBus
+
+_EVERYTHING = QueryParams()
+
+
+class ServiceCache:
+    """Reads and invalidations of one service on one cache, and on the bus that joins processes."""
+
+    def __init__(
+        self,
+        cache: CacheBackend,
+        namespace: str,
+        ttl: float | None,
+        bus: Any,
+        channel: str,
+        *,
+        follow: bool = True,
+    ) -> None:
+        self.cache = cache.guarded()
+        self.namespace = namespace
+        self._ttl = ttl
+        self._bus = bus
+        self._channel = channel
+        if bus is not None and follow:
+            from varco_cache import _invalidated  # noqa: PLC0415 # behind an extra
+
+            _invalidated.follow(bus, self.cache, channel)
+
+    async def read(
+        self, key: ReadKey | None, load: Callable[[], Awaitable[Any]], type_hint: Any
+    ) -> Any:
+        """The remembered answer or a new one; a copy, so that no caller changes another's."""
+        if key is None:
+            return await load()
+        answer = await self.cache.get_or_set(
+            key.key, load, ttl=self._ttl, tags=key.tags, type_hint=type_hint
+        )
+        return _copy(answer)
+
+    async def forget(self, tags: Iterable[str], operation: str) -> None:
+        """Invalidate here and tell the others, although the caller may be cancelled."""
+        held = sorted(tags)
+        with anyio.CancelScope(shield=True):
+            await self.cache.invalidate_tags(*held)
+            if self._bus is not None:
+                from varco_cache import _invalidated  # noqa: PLC0415 # behind an extra
+
+                event = _invalidated.CacheInvalidated(
+                    tags=held, namespace=self.namespace, operation=operation
+                )
+                await _invalidated.announce(self._bus, event, self._channel)
+
+
+def _list_of(service: Any) -> Any:
+    row: Any = service._type_arguments[3]  # noqa: SLF001 # what the service reads
+    return list[row]
+
+
+def _copy(answer: Any) -> Any:
+    if isinstance(answer, list):
+        rows: list[Any] = answer  # pyright: ignore[reportUnknownVariableType] # narrowed from Any
+        return [_copy(one) for one in rows]
+    copy = getattr(answer, "model_copy", None)
+    return answer if copy is None else copy(deep=True)
+
+
+class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U]):
+    """Remembers what `get` and `list` return. Put it first among the bases.
+
+    What a caller may see is worked out for every call and is part of the key, with the tenant and
+    the arguments: nobody is answered with what another may see. Every write of the service, bulk
+    writes included, invalidates the rows it changed and all lists, before it returns. Reads whose
+    authorizer has to be asked about each row are not remembered.
+
+    Safe for any number of tasks of one event loop.
+    """
+
+    _cache: ClassVar[Inject[CacheBackend]]
+    _cache_namespace: ClassVar[str] = ""
+    """The beginning of its keys; by default the name of the class."""
+    _cache_ttl: ClassVar[float | None] = None
+    """Seconds; None for the default of the cache."""
+    _cache_bus_channel: ClassVar[str] = INVALIDATION_CHANNEL
+    _service_cache: ServiceCache | None = None
+
+    async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
+        """Return one entity, perhaps from the cache."""
+        cache = await self._remembering()
+        key = row_key(self, cache.namespace, pk, ctx)
+        load = super().get
+        answer = await cache.read(key, lambda: load(pk, ctx), self._type_arguments[3])
+        return cast("R", answer)
+
+    async def list(
+        self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
+    ) -> builtins.list[R]:
+        """Return the entities that a query selects, perhaps from the cache."""
+        cache = await self._remembering()
+        key = list_key(self, cache.namespace, params, ctx)
+        load = super().list
+        hint = _list_of(self)
+        return cast("builtins.list[R]", await cache.read(key, lambda: load(params, ctx), hint))
+
+    async def _after_commit(self, ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
+        """Forget what the changes made old."""
+        cache = await self._remembering()
+        await cache.forget(tags_of(cache.namespace, changes), changes[0].kind)
+        await super()._after_commit(ctx, changes)
+
+    async def _remembering(self) -> ServiceCache:
+        given = getattr(self, "_cache", None)
+        cache = await _resolved(given)
+        if not isinstance(cache, CacheBackend):
+            raise CacheConfigError(
+                f"{type(self).__name__}._cache",
+                cache,
+                "bind CacheBackend in the container, or set it",
+            )
+        known = self._service_cache
+        if known is None or known.cache is not cache.guarded():
+            bus = await _resolved(getattr(self, "_cache_bus", None))
+            known = self._service_cache = ServiceCache(
+                cache,
+                self._cache_namespace or type(self).__qualname__,
+                self._cache_ttl,
+                bus,
+                self._cache_bus_channel,
+                # A cache of a request goes before a subscription would.
+                follow=not isinstance(given, LiveProxy),
+            )
+        return known
+
+
+if importlib.util.find_spec("varco_events") is not None:
+    from varco_events import AbstractEventBus
+
+    # Only with the extra is there a type to inject; without it the attribute is not there.
+    CacheServiceMixin.__annotations__["_cache_bus"] = ClassVar[
+        Annotated[AbstractEventBus | None, InjectMeta(optional=True)]
+    ]
+    CacheServiceMixin._cache_bus = None  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+async def _resolved(given: Any) -> Any:
+    if isinstance(given, LiveProxy | LazyProxy):
+        return await cast("Any", given).aget()
+    return given
+
+
+class CachedService:
+    """Wraps a service and remembers what `get` and `list` return; see `CacheServiceMixin`.
+
+    It hears of every write of the wrapped service instance, made through it or directly.
+    Everything else of the service is reached as it is.
+    """
+
+    def __init__(
+        self,
+        service: Any,
+        cache: CacheBackend,
+        *,
+        namespace: str,
+        default_ttl: float | None = None,
+        bus: Any = None,
+        bus_channel: str = INVALIDATION_CHANNEL,
+    ) -> None:
+        """Wrap an `AsyncService`.
+
+        Raises:
+            CacheUsageError: It is something else, which cannot say what a caller may see.
+        """
+        if not isinstance(service, AsyncService):
+            raise CacheUsageError(
+                f"CachedService wraps an AsyncService, which knows what each caller may see, "
+                f"not {type(service).__name__}; cache its methods with @cached"
+            )
+        self._service: AsyncService[Any, Any, Any, Any, Any] = service
+        self._remembered = ServiceCache(cache, namespace, default_ttl, bus, bus_channel)
+        self._observe()
+
+    def _observe(self) -> None:
+        """Hear of every commit of the service, whoever writes through it."""
+        service: Any = self._service
+        before = service._after_commit  # noqa: SLF001 # the hook of its mixins
+
+        async def after_commit(ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
+            tags = tags_of(self._remembered.namespace, changes)
+            await self._remembered.forget(tags, changes[0].kind)
+            await before(ctx, changes)
+
+        service._after_commit = after_commit  # noqa: SLF001 # for this instance
+        service._observes_commits = True  # noqa: SLF001 # likewise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+    async def get(self, pk: Any, ctx: AuthContext = ANONYMOUS) -> Any:
+        """Return one entity, perhaps from the cache."""
+        key = row_key(self._service, self._remembered.namespace, pk, ctx)
+        hint = self._service._type_arguments[3]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # what it reads
+        return await self._remembered.read(key, lambda: self._service.get(pk, ctx), hint)
+
+    async def list(
+        self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
+    ) -> builtins.list[Any]:
+        """Return the entities that a query selects, perhaps from the cache."""
+        key = list_key(self._service, self._remembered.namespace, params, ctx)
+        hint = _list_of(self._service)
+        answer = await self._remembered.read(key, lambda: self._service.list(params, ctx), hint)
+        return cast("builtins.list[Any]", answer)

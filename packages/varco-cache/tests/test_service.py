@@ -1,0 +1,386 @@
+from collections import Counter
+from typing import Annotated, ClassVar
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from providify import DIContainer, InjectMeta, LiveMeta, Provider, Singleton
+
+from varco_cache import (
+    CacheBackend,
+    CacheConfigError,
+    CachedService,
+    CacheInvalidated,
+    CacheServiceMixin,
+    CacheUsageError,
+    EventDrivenStrategy,
+    InMemoryCache,
+    LayeredCache,
+)
+from varco_domain import (
+    AbstractAuthorizer,
+    AsyncService,
+    AuthContext,
+    CreateDTO,
+    InMemoryRepositoryProvider,
+    IUoWProvider,
+    ReadDTO,
+    ServiceNotFoundError,
+    SoftDeleteService,
+    TenantAwareService,
+    TenantSoftDeleteVersionedDomainModel,
+    UpdateDTO,
+    generate_dtos,
+    tenant_context,
+)
+from varco_domain.model import DomainModel
+from varco_events import InMemoryEventBus
+from varco_query import ComparisonNode, Operation, QueryParams
+
+pytestmark = pytest.mark.anyio
+
+
+class Note(DomainModel):
+    title: str
+    owner_id: str | None = None
+
+
+Dto = generate_dtos(Note)
+
+
+class TenantNote(TenantSoftDeleteVersionedDomainModel):
+    title: str
+
+
+TenantDto = generate_dtos(TenantNote)
+
+
+class Counting(AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+    reads: ClassVar[Counter] = Counter()
+
+
+class NoteService(
+    CacheServiceMixin[Note, int, CreateDTO, ReadDTO, UpdateDTO],
+    AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    _cache_namespace = "note"
+    _cache_ttl = 300
+
+
+class Open(AbstractAuthorizer):
+    def compile(self, ctx, action, entity_cls):
+        from varco_query import AndNode
+
+        return AndNode()
+
+    async def authorize(self, ctx, action, resource):
+        pass
+
+
+class Owned(Open):
+    """Everybody sees what is theirs."""
+
+    def compile(self, ctx, action, entity_cls):
+        return ComparisonNode("owner_id", Operation.EQUAL, ctx.user_id)
+
+
+class CountingProvider(InMemoryRepositoryProvider):
+    uows = 0
+
+    def make_uow(self):
+        self.uows += 1
+        return super().make_uow()
+
+
+def make(cls=NoteService, authorizer=None, cache=None, bus=None, provider=None, model=Note):
+    if provider is None:
+        provider = CountingProvider()
+        provider.register(model)
+    service = cls(provider, authorizer or Open())
+    service._cache = cache if cache is not None else InMemoryCache()
+    service._cache_bus = bus
+    return service, provider
+
+
+def new(**values):
+    return Dto.create.model_validate(values)
+
+
+async def test_reads_are_remembered_and_writes_forget():
+    service, provider = make()
+    one = await service.create(new(title="a"))
+    provider.uows = 0
+    assert (await service.get(one.pk)).title == "a"
+    assert (await service.get(one.pk)).title == "a"
+    assert len(await service.list()) == 1
+    assert len(await service.list()) == 1
+    assert provider.uows == 2
+    await service.update(one.pk, Dto.update(title="b"))
+    assert (await service.get(one.pk)).title == "b"
+    assert [note.title for note in await service.list()] == ["b"]
+    await service.create_many([new(title="c"), new(title="d")])
+    assert len(await service.list()) == 3
+    await service.delete(one.pk)
+    assert len(await service.list()) == 2
+    with pytest.raises(ServiceNotFoundError):
+        await service.get(one.pk)
+
+
+async def test_an_answer_is_the_callers_own():
+    service, _ = make()
+    one = await service.create(new(title="a"))
+    (await service.get(one.pk)).title = "changed"
+    (await service.list()).clear()
+    assert (await service.get(one.pk)).title == "a"
+    assert len(await service.list()) == 1
+
+
+async def test_all_arguments_are_part_of_the_key():
+    service, _ = make()
+    await service.create_many([new(title=f"t{n}") for n in range(5)])
+    node = ComparisonNode("title", Operation.EQUAL, "t1")
+    for _ in range(2):
+        assert len(await service.list(QueryParams(node))) == 1
+        assert len(await service.list(QueryParams(limit=2))) == 2
+        assert len(await service.list(QueryParams(limit=2, offset=4))) == 1
+        assert len(await service.list()) == 5
+
+
+async def test_rights_are_part_of_the_key():
+    service, _ = make(authorizer=Owned())
+    ann, bob = AuthContext("ann"), AuthContext("bob")
+    one = await service.create(new(title="a", owner_id="ann"), ann)
+    assert (await service.get(one.pk, ann)).title == "a"
+    with pytest.raises(ServiceNotFoundError):
+        await service.get(one.pk, bob)
+    assert len(await service.list(ctx=ann)) == 1
+    assert await service.list(ctx=bob) == []
+
+
+async def test_an_authorizer_that_is_asked_about_rows_is_asked_every_time():
+    class RowByRow(AbstractAuthorizer):
+        banned = False
+
+        async def authorize(self, ctx, action, resource):
+            if self.banned:
+                from varco_domain import ServiceAuthorizationError
+
+                raise ServiceAuthorizationError(action, Note)
+
+    authorizer = RowByRow()
+    service, _ = make(authorizer=authorizer)
+    one = await service.create(new(title="a"))
+    await service.get(one.pk)
+    authorizer.banned = True
+    with pytest.raises(ServiceNotFoundError):
+        await service.get(one.pk)
+    assert await service.list() == []
+
+
+class TenantService(
+    CacheServiceMixin[TenantNote, int, CreateDTO, ReadDTO, UpdateDTO],
+    TenantAwareService[TenantNote, int, CreateDTO, ReadDTO, UpdateDTO],
+    SoftDeleteService[TenantNote, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    pass
+
+
+async def test_tenants_are_apart_and_none_is_an_error():
+    service, _ = make(TenantService, model=TenantNote)
+    with tenant_context("acme"):
+        one = await service.create(TenantDto.create.model_validate({"title": "a"}))
+        assert (await service.get(one.pk)).title == "a"
+        assert len(await service.list()) == 1
+    with tenant_context("other"):
+        assert await service.list() == []
+        with pytest.raises(ServiceNotFoundError):
+            await service.get(one.pk)
+    with pytest.raises(Exception, match="tenant"):
+        await service.get(one.pk)
+    with tenant_context("acme"):
+        await service.delete(one.pk)
+        assert await service.list() == []
+        await service.restore(one.pk)
+        assert len(await service.list()) == 1
+
+
+async def test_a_slow_read_that_began_before_a_write_stores_nothing_old():
+    service, _provider = make()
+    one = await service.create(new(title="old"))
+    begun, go = anyio.Event(), anyio.Event()
+    find = service._find
+
+    async def slow_find(*args, **kwargs):
+        entity = await find(*args, **kwargs)
+        begun.set()
+        await go.wait()
+        return entity
+
+    service._find = slow_find
+    results = []
+
+    async def read():
+        results.append((await service.get(one.pk)).title)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        await begun.wait()
+        service._find = find
+        await service.update(one.pk, Dto.update(title="new"))
+        assert (await service.get(one.pk)).title == "new"
+        go.set()
+    assert results == ["old"]
+    assert (await service.get(one.pk)).title == "new"
+
+
+async def test_cached_service_wraps_and_hears_of_direct_writes():
+    provider = CountingProvider()
+    provider.register(Note)
+
+    class Plain(AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    plain = Plain(provider, Open())
+    service = CachedService(plain, InMemoryCache(), namespace="notes")
+    one = await service.create(new(title="a"))
+    provider.uows = 0
+    assert [(await service.get(one.pk)).title for _ in range(3)] == ["a"] * 3
+    assert provider.uows == 1
+    await plain.update(one.pk, Dto.update(title="b"))
+    assert (await service.get(one.pk)).title == "b"
+    assert await service.count() == 1
+    with pytest.raises(CacheUsageError, match="wraps an AsyncService"):
+        CachedService(object(), InMemoryCache(), namespace="x")
+
+
+async def test_a_service_without_a_cache_says_so():
+    service, _ = make()
+    service._cache = None
+    with pytest.raises(CacheConfigError, match="bind CacheBackend"):
+        await service.get(1)
+
+
+async def test_the_container_injects_the_cache_with_qualifier_and_live():
+    plain, layered = InMemoryCache(), LayeredCache(InMemoryCache())
+
+    @Provider(singleton=True)
+    def default() -> CacheBackend:
+        return plain
+
+    @Provider(singleton=True, qualifier="layered")
+    def other() -> CacheBackend:
+        return layered
+
+    provider = CountingProvider()
+    provider.register(Note)
+
+    @Provider(singleton=True)
+    def uows() -> IUoWProvider:
+        return provider
+
+    @Provider(singleton=True)
+    def authorizer() -> AbstractAuthorizer:
+        return Open()
+
+    @Singleton
+    class First(NoteService):
+        pass
+
+    @Singleton
+    class Second(NoteService):
+        _cache: ClassVar[Annotated[CacheBackend, InjectMeta(qualifier="layered")]]
+
+    @Singleton
+    class Third(NoteService):
+        _cache: ClassVar[Annotated[CacheBackend, LiveMeta(qualifier="layered")]]
+
+    container = DIContainer()
+    for one in (uows, authorizer, default, other):
+        container.provide(one)
+    for one in (First, Second, Third):
+        container.register(one)
+    for cls, cache in ((First, plain), (Second, layered), (Third, layered)):
+        service = await container.aget(cls)
+        assert (await service._remembering()).cache is cache
+        assert await service.list() == []
+
+
+async def test_other_processes_forget_over_the_bus():
+    async with InMemoryEventBus() as bus:
+        far = InMemoryCache()
+        one, provider = make(cache=LayeredCache(InMemoryCache(), far), bus=bus)
+        two, _ = make(cache=LayeredCache(InMemoryCache(), far), bus=bus, provider=provider)
+        note = await one.create(new(title="a"))
+        assert (await two.get(note.pk)).title == "a"
+        assert len(await two.list()) == 1
+        await one.update(note.pk, Dto.update(title="b"))
+        assert (await two.get(note.pk)).title == "b"
+        assert (await two.list())[0].title == "b"
+
+
+async def test_a_bus_that_is_down_does_not_fail_a_write():
+    class Down(InMemoryEventBus):
+        async def publish(self, event, *, channel="default"):
+            raise ConnectionError
+
+    service, _ = make(bus=Down())
+    assert (await service.create(new(title="a"))).title == "a"
+
+
+async def test_an_event_driven_strategy_forgets_keys_and_tags():
+    strategy = EventDrivenStrategy(channel="c")
+    async with InMemoryEventBus() as bus:
+        cache = InMemoryCache(strategy=strategy)
+        strategy.consumer.register_to(bus)
+        await cache.set_many({"a": 1, "b": 2, "c": 3})
+        await cache.set("d", 4, tags={"t"})
+        handled = await bus.publish(CacheInvalidated(keys=["a"], tags=["t"]), channel="c")
+        if handled is not None:
+            await handled
+        handled = await bus.publish(CacheInvalidated(keys=["b"]), channel="elsewhere")
+        if handled is not None:
+            await handled
+        assert await cache.get_many("abcd") == {"b": 2, "c": 3}
+
+
+step = st.tuples(
+    st.sampled_from(["get", "list", "create", "update", "delete"]),
+    st.sampled_from(["ann", "bob"]),
+    st.integers(1, 4),
+)
+
+
+@given(st.lists(step, max_size=30))
+def test_two_users_never_see_each_others_rows(steps):
+    async def run():
+        cached, provider = make(authorizer=Owned())
+        plain = AsyncService.__class_getitem__((Note, int, CreateDTO, ReadDTO, UpdateDTO))
+
+        class Plain(plain):
+            pass
+
+        truth = Plain(provider, Owned())
+        for action, user, number in steps:
+            ctx = AuthContext(user)
+            try:
+                if action == "get":
+                    dto = await cached.get(number, ctx)
+                    assert dto.owner_id == user
+                    assert dto == await truth.get(number, ctx)
+                elif action == "list":
+                    rows = await cached.list(ctx=ctx)
+                    assert {row.owner_id for row in rows} <= {user}
+                    assert rows == await truth.list(ctx=ctx)
+                elif action == "create":
+                    await cached.create(new(title=str(number), owner_id=user), ctx)
+                elif action == "update":
+                    await cached.update(number, Dto.update(title=f"{user}{number}"), ctx)
+                else:
+                    await cached.delete(number, ctx)
+            except ServiceNotFoundError:
+                if action == "get":
+                    with pytest.raises(ServiceNotFoundError):
+                        await truth.get(number, ctx)
+
+    anyio.run(run)
