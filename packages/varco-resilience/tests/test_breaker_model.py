@@ -5,7 +5,7 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -25,6 +25,7 @@ from varco_resilience import (
     CircuitState,
     RetryExhaustedError,
 )
+from varco_resilience._breaker_window import Window
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
 
@@ -304,6 +305,9 @@ class BreakerMachine(RuleBasedStateMachine):
         kind=st.sampled_from(["task", "task", "generator", "thread"]),
         shape=st.sampled_from(["decorated", "called", "guarded"]),
     )
+    def begins(self, kind, shape):
+        return self.call(kind, shape)
+
     def call(self, kind, shape):
         if kind == "thread" and self.threads == 8:
             kind = "task"
@@ -329,6 +333,9 @@ class BreakerMachine(RuleBasedStateMachine):
         return None
 
     @rule(running=consumes(running), ending=st.sampled_from(sorted(ENDINGS)))
+    def ends(self, running, ending):
+        self.call_ends(running, ending)
+
     def call_ends(self, running, ending):
         if running is None:
             return
@@ -341,8 +348,21 @@ class BreakerMachine(RuleBasedStateMachine):
         self.threads -= isinstance(call, ThreadCall)
         self.model.ended(number, period, started, outcome)
 
+    @rule(probes=st.integers(0, 5), ending=st.sampled_from(sorted(ENDINGS)))
+    def half_opens(self, probes, ending):
+        """Rare otherwise: some calls at the moment of half-opening."""
+        self.by_hand("open")
+        self.model.now += self.model.config.recovery_timeout
+        calls = [self.call("task", "decorated") for _ in range(probes)]
+        self.call_ends(calls[0] if calls else None, ending)
+        for call in calls[1:]:
+            self.call_ends(call, "success")
+
     @rule(action=st.sampled_from(["open", "isolate", "close", "reset"]))
     @precondition(lambda self: self.calls % 5 == 4)
+    def by_an_operator(self, action):
+        self.by_hand(action)
+
     def by_hand(self, action):
         getattr(self.breaker, action)()
         if action == "open":
@@ -372,3 +392,24 @@ class BreakerMachine(RuleBasedStateMachine):
 
 TestBreaker = BreakerMachine.TestCase
 TestBreaker.settings = settings(stateful_step_count=30)
+
+
+@given(
+    config=st.builds(
+        CircuitBreakerConfig,
+        failure_rate=st.sampled_from([0.25, 0.5, 1.0]),
+        slow_call_rate=st.sampled_from([0.25, 0.5, 1.0]),
+        slow_call_duration=st.just(1.0),
+        window_size=st.integers(3, 6),
+        window_seconds=st.sampled_from([None, 2.0]),
+        minimum_calls=st.integers(1, 3),
+    ),
+    calls=st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0]), st.booleans(), st.booleans())),
+)
+def test_the_window_against_the_model(config, calls):
+    window, model = Window(config), Model(config)
+    for seconds, failed, slow in calls:
+        model.now += seconds
+        model.window.append((model.now, failed, slow))
+        assert window.add(model.now, failed=failed, slow=slow) == model.trips()
+        assert len(window._calls) <= config.window_size

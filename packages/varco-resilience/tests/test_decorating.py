@@ -4,6 +4,8 @@ import functools
 import inspect
 import pickle
 import traceback
+from dataclasses import fields
+from typing import get_type_hints
 
 import anyio.lowlevel
 import pytest
@@ -346,6 +348,9 @@ def test_decorating_many_functions_makes_little_code():
     assert _compiled.cache_info().misses <= before + 1
 
 
-def test_policies_and_configurations_can_be_pickled():
-    for value in (RetryPolicy(), CircuitBreakerConfig(), BulkheadConfig(1), HedgeConfig(1.0)):
+def test_policies_and_configurations_can_be_pickled_and_inspected():
+    rate = RateLimitConfig(1, 1.0)
+    settings = RetryPolicy(), CircuitBreakerConfig(), BulkheadConfig(1), HedgeConfig(1.0), rate
+    for value in settings:
         assert pickle.loads(pickle.dumps(value)) == value
+        assert get_type_hints(type(value)).keys() >= {f.name for f in fields(value)}

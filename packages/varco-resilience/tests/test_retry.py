@@ -5,6 +5,7 @@ import logging
 import time
 import weakref
 from email.utils import formatdate
+from functools import partial, wraps
 from types import SimpleNamespace
 
 import anyio
@@ -13,8 +14,12 @@ import pytest
 
 from varco_resilience import (
     AttemptTimeoutError,
+    BulkheadConfig,
     CallTimeoutError,
+    CircuitBreaker,
+    CircuitBreakerConfig,
     CircuitOpenError,
+    Pipeline,
     RateLimitExceededError,
     ResilienceConfigError,
     ResultRejectedError,
@@ -23,6 +28,8 @@ from varco_resilience import (
     RetryExhaustedError,
     RetryPolicy,
     UnsupportedFunctionError,
+    bulkhead,
+    fallback,
     log_retries,
     read_retry_after,
     retry,
@@ -144,6 +151,77 @@ def test_a_circuit_that_opens_meanwhile_ends_the_retrying(waits):
     assert len(waits) == 1
 
 
+class TestABreakerThatOpensMeanwhile:
+    def breaker(self, clock, **options):
+        options.setdefault("failure_threshold", 1)
+        return CircuitBreaker(CircuitBreakerConfig(recovery_timeout=30.0, **options), clock=clock)
+
+    def test_is_not_waited_for(self, clock, waits):
+        breaker = self.breaker(clock)
+        flaky = Flaky(9)
+        with pytest.raises(CircuitOpenError) as caught:
+            retry(STEADY)(breaker.protect(flaky))()
+        assert (flaky.calls, waits, caught.value.retry_after) == (1, [], 30.0)
+        assert isinstance(caught.value.__cause__, ConnectionError)
+
+    def test_is_probed_after_a_wait_that_is_long_enough(self, clock, waits):
+        policy = RetryPolicy(base_delay=30.0, jitter=False)
+        assert retry(policy)(self.breaker(clock).protect(Flaky(1)))() == 2
+        assert waits == [30.0]
+
+    def test_is_not_waited_for_behind_another_one(self, clock, waits):
+        inner, outer = self.breaker(clock), self.breaker(clock, failure_threshold=9)
+        with pytest.raises(CircuitOpenError):
+            retry(STEADY)(outer.protect(inner.protect(Flaky(9))))()
+        assert waits == []
+
+    def test_may_be_closed_again_by_then(self, clock, waits):
+        breaker = self.breaker(clock)
+        breaker.add_listener(lambda change: breaker.close())
+        assert retry(STEADY)(breaker.protect(Flaky(2)))() == 3
+
+    @pytest.mark.parametrize("shape", ["pipeline", "method", "partial", "call"])
+    def test_is_not_waited_for_however_it_is_put(self, clock, waits, shape):
+        breaker = self.breaker(clock)
+        flaky = Flaky(9)
+
+        class Service:
+            @breaker.protect
+            def method(self):
+                return flaky()
+
+        retrying = retry(STEADY)
+        protected = breaker.protect(flaky)
+        call = {
+            "pipeline": Pipeline(retrying, bulkhead(BulkheadConfig(1)), breaker)(flaky),
+            "method": retrying(Service().method),
+            "partial": retrying(partial(protected)),
+            "call": lambda: retrying.call_sync(protected),
+        }[shape]
+        with pytest.raises(CircuitOpenError):
+            call()
+        assert waits == []
+
+    def test_is_none_of_its_business_behind_a_fallback(self, clock, waits):
+        inner = fallback(value="instead", on=CircuitOpenError)(
+            self.breaker(clock).protect(Flaky(9))
+        )
+        assert retry(STEADY)(inner)() == "instead"
+        assert waits == [0.5]
+
+    def test_is_not_seen_through_the_decorator_of_another(self, clock, waits):
+        protected = self.breaker(clock).protect(Flaky(9))
+
+        @wraps(protected)
+        def other():
+            try:
+                return protected()
+            except CircuitOpenError:
+                return "instead"
+
+        assert retry(STEADY)(other)() == "instead"
+
+
 def test_an_exhausted_retry_further_in_is_judged_by_its_last_error():
     inner = retry(STEADY)(Flaky(4))
     assert retry(RetryPolicy(retryable_on=ConnectionError))(inner)() == 5
@@ -181,6 +259,15 @@ async def test_the_deadline_cuts_an_async_attempt():
         await retry(policy).call_async(anyio.sleep_forever)
     assert (caught.value.reason, caught.value.attempts) == ("deadline", 1)
     assert isinstance(caught.value.last_exc, AttemptTimeoutError)
+
+
+@pytest.mark.anyio
+async def test_an_attempt_that_the_deadline_cuts_is_the_last_one():
+    # A clock that lags behind the event loop's must not lead to another attempt.
+    policy = RetryPolicy(deadline=0.01, base_delay=0.0, clock=lambda: 0.0)
+    with pytest.raises(RetryExhaustedError) as caught:
+        await retry(policy).call_async(anyio.sleep_forever)
+    assert (caught.value.reason, caught.value.attempts) == ("deadline", 1)
 
 
 @pytest.mark.anyio

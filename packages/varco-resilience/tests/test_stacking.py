@@ -99,14 +99,14 @@ def a_limiter(rate, clock):
 async def test_timeout_over_retry(put, waits):
     callee = Callee(DOWN, "hang")
     with pytest.raises(CallTimeoutError):
-        await put(timeout(0.01), retry(THREE), callee)()
+        await put(timeout(0.1), retry(THREE), callee)()
     assert callee.started == 2
 
 
 @row("retry", "timeout")
 async def test_retry_over_timeout(put, waits):
     callee = Callee("hang", "hang", "ok")
-    assert await put(retry(THREE), timeout(0.01), callee)() == "ok"
+    assert await put(retry(THREE), timeout(0.1), callee)() == "ok"
     assert callee.started == 3
 
 
@@ -144,23 +144,23 @@ async def test_timeout_over_bulkhead(put):
 async def test_bulkhead_over_timeout(put):
     room = Bulkhead(BulkheadConfig(1, max_wait=60.0))
     async with anyio.create_task_group() as group:
-        group.start_soon(room.call, anyio.sleep, 0.05)
+        group.start_soon(room.call, anyio.sleep, 0.2)
         await anyio.wait_all_tasks_blocked()
-        assert await put(room, timeout(0.04), Callee("ok"))() == "ok"
+        assert await put(room, timeout(0.15), Callee("ok"))() == "ok"
 
 
 @row("timeout", "hedge")
 async def test_timeout_over_hedge(put):
     callee = Callee("hang")
     with pytest.raises(CallTimeoutError):
-        await put(timeout(0.02), hedge(HedgeConfig(0.001, 2)), callee)()
+        await put(timeout(0.1), hedge(HedgeConfig(0.001, 2)), callee)()
     assert (callee.started, callee.running) == (3, 0)
 
 
 @row("hedge", "timeout")
 async def test_hedge_over_timeout(put):
     callee = Callee("hang", "ok")
-    assert await put(hedge(HedgeConfig(60.0)), timeout(0.01), callee)() == "ok"
+    assert await put(hedge(HedgeConfig(60.0)), timeout(0.1), callee)() == "ok"
 
 
 @row("timeout", "rate_limit")
@@ -179,7 +179,7 @@ async def test_retry_over_circuit_breaker(put, waits):
     callee = Callee(DOWN)
     with pytest.raises(CircuitOpenError):
         await put(retry(RetryPolicy(max_attempts=9)), breaker, callee)()
-    assert (callee.started, len(waits)) == (2, 2)
+    assert (callee.started, len(waits)) == (2, 1), "it does not wait for an open circuit"
 
 
 @row("circuit_breaker", "retry")
@@ -347,7 +347,7 @@ def strategy(name, *, used_up=False):
         room._slots.take()
         limiter.take()
     return {
-        "timeout": timeout(0.01),
+        "timeout": timeout(0.1),
         "retry": retry(THREE),
         "circuit_breaker": a_breaker(),
         "bulkhead": room,

@@ -262,7 +262,7 @@ class TestOnAsyncio(OnAsyncio):
         assert not limit._queues[loop].pending
 
     async def test_the_deadlines_of_one_timer_are_kept_apart(self):
-        limit = timeout(0.03)
+        limit = timeout(0.15)
         ended = {}
 
         async def call(number):
@@ -276,7 +276,7 @@ class TestOnAsyncio(OnAsyncio):
 
         await asyncio.gather(*(call(number) for number in range(10)))
         assert ended.keys() == {0, 3, 6, 9}
-        assert all(0.029 < seconds < 2 for seconds in ended.values())
+        assert all(0.149 < seconds < 5 for seconds in ended.values())
         queue = limit._queues[asyncio.get_running_loop()]
         assert not queue.pending
         assert not queue.armed
@@ -328,7 +328,7 @@ def test_it_serves_one_event_loop_after_the_other():
 
 
 def test_it_serves_event_loops_side_by_side():
-    @timeout(0.01)
+    @timeout(0.1)
     async def call(number):
         await anyio.sleep(60 if number % 2 else 0)
         return number

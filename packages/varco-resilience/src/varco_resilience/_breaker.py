@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from varco_resilience._breaker_config import CircuitBreakerConfig, CircuitState, StateListener
     from varco_resilience._breaker_core import Closed, Permit
     from varco_resilience._breaker_registry import CircuitBreakerRegistry
+    from varco_resilience._circuits import Circuits
     from varco_resilience._functions import Kind
     from varco_resilience._strategy import Rest
 
@@ -138,6 +139,10 @@ class CircuitBreaker(SharedStrategy):
     def guard(self) -> Guard:
         """A context manager, `with` or `async with`, whose block counts as one call."""
         return Guard(self._core)
+
+    def circuits(self, inner: Circuits) -> Circuits:
+        """The breakers that a call through this one passes."""
+        return self._core, *inner
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # the text suits all
         """How calls of a function are surrounded."""

@@ -82,7 +82,7 @@ type _Epoch = Closed | _Opened | _HalfOpen
 
 
 class Permit:
-    """The right to make one call, and its report; only the first report counts."""
+    """The right to make one call, and its report."""
 
     __slots__ = ("__weakref__", "_core", "_epoch", "_started", "settled")
 
@@ -98,10 +98,9 @@ class Permit:
         self.fail(None)
 
     def fail(self, error: BaseException | None) -> None:
-        if not self.settled:
-            self.settled = True
-            core = self._core
-            core.settle(self._epoch, error, core.clock() - self._started)
+        self.settled = True
+        core = self._core
+        core.settle(self._epoch, error, core.clock() - self._started)
 
 
 class BreakerCore:
@@ -158,8 +157,16 @@ class BreakerCore:
         if isinstance(epoch, Closed):
             return epoch if epoch.window is None else Permit(self, epoch, now)
         if isinstance(epoch, _Opened) and now < epoch.until:
-            raise self._refusal(epoch.until, epoch.until - now)
+            raise self._refusal(epoch.until, now)
         return self._admit_probe(now)
+
+    def refusal(self) -> CircuitOpenError | None:
+        """The error for calls that come now, if it is open."""
+        epoch = self._epoch
+        now = self.clock()
+        if isinstance(epoch, _Opened) and now < epoch.until:
+            return self._refusal(epoch.until, now)
+        return None
 
     def _admit_probe(self, now: float) -> Closed | Permit:
         permit: Closed | Permit | None = None
@@ -176,7 +183,7 @@ class BreakerCore:
                 epoch.probes.append(weakref.ref(permit))
         self._announce()
         if permit is None:
-            raise self._refusal(until, until - now)
+            raise self._refusal(until, now)
         return permit
 
     def settle(self, epoch: _Epoch, error: BaseException | None, seconds: float) -> None:
@@ -274,5 +281,5 @@ class BreakerCore:
             finally:
                 self._announcing.release()
 
-    def _refusal(self, until: float, seconds: float) -> CircuitOpenError:
-        return CircuitOpenError(self.name, until, self.config.recovery_timeout, seconds)
+    def _refusal(self, until: float, now: float) -> CircuitOpenError:
+        return CircuitOpenError(self.name, until, self.config.recovery_timeout, until - now)

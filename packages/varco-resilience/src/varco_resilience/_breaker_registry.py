@@ -59,7 +59,7 @@ class CircuitBreakerRegistry:
                     listeners=self._listeners,
                 )
                 self._breakers[name] = breaker
-            elif config not in {None, breaker.config}:
+            elif config is not None and config != breaker.config:
                 raise ResilienceConfigError(
                     f"config of circuit breaker {name!r}", config, f"{breaker.config!r} as before"
                 )

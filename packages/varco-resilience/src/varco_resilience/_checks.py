@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable  # tools resolve the alias at run time
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from varco_resilience._errors import ResilienceConfigError, RetryExhaustedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     type _Types = type[Exception] | tuple[type[Exception], ...]
 
 type ErrorFilter = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]

@@ -72,7 +72,7 @@ class DeadlineQueue:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         # The usual loop.time, without its frame.
-        usual = type(loop).time is asyncio.BaseEventLoop.time
+        usual = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
         self.clock: Callable[[], float] = time.monotonic if usual else loop.time
         self.armed = False
         self._context = Context()  # the caller's would be kept alive as long as the timer

@@ -13,6 +13,7 @@ from varco_resilience._strategy import Part, apply
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from varco_resilience._circuits import Circuits
     from varco_resilience._strategy import Rest
 
 _TEXT = """\
@@ -52,6 +53,10 @@ class Fallback[F](Part):
     def __call__(self, func: Any, /) -> Any:
         """Decorate a function, a method, a partial or an object with `__call__`."""
         return apply(self.parts, func)
+
+    def circuits(self, inner: Circuits) -> Circuits:  # noqa: ARG002  # that is the point
+        """None: a fallback may answer what a breaker further in refuses."""
+        return ()
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # calls no rest
         """How calls of a function are surrounded."""

@@ -1,20 +1,16 @@
 """How often, how fast and on what to retry."""
 
-from __future__ import annotations
-
 import random
 import time
-from collections.abc import Callable  # noqa: TC003  # dataclass fields stay resolvable at run time
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from varco_resilience._budget import RetryBudget
 from varco_resilience._checks import ErrorFilter, above_zero, at_least, error_filter, matches
 from varco_resilience._errors import CircuitOpenError, ResilienceConfigError
 from varco_resilience._retry_after import read_retry_after
-
-if TYPE_CHECKING:
-    from varco_resilience._budget import RetryBudget
-    from varco_resilience._retry_events import RetryHook
+from varco_resilience._retry_events import RetryHook
 
 # From here on a decorrelated delay no longer depends on how many came before it.
 _MIXED = 64

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from varco_resilience._circuits import circuits_of
 from varco_resilience._errors import UnsupportedFunctionError
 from varco_resilience._functions import Kind, name_of
 from varco_resilience._fuse import Layer
@@ -27,8 +29,8 @@ except Exception as error:
         raise
     failed@ = [error]
 if failed@ is not None:
-    result = await? run@(RetryCall@(policy@, name@), rest@, args, kwargs, failed@.pop())"""
-_FULL = "result = await? run@(RetryCall@(policy@, name@), rest@, args, kwargs, None)"
+    result = await? run@(begin@(), rest@, args, kwargs, failed@.pop())"""
+_FULL = "result = await? run@(begin@(), rest@, args, kwargs, None)"
 
 
 class Retrying(AnyStrategy, Part):
@@ -59,19 +61,18 @@ class Retrying(AnyStrategy, Part):
                 "waits for, or use `deadline`",
             )
         extras = (policy.deadline, policy.attempt_timeout, policy.retry_on_result, policy.budget)
+        inner = rest()
         names: dict[str, object] = {
-            "policy": policy,
-            "name": name,
-            "rest": rest(),
+            "rest": inner,
             "run": run_async if kind is Kind.ASYNC else run_sync,
-            "RetryCall": RetryCall,
+            "begin": partial(RetryCall, policy, name, circuits_of(inner)),
             "is_retryable": policy.is_retryable,
         }
         return Layer(_PLAIN if extras == (None,) * 4 else _FULL, names)
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function, and again as long as the policy says."""
-        call = RetryCall(self.policy, name_of(func))
+        call = RetryCall(self.policy, name_of(func), circuits_of(func))
         result: R = run_sync(call, func, args, kwargs, None)
         return result
 
@@ -79,7 +80,7 @@ class Retrying(AnyStrategy, Part):
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function, and again as long as the policy says."""
-        call = RetryCall(self.policy, name_of(func))
+        call = RetryCall(self.policy, name_of(func), circuits_of(func))
         result: R = await run_async(call, func, args, kwargs, None)
         return result
 

@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 
 from varco_resilience import _test_mode
+from varco_resilience._circuits import refusal_after
 from varco_resilience._errors import (
     AttemptFailure,
     AttemptTimeoutError,
@@ -22,6 +23,7 @@ from varco_resilience._timeout import limited, running_task
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from varco_resilience._circuits import Circuits
     from varco_resilience._policy import RetryPolicy
 
 
@@ -32,10 +34,19 @@ class RetryCall:
     them at the end: a storm of failures shall not wait for the garbage collector.
     """
 
-    __slots__ = ("_cut_by_deadline", "_deadline", "_history", "_previous", "name", "policy")
+    __slots__ = (
+        "_circuits",
+        "_cut_by_deadline",
+        "_deadline",
+        "_history",
+        "_previous",
+        "name",
+        "policy",
+    )
 
-    def __init__(self, policy: RetryPolicy, name: str) -> None:
+    def __init__(self, policy: RetryPolicy, name: str, circuits: Circuits = ()) -> None:
         self.policy: RetryPolicy = policy
+        self._circuits = circuits
         self.name: str = name
         self._history: list[AttemptFailure] = []
         self._previous: float | None = None
@@ -64,7 +75,7 @@ class RetryCall:
         return True
 
     def delay_after(self, error: Exception) -> float:
-        """Note a failed attempt; the seconds to wait now, or `RetryExhaustedError`."""
+        """Note a failed attempt; the seconds to wait now, or the error of giving up."""
         policy = self.policy
         number = len(self._history) + 1
         if number >= _max_attempts(policy):
@@ -79,6 +90,9 @@ class RetryCall:
             delay = asked
         if self._deadline is not None and policy.clock() + delay >= self._deadline:
             raise self._exhausted(error, "deadline") from error
+        refusal = refusal_after(self._circuits, delay)
+        if refusal is not None:
+            raise refusal from error
         if policy.budget is not None and not policy.budget.withdraw():
             raise self._exhausted(error, "budget") from error
         self._previous = delay

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from varco_resilience._circuits import circuits_of, note_circuits
 from varco_resilience._functions import Kind, decorate, only
 from varco_resilience._fuse import Layer, fuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from varco_resilience._circuits import Circuits
 
     type Rest = Callable[[], Callable[..., Any]]
 
@@ -42,6 +45,10 @@ class Part(Strategy):
     def bind(self, name: str) -> Part:  # noqa: ARG002  # for those with a state per function
         """The strategy that serves the function of this name."""
         return self
+
+    def circuits(self, inner: Circuits) -> Circuits:
+        """The breakers that a call through this strategy passes; `inner` are those further in."""
+        return inner
 
     @abstractmethod
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
@@ -125,7 +132,12 @@ def build(
         layers.append(part.layer(kind, name, rest))
         if "{body}" not in layers[-1].text:
             break
-    return fuse(layers, func, kind, _label(parts))
+    wrapper = fuse(layers, func, kind, _label(parts))
+    circuits = circuits_of(func)
+    for part in reversed(parts):
+        circuits = part.circuits(circuits)
+    note_circuits(wrapper, circuits)
+    return wrapper
 
 
 def _label(parts: Sequence[Part]) -> str:
