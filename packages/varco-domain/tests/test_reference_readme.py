@@ -211,3 +211,14 @@ async def test_validators_are_injected():
         await service.create_many([dto(quantity=1, total=1), dto(quantity=0, total=-1)], ADMIN)
     assert [(e.index, e.field) for e in caught.value.errors] == [(1, "quantity"), (1, "total")]
     assert await service.count(QueryParams(), ADMIN) == 1
+
+
+async def test_a_validator_on_the_class_is_kept_by_the_container():
+    @Singleton
+    class Fixed(OrderService):
+        _validator = CompositeValidator(OrderValidator())
+
+    service = make_container(Fixed).get(Fixed)
+    dto = varco_domain.generate_dtos(Order).create
+    with pytest.raises(ServiceValidationError):
+        await service.create(dto(quantity=0, total=1), ADMIN)

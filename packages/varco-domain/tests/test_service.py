@@ -1,5 +1,6 @@
 from collections import Counter
 from contextlib import aclosing
+from datetime import date
 from typing import Annotated, Any
 
 import anyio
@@ -26,6 +27,7 @@ from varco_domain import (
     InMemoryUnitOfWork,
     ModelDefinitionError,
     OwnershipAuthorizer,
+    PrimaryKey,
     ReadDTO,
     Resource,
     ResourceGrant,
@@ -40,6 +42,7 @@ from varco_domain import (
     TenantSoftDeleteVersionedDomainModel,
     UpdateDTO,
     generate_dtos,
+    pk_field,
     problem_for,
     tenant_context,
 )
@@ -157,6 +160,42 @@ def test_list_is_what_authorize_permits(policy, ctx, content, limit, skip):
             assert [n.pk for n in (await service.paged_list(ctx=ctx)).results] == expected
             for pk in range(1, len(content) + 1):
                 assert await service.exists(pk, ctx) == (pk in expected)
+
+    anyio.run(check)
+
+
+def test_grants_on_rows_whose_keys_cannot_be_read_back():
+    class Day(DomainModel):
+        pk: Annotated[date, PrimaryKey()] = pk_field(init=True)
+
+    class Cell(DomainModel):
+        row: Annotated[str, PrimaryKey()]
+        number: Annotated[int, PrimaryKey()]
+
+    class DayService(AsyncService[Day, date, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    class CellService(AsyncService[Cell, Any, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    async def check() -> None:
+        keys = ("days:2024-01-02", "cells:a%3Ab:1", "cells:a:2", "cells:a:x", "cells:a:1:1")
+        user = AuthContext("u", grants=[ResourceGrant(k, frozenset({Action.READ})) for k in keys])
+        provider = InMemoryRepositoryProvider(Day, Cell)
+        days = [Day(pk=date(2024, 1, day)) for day in (1, 2, 3)]
+        await provider.get_repository(Day).save_many(days)
+        cells = [Cell(row=r, number=n) for r, n in (("a:b", 1), ("a", 1), ("a", 2), ("a:1", 1))]
+        await provider.get_repository(Cell).save_many(cells)
+        day_service = DayService(provider, GrantBasedAuthorizer())
+        assert [d.pk for d in await day_service.list(ctx=user)] == [date(2024, 1, 2)]
+        cell_service = CellService(provider, GrantBasedAuthorizer())
+        found = [c.pk for c in await cell_service.list(ctx=user)]
+        assert found == [("a", 2), ("a:b", 1)]
+        assert [await cell_service.exists(c.pk, user) for c in cells] == [True, False, True, False]
+        many = await cell_service.delete_many([], user)
+        assert many is None
+        with pytest.raises(ServiceNotFoundError):
+            await cell_service.delete_many([("a", 1), 3], user)
 
     anyio.run(check)
 

@@ -27,6 +27,8 @@ class Changes:
         self._store = store
         self._rows: dict[Table, _Overlay] = {}
         self._bases: dict[Table, dict[Any, Row | None]] = {}
+        # Which changed row has unique values; may be outdated, so the row is looked at as well.
+        self._claims: dict[tuple[Table, tuple[str, ...]], dict[tuple[Any, ...], Any]] = {}
 
     def overlay(self, table: Table) -> _Overlay:
         """Return the changed rows of a table; None stands for a removed one."""
@@ -51,6 +53,10 @@ class Changes:
     ) -> None:
         """Undo the changes since a savepoint."""
         self._rows, self._bases = saved
+        self._claims.clear()
+        for table, rows in self._rows.items():
+            for key, row in rows.items():
+                self._claim(table, key, row)
 
     def matching(self, table: Table, entity: DomainModel) -> Row:
         """Return the row that an UPDATE or DELETE of the entity matches.
@@ -118,10 +124,18 @@ class Changes:
         """Forget all changes."""
         self._rows.clear()
         self._bases.clear()
+        self._claims.clear()
 
     def _put(self, table: Table, key: Any, row: Row | None) -> None:
         self._bases.setdefault(table, {}).setdefault(key, table.rows.get(key))
         self._rows.setdefault(table, {})[key] = row
+        self._claim(table, key, row)
+
+    def _claim(self, table: Table, key: Any, row: Row | None) -> None:
+        for fields in table.uniques:
+            values = None if row is None else table.unique_values(fields, row)
+            if values is not None:
+                self._claims.setdefault((table, fields), {})[values] = key
 
     def _check_base(self, table: Table, key: Any, row: Row | None) -> None:
         base, now = self._bases[table][key], table.rows.get(key)
@@ -159,10 +173,9 @@ class Changes:
         overlay = self._rows.get(table, {})
         if owner is not None and owner != key and owner not in overlay:
             return True
-        return any(
-            row is not None and other != key and table.unique_values(fields, row) == values
-            for other, row in overlay.items()
-        )
+        claimant = self._claims.get((table, fields), {}).get(values)
+        row = overlay.get(claimant)
+        return row is not None and claimant != key and table.unique_values(fields, row) == values
 
     def _exists(self, target: Table, fk: Any, value: Any) -> bool:
         field = referenced_field(target, fk)

@@ -27,6 +27,9 @@ __all__ = (
 
 _ALL_ROWS = AndNode()
 _NO_ROWS = OrNode()
+# Kinds whose values can be read back from their text.
+_READABLE = frozenset({FieldKind.STR, FieldKind.LITERAL, FieldKind.INT, FieldKind.UUID})
+_INT64 = 2**63
 
 
 class GrantBasedAuthorizer(BaseAuthorizer):
@@ -52,7 +55,11 @@ class GrantBasedAuthorizer(BaseAuthorizer):
                     return _ALL_ROWS
                 if grant.resource.startswith(prefix):
                     keys.append(grant.resource)
-        return _rows(meta, keys) if keys else _NO_ROWS
+        if not keys:
+            return _NO_ROWS
+        if any(meta.fields[name].kind not in _READABLE for name in meta.pk_fields):
+            return None
+        return _rows(meta, keys)
 
 
 def _rows(meta: ParsedMeta, keys: Iterable[str]) -> TransformerNode:
@@ -89,17 +96,18 @@ def _rows(meta: ParsedMeta, keys: Iterable[str]) -> TransformerNode:
 
 def parse_scalar(field: FieldMeta, text: str) -> Any:
     """Read a value of a field from ``str(value)``; None when it is none."""
-    if field.kind in {FieldKind.STR, FieldKind.LITERAL}:
-        value: Any = text
-        if field.kind is FieldKind.LITERAL and field.python_type is not str:
-            value = next((c for c in field.choices if str(c) == text), None)
-        return value if _storable(text) else None
-    if field.kind not in {FieldKind.INT, FieldKind.UUID}:
+    if field.kind is FieldKind.STR:
+        return text if _storable(text) else None
+    if field.kind is FieldKind.LITERAL:
+        return next((choice for choice in field.choices if str(choice) == text), None)
+    if field.kind not in _READABLE:
         return None
     try:
-        return field.python_type(text)
+        value = field.python_type(text)
     except ValueError:
         return None
+    # No store has a larger number, and some refuse to look for one.
+    return value if field.kind is FieldKind.UUID or -_INT64 <= value < _INT64 else None
 
 
 def _storable(text: str) -> bool:

@@ -105,7 +105,8 @@ def _limited(field: FieldMeta) -> Any:
 
 
 def _default(field: FieldMeta) -> Any:
-    if field.primary_key or not field.has_default:
+    # A key's None stands for "not saved yet": who assigns keys has to give one.
+    if not field.has_default or (field.primary_key and field.default is None):
         return Field()
     if field.default_factory is MISSING:
         return Field(default=field.default)

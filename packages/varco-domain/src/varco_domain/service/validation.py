@@ -41,12 +41,9 @@ class ValidatorServiceMixin(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U
             "_async_validator": AsyncDomainModelValidator,
         }
         for name, kind in kinds.items():
-            if name not in cls.__dict__:
-                closed: Any = Annotated[kind[model], optional]
-                cls.__annotations__ = {
-                    **get_annotations(cls),
-                    name: ClassVar[closed],
-                }
+            # One that is set on a class is not looked for.
+            wanted = Annotated[kind[model], optional] if getattr(cls, name) is None else Any
+            cls.__annotations__ = {**get_annotations(cls), name: ClassVar[wanted]}
 
     async def _validate(self, entity: D, ctx: AuthContext) -> ValidationResult:
         """Return what the validators find."""
