@@ -97,9 +97,9 @@ def test_nothing_is_lost_and_every_effect_happens_once_whoever_dies(database):
         saved = 0
         for kill in range(KILLS):
             upto = ROWS * (kill + 1) // KILLS
+            before = count("published")
             save(connection, [happened(number) for number in range(saved, upto)])
             saved = upto
-            before = count("published")
             wait_until(lambda: count("published") > before)  # noqa: B023  # called at once
             time.sleep(dice.random() * 0.03)
             victim = dice.randrange(len(alive))
