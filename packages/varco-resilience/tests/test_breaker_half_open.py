@@ -1,6 +1,8 @@
 """The moment of half-opening: exactly the configured number of probes, whoever comes."""
 
+import contextlib
 import gc
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +134,67 @@ async def test_tasks_and_threads_at_once(breaker, clock, probes, rounds):
             for done in threads:
                 done.result(30)
             all_probes_and_no_more(breaker, crowd, probes)
+
+
+def test_nobody_slips_in_while_a_probe_reports(probes):
+    now = 0.0
+    intruders = []
+
+    def clock():
+        # The report of a probe asks for the time; just then another thread comes along.
+        if intruders:
+            intruder = intruders.pop()
+            thread = threading.Thread(target=intruder)
+            thread.start()
+            thread.join(10)
+        return now
+
+    config = CircuitBreakerConfig(failure_threshold=1, success_threshold=probes)
+    breaker = CircuitBreaker(config, clock=clock)
+    breaker.open()
+    now += 30.0
+    others = [breaker.guard() for _ in range(probes - 1)]
+    for other in others:
+        other.__enter__()
+    seen = []
+
+    def intrude():
+        try:
+            breaker.call_sync(seen.append, "slipped in")
+        except CircuitOpenError:
+            seen.append("refused")
+
+    with breaker.guard():
+        intruders.append(intrude)
+    assert seen == ["refused"]
+
+
+def test_quick_failures_of_many_threads(breaker, clock, probes, rounds):
+    barrier = threading.Barrier(THREADS)
+    admitted = []
+
+    def fail():
+        admitted.append(1)
+        raise ConnectionError
+
+    def call():
+        barrier.wait(30)
+        with contextlib.suppress(ConnectionError, CircuitOpenError):
+            breaker.call_sync(fail)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for _ in range(rounds):
+                admitted.clear()
+                half_open(breaker, clock)
+                for done in [pool.submit(call) for _ in range(THREADS)]:
+                    done.result(30)
+                assert 1 <= len(admitted) <= probes
+                assert breaker.state is CircuitState.OPEN
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.anyio

@@ -82,7 +82,7 @@ type _Epoch = Closed | _Opened | _HalfOpen
 
 
 class Permit:
-    """The right to make one call, and its report."""
+    """The right to make one call, and its report. The core's lock protects `settled`."""
 
     __slots__ = ("__weakref__", "_core", "_epoch", "_started", "settled")
 
@@ -98,9 +98,8 @@ class Permit:
         self.fail(None)
 
     def fail(self, error: BaseException | None) -> None:
-        self.settled = True
         core = self._core
-        core.settle(self._epoch, error, core.clock() - self._started)
+        core.settle(self._epoch, error, core.clock() - self._started, self)
 
 
 class BreakerCore:
@@ -186,19 +185,24 @@ class BreakerCore:
             raise self._refusal(until, now)
         return permit
 
-    def settle(self, epoch: _Epoch, error: BaseException | None, seconds: float) -> None:
+    def settle(
+        self,
+        epoch: _Epoch,
+        error: BaseException | None,
+        seconds: float,
+        permit: Permit | None = None,
+    ) -> None:
         """Note how a call ended that the epoch had let through."""
-        failed = False
-        if error is not None:
-            outcome = self._judge(error)
-            if outcome is _Outcome.NEUTRAL:
-                return
-            failed = outcome is _Outcome.FAILURE
+        outcome = _Outcome.SUCCESS if error is None else self._judge(error)
+        failed = outcome is _Outcome.FAILURE
         slowness = self.config.slow_call_duration
         slow = slowness is not None and seconds >= slowness
         cause = error if isinstance(error, Exception) else None
         with self._lock:
-            if epoch is not self._epoch:
+            # Giving the place back and counting the result are one step, or others could slip in.
+            if permit is not None:
+                permit.settled = True
+            if outcome is _Outcome.NEUTRAL or epoch is not self._epoch:
                 return
             if isinstance(epoch, Closed):
                 if self._trips(epoch, failed=failed, slow=slow):
