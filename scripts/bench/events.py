@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from _harness import Case, Figure, Published, main
+
 from varco_events import (
     Event,
     InMemoryEventBus,
@@ -149,7 +150,7 @@ def of_pyventus(subscribers: int) -> Any:
     async def publish() -> None:
         done.clear()
         emitter.emit("placed", event)
-        while len(done) < subscribers:
+        while len(done) < subscribers:  # noqa: ASYNC110  # it has no way to wait
             await asyncio.sleep(0)
 
     return publish
@@ -233,7 +234,8 @@ def _sqlite() -> Any:
     name = "varco_events_bench_sqlite_store"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, TESTS / "sqlite_store.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules[name]

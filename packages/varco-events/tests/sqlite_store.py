@@ -11,7 +11,7 @@ import sqlite3
 import sys
 import time
 from contextlib import asynccontextmanager, suppress
-from dataclasses import astuple, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -62,7 +62,7 @@ def create(path):
 
 
 def _row(entry):
-    row = dict(zip(COLUMNS, astuple(entry), strict=True))
+    row = {name: getattr(entry, name) for name in COLUMNS}
     row["entry_id"] = str(entry.entry_id)
     row["created_at"] = entry.created_at.isoformat()
     for name in ("available_at", "leased_until"):
@@ -112,22 +112,21 @@ class SqliteOutbox(OutboxRepository):
 
     async def claim(self, *, limit=100, lease=30.0):
         now = time.time()
-        select = f"""
-            SELECT {", ".join(COLUMNS)} FROM outbox WHERE NOT parked
-            AND (leased_until IS NULL OR leased_until <= :now)
-            AND (available_at IS NULL OR available_at <= :now)
-            AND (key IS NULL OR key NOT IN (
-                SELECT key FROM outbox
-                WHERE (leased_until IS NOT NULL OR available_at IS NOT NULL)
-                AND NOT parked AND key IS NOT NULL AND (leased_until > :now OR available_at > :now)
-            )) ORDER BY seq LIMIT :limit"""
+        update = f"""
+            UPDATE outbox SET leased_until = :now + :lease WHERE seq IN (
+                SELECT seq FROM outbox WHERE NOT parked
+                AND (leased_until IS NULL OR leased_until <= :now)
+                AND (available_at IS NULL OR available_at <= :now)
+                AND (key IS NULL OR key NOT IN (
+                    SELECT key FROM outbox
+                    WHERE (leased_until IS NOT NULL OR available_at IS NOT NULL)
+                    AND NOT parked AND key IS NOT NULL
+                    AND (leased_until > :now OR available_at > :now)
+                )) ORDER BY seq LIMIT :limit
+            ) RETURNING {", ".join(COLUMNS)}, seq"""
         with transaction(self.connection):
-            entries = [_entry(row) for row in self.execute(select, {"now": now, "limit": limit})]
-            self.connection.executemany(
-                "UPDATE outbox SET leased_until = ? WHERE entry_id = ?",
-                [(now + lease, str(entry.entry_id)) for entry in entries],
-            )
-        return entries
+            rows = self.execute(update, {"now": now, "lease": lease, "limit": limit}).fetchall()
+        return [_entry(row[:-1]) for row in sorted(rows, key=lambda row: row[-1])]
 
     async def release(self, entries):
         with transaction(self.connection):

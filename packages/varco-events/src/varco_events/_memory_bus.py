@@ -219,31 +219,33 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         if self._stopping or self._stopped:
             self._admit(event, depth)
         subscriptions = self._addressed(event, channel, handler)
-        key = (event.event_id, channel)
-        reached = self._partial.pop(key, None) if self._partial else None
-        if reached:
+        if self._partial:
+            reached = self._partial.pop((event.event_id, channel), ())
             subscriptions = [one for one in subscriptions if one not in reached]
-        errors: list[Exception] = []
-        done = reached or set()
+        else:
+            reached = ()
+        failed: dict[Subscription, Exception] = {}
+        ended = 0
         token = handling.set((depth + 1, channel))
         self._running += 1
         try:
             for subscription in subscriptions:
+                deliver = subscription.deliver
                 try:
-                    await self._wrapped(subscription.deliver, channel)(event)
+                    if self._middleware:
+                        deliver = self._wrapped(deliver, channel)
+                    await deliver(event)
                 except Exception as error:  # noqa: BLE001  # all are raised below
-                    errors.append(error)
-                else:
-                    done.add(subscription)
-        except BaseException:
-            self._remember(key, done)
-            raise
+                    failed[subscription] = error
+                ended += 1
         finally:
             handling.reset(token)
             self._left()
-        if errors:
-            self._remember(key, done)
-            _raise(event, errors)
+            if failed or ended < len(subscriptions):
+                done = {one for one in subscriptions[:ended] if one not in failed}
+                self._remember((event.event_id, channel), done.union(reached))
+        if failed:
+            _raise(event, list(failed.values()))
 
     def _addressed(self, event: Event, channel: str, handler: str | None) -> Sequence[Subscription]:
         subscriptions: Sequence[Subscription] = self._routes.route(event, channel).subscriptions

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from varco_events._outbox import OutboxEntry, OutboxRepository, is_claimable, utcnow
+from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,7 @@ class InMemoryOutboxRepository(OutboxRepository):
     def __init__(self, *, clock: Callable[[], datetime] = utcnow) -> None:
         self._clock = clock
         self._entries: dict[UUID, OutboxEntry] = {}
+        self._leases: dict[UUID, datetime] = {}
         self._parked: dict[UUID, OutboxEntry] = {}
 
     async def save(self, entry: OutboxEntry) -> None:
@@ -31,43 +32,62 @@ class InMemoryOutboxRepository(OutboxRepository):
         self._entries[entry.entry_id] = entry
         self.notify()
 
+    async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
+        """Store several entries and wake the relays."""
+        self._entries.update((entry.entry_id, entry) for entry in entries)
+        self.notify()
+
     async def get_pending(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The oldest entries that are not parked."""
-        return [entry for entry, _ in zip(self._entries.values(), range(limit), strict=False)]
+        return list(islice(self._entries.values(), limit))
 
     async def delete(self, entry_id: UUID) -> None:
         """Forget an entry."""
         self._entries.pop(entry_id, None)
+        self._leases.pop(entry_id, None)
+
+    async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
+        """Forget several entries."""
+        for entry_id in entry_ids:
+            self._entries.pop(entry_id, None)
+            self._leases.pop(entry_id, None)
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
         now = self._clock()
-        until = now + timedelta(seconds=lease)
+        leases = self._leases
         claimed: list[OutboxEntry] = []
         blocked: set[str] = set()
-        for entry in self._entries.values():
+        for entry_id, entry in self._entries.items():
             if len(claimed) == limit:
                 break
-            if entry.key in blocked:
+            key = entry.key
+            if key is not None and key in blocked:
                 continue
-            if is_claimable(entry, now):
-                claimed.append(replace(entry, leased_until=until))
-            elif entry.key is not None:
-                blocked.add(entry.key)
-        self._entries.update((entry.entry_id, entry) for entry in claimed)
+            leased_until = leases.get(entry_id)
+            if (leased_until is None or leased_until <= now) and (
+                entry.available_at is None or entry.available_at <= now
+            ):
+                claimed.append(entry)
+            elif key is not None:
+                blocked.add(key)
+        until = now + timedelta(seconds=lease)
+        leases.update((entry.entry_id, until) for entry in claimed)
         return claimed
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases."""
         for entry in entries:
             if entry.entry_id in self._entries:
-                self._entries[entry.entry_id] = replace(entry, leased_until=None)
+                self._entries[entry.entry_id] = entry
+                self._leases.pop(entry.entry_id, None)
 
     async def park(self, entry: OutboxEntry) -> None:
         """Put an entry aside."""
         if self._entries.pop(entry.entry_id, None) is not None:
-            self._parked[entry.entry_id] = replace(entry, leased_until=None)
+            self._leases.pop(entry.entry_id, None)
+            self._parked[entry.entry_id] = entry
 
     async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The entries that were put aside."""
-        return [entry for entry, _ in zip(self._parked.values(), range(limit), strict=False)]
+        return list(islice(self._parked.values(), limit))

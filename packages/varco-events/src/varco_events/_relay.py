@@ -33,7 +33,7 @@ _WORKING_SHARE = 0.9
 class _Batch:
     """What became of the entries of one claim."""
 
-    untouched: dict[OutboxEntry, None]
+    untouched: dict[int, OutboxEntry]  # by id(), for the hash of an entry is that of all its fields
     delivered: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     failed: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     blocked: set[str] = field(default_factory=set[str])
@@ -94,7 +94,7 @@ class OutboxRelay(Runner):
         entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
         if not entries:
             return 0
-        batch = _Batch(dict.fromkeys(entries))
+        batch = _Batch({id(entry): entry for entry in entries})
         try:
             await self._deliver_all(entries, batch, deadline)
         finally:
@@ -119,15 +119,15 @@ class OutboxRelay(Runner):
                     await self._bus.deliver(self._event(current), channel=current.channel)
                 except BusUnavailableError as error:
                     logger.warning("the bus is unavailable, %s waits: %s", current.entry_id, error)
-                    for entry in list(batch.untouched):
+                    for entry in list(batch.untouched.values()):
                         self._postpone(batch, entry, error, self._poll_interval)
                     return
                 except Exception as error:  # noqa: BLE001  # whatever it is, it is kept with the entry
                     await self._fail(batch, current, error)
                 else:
-                    del batch.untouched[current]
+                    del batch.untouched[id(current)]
                     batch.delivered.append(current)
-        if scope.cancelled_caught and current in batch.untouched:
+        if scope.cancelled_caught and id(current) in batch.untouched:
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
             await self._fail(batch, current, late)
 
@@ -148,7 +148,7 @@ class OutboxRelay(Runner):
         counted = replace(entry, attempts=attempts, last_error=f"{type(error).__name__}: {error}")
         hopeless = attempts >= self._policy.max_attempts or not self._policy.is_retryable(error)
         if hopeless and await self._give_up(counted, error):
-            del batch.untouched[entry]
+            del batch.untouched[id(entry)]
             return
         delay = self._policy.compute_delay(attempts - 1)
         logger.warning("delivery %d of %s failed: %r", attempts, entry.entry_id, error)
@@ -162,7 +162,7 @@ class OutboxRelay(Runner):
         delay: float,
         attempts: int | None = None,
     ) -> None:
-        batch.untouched.pop(entry, None)
+        batch.untouched.pop(id(entry), None)
         if entry.key is not None:
             batch.blocked.add(entry.key)
         batch.failed.append(
@@ -213,7 +213,7 @@ class OutboxRelay(Runner):
     async def _settle(self, batch: _Batch) -> None:
         if batch.delivered:
             await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
-        released = [*batch.failed, *batch.untouched]
+        released = [*batch.failed, *batch.untouched.values()]
         if released:
             await self._outbox.release(released)
 
