@@ -7,10 +7,14 @@ from varco_query import (
     AggregationExpression,
     AggregationFunc,
     AggregationQuery,
+    CoercionError,
     F,
     InvalidNodeError,
+    OperationNotSupportedError,
+    QuerySchema,
     UnknownFieldError,
     aggregate,
+    coerce_aggregation,
 )
 
 COUNT, SUM, AVG, MIN, MAX = AggregationFunc
@@ -128,3 +132,36 @@ def test_what_cannot_be_computed(func, rows):
 def test_what_is_no_aggregation(wrong, error):
     with pytest.raises(error):
         wrong()
+
+
+SCHEMA = QuerySchema.of(Sale, exclude=["weight"], aliases={"store": "shop"})
+
+
+def test_a_schema_coerces_an_aggregation():
+    query = AggregationQuery(
+        ["store"],
+        [of(COUNT, None, "n"), of(SUM, "price", "sum"), of(AVG, "amount", "avg")],
+        (F.n > Decimal("1.0")) & (F.sum > 1) & (F.avg > 1) & (F.store == "a"),
+        sort=[F.store.asc()],
+    )
+    coerced = coerce_aggregation(query, SCHEMA)
+    assert coerced.group_by == ("shop",)
+    assert coerced.sort == (F.shop.asc(),)
+    assert coerced.having == (F.n > 1) & (F.sum > Decimal(1)) & (F.avg > 1.0) & (F.shop == "a")
+    assert aggregate(SALES, coerced) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        (AggregationQuery(["weight"]), UnknownFieldError),
+        (AggregationQuery(["metadata"]), UnknownFieldError),
+        (AggregationQuery([], [of(SUM, "weight")]), UnknownFieldError),
+        (AggregationQuery([], [of(SUM, "shop")]), OperationNotSupportedError),
+        (AggregationQuery([], [of(AVG, "paid")]), OperationNotSupportedError),
+        (AggregationQuery([], [of(COUNT, "shop")], F.x == "many"), CoercionError),
+    ],
+)
+def test_what_a_schema_refuses(query, error):
+    with pytest.raises(error):
+        coerce_aggregation(query, SCHEMA)

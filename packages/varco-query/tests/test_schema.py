@@ -243,8 +243,8 @@ def test_operations_follow_the_type_and_can_be_restricted():
             "flag": bool,
         }
     )
-    assert by_hand.operations("title") == {EQ}
-    assert Operation.LESS_THAN not in by_hand.operations("flag")
+    assert by_hand.field("title") == QueryField(str, frozenset({EQ}), "title")
+    assert Operation.LESS_THAN not in by_hand.field("flag").operations
     with pytest.raises(OperationNotSupportedError, match="title"):
         by_hand.comparison("title", Operation.LIKE, "x%")
     with pytest.raises(OperationNotSupportedError, match="title"):
@@ -255,7 +255,7 @@ def test_operations_follow_the_type_and_can_be_restricted():
     with pytest.raises(UnknownFieldError):
         by_hand.coerce_sort([SortField("shown")])
     with pytest.raises(UnknownFieldError):
-        by_hand.operations("nope")
+        by_hand.field("nope")
     for op, value in [(Operation.LIKE, "a"), (Operation.CONTAINS, "a"), (Operation.ILIKE, "a")]:
         with pytest.raises(OperationNotSupportedError):
             schema.comparison("pk", op, value)

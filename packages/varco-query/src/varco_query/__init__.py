@@ -9,6 +9,7 @@ from varco_query._aggregate import (
     AggregationFunc,
     AggregationQuery,
     aggregate,
+    coerce_aggregation,
 )
 from varco_query._builder import QueryBuilder
 from varco_query._cursor import CursorCodec
@@ -81,6 +82,7 @@ __all__: tuple[str, ...] = (
     "UnknownFieldError",
     "Value",
     "aggregate",
+    "coerce_aggregation",
     "compile_predicate",
     "escape_like",
     "from_json",

@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from enum import StrEnum
 from typing import Any, Final, cast
 
 from varco_query._compare import kind, plain
-from varco_query._errors import InvalidNodeError, UnknownFieldError, shorten
+from varco_query._errors import (
+    InvalidNodeError,
+    OperationNotSupportedError,
+    UnknownFieldError,
+    shorten,
+)
 from varco_query._evaluate import compile_predicate
 from varco_query._node import TransformerNode, walk
 from varco_query._params import SortField
 from varco_query._rows import reader
+from varco_query._schema import QueryField, QuerySchema
 from varco_query._sort import sort_rows
 from varco_query._value import check_field
 
@@ -132,6 +138,41 @@ def aggregate(
     ordered = sort_rows([group for group in found if keeps(group)], sort)
     end = None if query.limit is None else query.offset + query.limit
     return ordered[query.offset : end]
+
+
+def coerce_aggregation(query: AggregationQuery, schema: QuerySchema) -> AggregationQuery:
+    """The aggregation with the fields' own names, allowed functions and coerced `having`.
+
+    Raises:
+        UnknownFieldError: The schema has no such field.
+        OperationNotSupportedError: The function is not for fields of this type.
+        QueryError: As for `QuerySchema.coerce`, of `having`.
+    """
+    results = {name: schema.field(name) for name in query.group_by}
+    aggregations: list[AggregationExpression] = []
+    for each in query.aggregations:
+        field = None if each.field is None else schema.field(each.field)
+        results[each.alias] = QueryField(_result_type(each, field))
+        name = None if field is None else field.name
+        aggregations.append(AggregationExpression(each.func, name, each.alias))
+    of_results = QuerySchema(results)
+    return replace(
+        query,
+        group_by=tuple([schema.field(name).name or name for name in query.group_by]),
+        aggregations=tuple(aggregations),
+        having=None if query.having is None else of_results.coerce(query.having),
+        sort=of_results.coerce_sort(query.sort),
+    )
+
+
+def _result_type(expression: AggregationExpression, field: QueryField | None) -> type:
+    func = expression.func
+    if field is None or func is AggregationFunc.COUNT:
+        return int
+    numeric = field.type in {int, float, Decimal}
+    if func in {AggregationFunc.SUM, AggregationFunc.AVG} and not numeric:
+        raise OperationNotSupportedError(func, expression.field, ("COUNT", "MIN", "MAX"))
+    return float if func is AggregationFunc.AVG else field.type
 
 
 def _group(

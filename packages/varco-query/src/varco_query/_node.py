@@ -6,9 +6,10 @@ Immutable and hashable. Nothing here recurses, so a tree may be as deep as memor
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Final, Never, Self, cast, final
 
-from varco_query._errors import InvalidNodeError, OperationNotSupportedError, shorten
-from varco_query._operation import NULL_TESTS, RELATIONS, NodeType, Operation
-from varco_query._value import EXACT, FIELDS, Scalar, Value, check_field, check_scalar, same_value
+from varco_query._check import check_operation, to_operation
+from varco_query._errors import InvalidNodeError, shorten
+from varco_query._operation import RELATIONS, NodeType, Operation
+from varco_query._value import EXACT, FIELDS, Value, check_field, same_value
 
 
 class TransformerNode:
@@ -205,9 +206,6 @@ class NotNode(TransformerNode):
         return self.children[0]
 
 
-type _Checked = tuple[Operation, Value]
-
-
 def slot_setter(cls: type, name: str) -> Callable[[Any, Any], None]:
     """The slot itself: passes a closed __setattr__, at half the cost of object.__setattr__."""
     return cast("Callable[[Any, Any], None]", cls.__dict__[name].__set__)
@@ -233,7 +231,7 @@ def comparison(field: str, op: Operation, value: object) -> ComparisonNode:
     except (KeyError, TypeError):
         # Another operation, a value that is null or a list, or a field not seen before.
         node.field = check_field(field)
-        node.op, node.value = _checked(op, value)
+        node.op, node.value = check_operation(op, value)
     else:
         node.value = check(value)
     node.__class__ = ComparisonNode
@@ -262,94 +260,6 @@ def _check_children(children: tuple[object, ...]) -> tuple[TransformerNode, ...]
         if not isinstance(child, TransformerNode):
             raise InvalidNodeError(f"{shorten(child)} is no query node; call build() on a builder")
     return cast("tuple[TransformerNode, ...]", children)
-
-
-def _checked(op: object, value: object) -> _Checked:
-    operation = _operation(op)
-    return _CHECKS[operation](operation, value)
-
-
-def _operation(op: object) -> Operation:
-    try:
-        return Operation(cast("str", op))
-    except ValueError:
-        raise OperationNotSupportedError(op, None, Operation) from None
-
-
-def _check_equal(op: Operation, value: object) -> _Checked:
-    if value is None:
-        return NULL_TESTS[op], None
-    return op, check_scalar(value)
-
-
-def _check_ordered(op: Operation, value: object) -> _Checked:
-    if value is None:
-        raise InvalidNodeError(f"nothing is {op} null; ask IS_NULL or IS_NOT_NULL")
-    return op, check_scalar(value)
-
-
-def _check_text(op: Operation, value: object) -> _Checked:
-    checked = None if value is None else check_scalar(value)
-    if not isinstance(checked, str):
-        raise InvalidNodeError(f"{op} needs text, not {type(value).__name__} {shorten(value)}")
-    return op, checked
-
-
-def _check_pattern(op: Operation, value: object) -> _Checked:
-    op, pattern = _check_text(op, value)
-    text = cast("str", pattern)
-    if text.endswith("\\") and (len(text) - len(text.rstrip("\\"))) % 2:
-        raise InvalidNodeError(f"pattern {shorten(text)} ends in an escape that escapes nothing")
-    return op, pattern
-
-
-def _check_list(op: Operation, value: object) -> _Checked:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise InvalidNodeError(f"{op} needs a list, not {type(value).__name__} {shorten(value)}")
-    return op, _scalars(op, cast("Iterable[object]", value))
-
-
-def _check_pair(op: Operation, value: object) -> _Checked:
-    op, checked = _check_list(op, value)
-    if len(cast("tuple[Scalar, ...]", checked)) != 2:  # noqa: PLR2004  # a pair
-        raise InvalidNodeError(f"{op} needs a low and a high value, not {shorten(value)}")
-    return op, checked
-
-
-def _scalars(op: Operation, values: Iterable[object]) -> tuple[Scalar, ...]:
-    checked: list[Scalar] = []
-    for value in values:
-        if value is None:
-            # SQL's `x NOT IN (1, NULL)` selects nothing, which nobody means.
-            raise InvalidNodeError(f"{op} cannot hold null; ask IS_NULL or IS_NOT_NULL beside it")
-        checked.append(check_scalar(value))
-    return tuple(checked)
-
-
-def _check_nothing(op: Operation, value: object) -> _Checked:
-    if value is not None:
-        raise InvalidNodeError(f"{op} takes no value, not {shorten(value)}")
-    return op, None
-
-
-_CHECKS: Final[dict[Operation, Callable[[Operation, object], _Checked]]] = {
-    Operation.EQUAL: _check_equal,
-    Operation.NOT_EQUAL: _check_equal,
-    Operation.GREATER_THAN: _check_ordered,
-    Operation.LESS_THAN: _check_ordered,
-    Operation.GREATER_EQUAL: _check_ordered,
-    Operation.LESS_EQUAL: _check_ordered,
-    Operation.LIKE: _check_pattern,
-    Operation.ILIKE: _check_pattern,
-    Operation.CONTAINS: _check_text,
-    Operation.STARTSWITH: _check_text,
-    Operation.ENDSWITH: _check_text,
-    Operation.IN: _check_list,
-    Operation.NOT_IN: _check_list,
-    Operation.BETWEEN: _check_pair,
-    Operation.IS_NULL: _check_nothing,
-    Operation.IS_NOT_NULL: _check_nothing,
-}
 
 
 def postorder(node: TransformerNode) -> list[TransformerNode]:
@@ -389,7 +299,7 @@ def from_flat(flat: Iterable[Any]) -> TransformerNode:
     for entry in flat:
         match entry:
             case (str() as field, str() as op, value):
-                stack.append(ComparisonNode(field, _operation(op), value))
+                stack.append(ComparisonNode(field, to_operation(op), value))
             case (("AND" | "OR" | "NOT") as kind, int() as count) if 0 <= count <= len(stack):
                 split = len(stack) - count
                 stack[split:] = [rebuild(NodeType(kind), tuple(stack[split:]))]

@@ -74,6 +74,8 @@ class QueryField:
 
 class _Rule(NamedTuple):
     name: str
+    type: type
+    choices: tuple[Scalar, ...]
     operations: frozenset[Operation]
     coerce: Callable[[Any], Scalar | None]
     expected: str
@@ -157,15 +159,16 @@ class QuerySchema:
         """The names that a query may use."""
         return tuple(self._rules)
 
-    def operations(self, field: str) -> frozenset[Operation]:
-        """What may be asked of a field.
+    def field(self, name: str) -> QueryField:
+        """What a query may ask of a field, with the field's own name.
 
         Raises:
             UnknownFieldError: The schema has no such field.
         """
-        if field not in self._rules:
-            raise UnknownFieldError(field, self._rules)
-        return self._rules[field].operations
+        rule = self._rules.get(name)
+        if rule is None:
+            raise UnknownFieldError(name, self._rules)
+        return QueryField(rule.type, rule.operations, rule.name, rule.choices, rule.sortable)
 
     def comparison(self, field: str, op: Operation, value: object = None) -> ComparisonNode:
         """The comparison with the field's own name and the value in the field's type.
@@ -257,7 +260,15 @@ def _rule(name: str, given: type | QueryField) -> _Rule:
     operations = field.operations
     if operations is None:
         operations = _default_operations(derived.type, choices)
-    return _Rule(check_field(field.name or name), operations, coerce, expected, field.sortable)
+    return _Rule(
+        check_field(field.name or name),
+        derived.type,
+        choices,
+        operations,
+        coerce,
+        expected,
+        field.sortable,
+    )
 
 
 def _chooser(choices: tuple[Scalar, ...]) -> Callable[[Any], Scalar | None]:

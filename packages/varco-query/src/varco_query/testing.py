@@ -230,7 +230,7 @@ def sample_nodes(*, max_leaves: int = 20) -> st.SearchStrategy[TransformerNode]:
     """Trees over the fields of `Sample`, with values of their types."""
 
     def comparison(field: str) -> st.SearchStrategy[ComparisonNode]:
-        ops = st.sampled_from(sorted(SCHEMA.operations(field)))
+        ops = st.sampled_from(sorted(SCHEMA.field(field).operations or ()))
         return ops.flatmap(
             lambda op: st.builds(
                 ComparisonNode, st.just(field), st.just(op), _values(op, _NEAR[field])
