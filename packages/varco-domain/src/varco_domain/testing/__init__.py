@@ -11,10 +11,11 @@ The methods are coroutines; mark the module for the async plugin of your test ru
 (``pytestmark = pytest.mark.anyio``). Nothing here imports pytest.
 """
 
-from varco_domain.testing._contract import RepositoryContract, TenantContract, UnitOfWorkContract
+from varco_domain.testing._contract import RepositoryContract
 from varco_domain.testing._machine import isolation_machine
 from varco_domain.testing._models import MODELS
 from varco_domain.testing._service_contract import ServiceContract
+from varco_domain.testing._transactions import TenantContract, UnitOfWorkContract
 
 __all__ = (
     "MODELS",

@@ -17,7 +17,7 @@ from varco_domain.exception import (
 from varco_domain.providers import RepositoryProvider
 from varco_domain.repository import AsyncRepository
 from varco_domain.service import CrossTenantError, TenantRequiredError, tenant_context
-from varco_domain.testing._contract import ContractBase, eq, raises
+from varco_domain.testing._base import ContractBase, eq, raises
 from varco_domain.testing._models import Document, Remark
 from varco_domain.testing._services import DocumentService, RemarkService, RowByRow
 from varco_domain.uow import AsyncUnitOfWork
