@@ -31,7 +31,8 @@ _ENCRYPTIONS: Final = {
 }
 _BY_TYPE: Final = {"oct": "dir", "RSA": "RSA-OAEP-256", "EC": "ECDH-ES", "OKP": "ECDH-ES"}
 _CURVES: Final = frozenset({None, "P-256", "P-384", "P-521", "X25519"})
-_OPS: Final = frozenset({"encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"})
+_ENCRYPTS: Final = frozenset({"encrypt", "wrapKey", "deriveKey", "deriveBits"})
+_DECRYPTS: Final = frozenset({"decrypt", "unwrapKey", "deriveKey", "deriveBits"})
 _PARTS: Final = 5
 
 
@@ -49,7 +50,16 @@ class JweCipher:
         InvalidKeyError: the key is not meant for encryption, or does not fit `encryption`.
     """
 
-    __slots__ = ("_algorithm", "_encryption", "_key", "_kid", "_max_size", "_private", "_registry")
+    __slots__ = (
+        "_algorithm",
+        "_encryption",
+        "_key",
+        "_kid",
+        "_max_size",
+        "_ops",
+        "_private",
+        "_registry",
+    )
 
     def __init__(
         self, key: JsonWebKey, *, encryption: str = "A256GCM", max_size: int = MAX_SIZE
@@ -64,11 +74,13 @@ class JweCipher:
         self._key = key.native()
         self._kid = key.kid
         self._private = key.is_private
+        self._ops = key.key_ops
         self._max_size = max_size
         self._registry = JWERegistry(algorithms=[self._algorithm, encryption])
 
     def encrypt(self, plaintext: str | bytes, *, content_type: str | None = "JWT") -> str:
         """Encrypt a signed token, or with another `content_type` anything else."""
+        self._check_ops(_ENCRYPTS, "encrypt")
         header = {"alg": self._algorithm, "enc": self._encryption}
         if self._kid is not None:
             header["kid"] = self._kid
@@ -82,6 +94,7 @@ class JweCipher:
         Raises:
             TokenError: it was not, or was tampered with; which of the two is not told.
         """
+        self._check_ops(_DECRYPTS, "decrypt")
         raw = ascii_token(token, self._max_size)
         parts = raw.split(b".", _PARTS)
         if len(parts) != _PARTS:
@@ -97,6 +110,12 @@ class JweCipher:
             return decrypt_compact(raw, self._key, registry=self._registry).plaintext
         except Exception:  # noqa: BLE001  # all failures look the same, so that none is an oracle
             return None
+
+    def _check_ops(self, needed: frozenset[str], what: str) -> None:
+        if self._ops is not None and needed.isdisjoint(self._ops):
+            raise InvalidKeyError(
+                f"key {shown(self._kid)} is for {shown(self._ops)}, and not to {what}"
+            )
 
     def _check(self, header: dict[str, Any], content_type: str | None) -> None:
         if not self._private:
@@ -141,8 +160,6 @@ def _algorithm_of(key: JsonWebKey, encryption: str) -> str:
     algorithm = _BY_TYPE[key.kty]
     if key.use not in {None, "enc"}:
         raise InvalidKeyError(f"key {shown(key.kid)} is for {shown(key.use)}, not for encryption")
-    if key.key_ops is not None and _OPS.isdisjoint(key.key_ops):
-        raise InvalidKeyError(f"key {shown(key.kid)} is for {shown(key.key_ops)}")
     if key.alg not in {None, algorithm} and not (algorithm == "dir" and key.alg == encryption):
         raise InvalidKeyError(
             f"key {shown(key.kid)} is for {shown(key.alg)}, and not for {algorithm} {encryption}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
@@ -19,14 +19,16 @@ from varco_auth_jwt._native import native_key, secret_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_RSA = (rsa.RSAPrivateKey, rsa.RSAPublicKey)
-_EC = (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)
-_OKP = (
-    ed25519.Ed25519PrivateKey,
-    ed25519.Ed25519PublicKey,
-    x25519.X25519PrivateKey,
-    x25519.X25519PublicKey,
-)
+_KINDS: Final[dict[Any, tuple[type, ...]]] = {
+    RSAKey: (rsa.RSAPrivateKey, rsa.RSAPublicKey),
+    ECKey: (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey),
+    OKPKey: (
+        ed25519.Ed25519PrivateKey,
+        ed25519.Ed25519PublicKey,
+        x25519.X25519PrivateKey,
+        x25519.X25519PublicKey,
+    ),
+}
 
 
 class JwkBuilder:
@@ -214,16 +216,15 @@ def _read[T](load: Callable[[], T]) -> T | None:
 def _of(
     key: Any, *, kid: str | None, use: str | None, alg: str | None, include_private: bool
 ) -> JsonWebKey:
-    if isinstance(key, _RSA):
-        members: dict[str, Any] = dict(RSAKey(key, key).as_dict(private=include_private))
-    elif isinstance(key, _EC):
-        members = dict(ECKey(key, key).as_dict(private=include_private))
-    elif isinstance(key, _OKP):
-        members = dict(OKPKey(key, key).as_dict(private=include_private))
-    else:
+    kind = next((one for one, types in _KINDS.items() if isinstance(key, types)), None)
+    # None as well for a curve that no token uses.
+    written = kind and _read(lambda: kind(key, key).as_dict(private=include_private))
+    if not written:
         raise InvalidKeyError(
-            f"{type(key).__name__} is no kind of key that tokens use; use RSA, EC, Ed25519, X25519"
+            f"{type(key).__name__} is no kind of key that tokens use; use RSA, EC on P-256, P-384,"
+            " P-521 or secp256k1, Ed25519 or X25519"
         )
+    members: dict[str, Any] = dict(written)
     jwk = JsonWebKey.from_dict(members | {"use": use, "alg": alg})
     native_key(jwk)
     return JsonWebKey.from_dict(members | {"use": use, "alg": alg, "kid": kid or jwk.thumbprint()})
