@@ -210,7 +210,15 @@ def test_limits_of_pages_and_sorts():
     ]:
         with pytest.raises(QueryLimitError, match=name):
             parser.parse(**wrong)
-    for wrong in ({"limit": -1}, {"offset": -1}, {"limit": True}, {"limit": 1.5}):
+    for wrong in (
+        {"limit": -1},
+        {"offset": -1},
+        {"limit": True},
+        {"limit": 1.5},
+        {"limit": "5"},
+        {"sort": 5},
+        {"sort": ["a"]},
+    ):
         with pytest.raises(InvalidNodeError):
             parser.parse(**wrong)
 
@@ -225,6 +233,7 @@ def test_a_filter_is_a_string():
     for wrong in (1, b"a = 1", ["a"]):
         with pytest.raises(InvalidNodeError, match="string"):
             parser.parse_node(wrong)
+    assert parser.parse_node(type("Text", (str,), {})("a = 1")) == (F.a == 1)
 
 
 def test_errors_have_codes_and_survive_pickling():

@@ -64,11 +64,8 @@ class QueryParams:
     def __post_init__(self) -> None:
         if self.node is not None and not isinstance(cast("object", self.node), TransformerNode):
             raise InvalidNodeError(f"{shorten(self.node)} is no query node; call build() first")
-        if self.sort.__class__ is not tuple:
-            object.__setattr__(self, "sort", _as_tuple(self.sort))
-        for field in self.sort:
-            if not isinstance(cast("object", field), SortField):
-                raise InvalidNodeError(f"{shorten(field)} is no SortField; parse_sort makes some")
+        if self.sort != ():
+            object.__setattr__(self, "sort", sort_keys(self.sort))
         if self.limit is not None:
             _check_count("limit", self.limit)
         if self.offset is not None:
@@ -77,10 +74,19 @@ class QueryParams:
             raise InvalidNodeError(f"cursor {shorten(self.cursor)} is no string")
 
 
-def _as_tuple(sort: object) -> tuple[SortField, ...]:
+def sort_keys(sort: object) -> tuple[SortField, ...]:
+    """The keys of a sort.
+
+    Raises:
+        InvalidNodeError: It is something else.
+    """
     if isinstance(sort, str) or not isinstance(sort, Iterable):
         raise InvalidNodeError(f"sort {shorten(sort)} is no list of SortField; see parse_sort")
-    return tuple(cast("Iterable[SortField]", sort))
+    keys = tuple(cast("Iterable[object]", sort))
+    for key in keys:
+        if not isinstance(key, SortField):
+            raise InvalidNodeError(f"{shorten(key)} is no SortField; parse_sort makes some")
+    return cast("tuple[SortField, ...]", keys)
 
 
 def _check_count(name: str, value: object) -> None:

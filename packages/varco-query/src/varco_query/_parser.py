@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from varco_query._errors import InvalidNodeError, QueryLimitError, QuerySyntaxError, shorten
 from varco_query._limits import Limits
 from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
 from varco_query._operation import TEXTS, Operation
-from varco_query._params import QueryParams, SortField, SortOrder
+from varco_query._params import QueryParams, SortField, SortOrder, sort_keys
 from varco_query._schema import QuerySchema
 from varco_query._tree import read
 
-_CACHED_TEXTS: Final = 512
-# A longer text is parsed every time, so that the cache stays within a few megabytes.
+_CACHED_TEXTS: Final = 256
+# A longer text is parsed every time, so that the cache stays within ten megabytes.
 _CACHED_LENGTH: Final = 2_048
 _SAFE: Final = frozenset({int, str})
 _DEFAULT_LIMITS: Final = Limits()
@@ -60,17 +60,18 @@ class QueryParser:
         Raises:
             QueryError: A part is wrong, unknown or too large.
         """
-        limits = self.limits
-        if limit is not None and limit > limits.max_limit:
-            raise QueryLimitError("max_limit", limits.max_limit, limit)
-        if offset is not None and offset > limits.max_offset:
-            raise QueryLimitError("max_offset", limits.max_offset, offset)
-        return QueryParams(
+        params = QueryParams(
             None if text is None else self.parse_node(text),
             () if sort is None else self.parse_sort(sort),
             limit,
             offset,
         )
+        limits = self.limits
+        if limit is not None and limit > limits.max_limit:
+            raise QueryLimitError("max_limit", limits.max_limit, limit)
+        if offset is not None and offset > limits.max_offset:
+            raise QueryLimitError("max_offset", limits.max_offset, offset)
+        return params
 
     def parse_node(self, text: str) -> TransformerNode:
         """The tree of a filter.
@@ -79,7 +80,9 @@ class QueryParser:
             QueryError: The text is no filter, or names what is unknown, or is too large.
         """
         if text.__class__ is not str:
-            raise InvalidNodeError(f"a filter is a string, not {shorten(text)}")
+            if not isinstance(cast("object", text), str):
+                raise InvalidNodeError(f"a filter is a string, not {shorten(text)}")
+            text = str.__str__(text)
         if len(text) > _CACHED_LENGTH:
             return self._parse_text(text)
         return self._remembered(text)
@@ -90,7 +93,7 @@ class QueryParser:
         Raises:
             QueryError: A key is no field, unknown or there twice, or there are too many.
         """
-        keys = parse_sort(sort) if isinstance(sort, str) else tuple(sort)
+        keys = parse_sort(sort) if isinstance(sort, str) else sort_keys(sort)
         if len(keys) > self.limits.max_sort:
             raise QueryLimitError("max_sort", self.limits.max_sort, len(keys))
         return keys if self.schema is None else self.schema.coerce_sort(keys)
