@@ -116,11 +116,12 @@ class LruPolicy(FifoPolicy):
 
 
 class S3FifoPolicy(FifoPolicy):
-    """A tenth of the cache is a trial for new entries; those that were hit in it stay longer.
+    """A hundredth of the cache is a trial for new entries; those that are hit in it stay longer.
 
-    After Yang et al., "FIFO queues are all you need for cache eviction" (SOSP 2023). A scan goes
-    through the trial ring only. Keys that failed their trial are remembered for about as many
-    evictions as the cache has entries; when one comes back, it skips the trial.
+    After Yang et al., "FIFO queues are all you need for cache eviction" (SOSP 2023), with a
+    shorter trial that one hit passes, which measured better. A scan goes through the trial ring
+    only. Keys that failed their trial are remembered for four fifths as many evictions as the
+    cache has entries; when one comes back in that time, it skips the trial.
     """
 
     def __init__(self) -> None:
@@ -140,7 +141,7 @@ class S3FifoPolicy(FifoPolicy):
         ghost = ghosts[hashed & (len(ghosts) - 1)]
         if ghost and ghost >> 32 == hashed * _MIX >> 16 & _LOW:
             age = self._evictions - (ghost & _LOW) & _LOW
-            if age <= self._main_count:
+            if age * 5 <= self._main_count * 4:
                 slot.hits = MAIN
                 self._main_count += 1
                 link(self._main, slot)
@@ -159,11 +160,11 @@ class S3FifoPolicy(FifoPolicy):
     def victim(self, epoch: int) -> Slot:
         """Who failed the trial, or the oldest of the main ring that was not hit since its turn."""
         while True:
-            if self._young_count * 10 > self._main_count or not self._main_count:
+            if self._young_count * 100 > self._main_count or not self._main_count:
                 slot = self._young.next
                 if slot.epoch is not epoch:
                     return slot
-                if slot.hits > 1:
+                if slot.hits:
                     self.remove(slot)
                     slot.hits = MAIN
                     self._main_count += 1
@@ -185,7 +186,7 @@ class S3FifoPolicy(FifoPolicy):
 
     def _remember(self, slot: Slot) -> None:
         ghosts = self._ghosts
-        if len(ghosts) < self._main_count:
+        if len(ghosts) < 2 * self._main_count:
             ghosts = self._ghosts = array("Q", bytes(16 * len(ghosts)))
         self._evictions += 1
         hashed = hash(slot.key)

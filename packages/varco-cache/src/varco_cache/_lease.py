@@ -36,14 +36,15 @@ class LeaseBook:
     load, so its size is bounded by the loads.
     """
 
-    __slots__ = ("_by_key", "tags")
+    __slots__ = ("by_key", "tags")
 
     def __init__(self) -> None:
-        self._by_key: dict[Any, list[Lease]] = {}
+        self.by_key: dict[Any, list[Lease]] = {}
+        """For a cache to look whether there are any; changed only here."""
         self.tags = TagBook()
 
     def __bool__(self) -> bool:
-        return bool(self._by_key)
+        return bool(self.by_key)
 
     def issue(self, key: Any, tags: frozenset[str]) -> Lease:
         """A new lease on `key` for a load whose result will carry `tags`."""
@@ -54,7 +55,7 @@ class LeaseBook:
     def admit(self, lease: Lease) -> None:
         """Enter a lease whose cells were acquired from `tags`."""
         lease.generation = self.tags.generation
-        self._by_key.setdefault(lease.key, []).append(lease)
+        self.by_key.setdefault(lease.key, []).append(lease)
 
     def close(self, lease: Lease) -> bool:
         """Give the lease back; whether it still held. Closing twice does nothing."""
@@ -62,10 +63,10 @@ class LeaseBook:
             return False
         held = lease.holds
         lease.closed = True
-        others = self._by_key[lease.key]
+        others = self.by_key[lease.key]
         others.remove(lease)
         if not others:
-            del self._by_key[lease.key]
+            del self.by_key[lease.key]
         self.tags.release(lease.cells)
         return held
 
@@ -79,7 +80,7 @@ class LeaseBook:
         if late_tags and lease.generation != self.tags.generation:
             lease.revoked = True
         if lease.holds:
-            for older in self._by_key[lease.key]:
+            for older in self.by_key[lease.key]:
                 if older is lease:
                     break
                 older.revoked = True
@@ -87,18 +88,18 @@ class LeaseBook:
 
     def revoke(self, key: Any) -> None:
         """The key was written or deleted."""
-        for lease in self._by_key.get(key, ()):
+        for lease in self.by_key.get(key, ()):
             lease.revoked = True
 
     def revoke_prefix(self, prefix: str) -> None:
         """Every string key that begins with `prefix` was deleted."""
-        for key, leases in self._by_key.items():
+        for key, leases in self.by_key.items():
             if isinstance(key, str) and key.startswith(prefix):
                 for lease in leases:
                     lease.revoked = True
 
     def revoke_all(self) -> None:
         """Everything was deleted."""
-        for leases in self._by_key.values():
+        for leases in self.by_key.values():
             for lease in leases:
                 lease.revoked = True

@@ -16,7 +16,7 @@ from varco_cache._eviction import Eviction, Slot, make_policy
 from varco_cache._settings import CacheSettings
 from varco_cache._sizeof import approximate_size
 from varco_cache._strategies import InvalidationStrategy, asks_on_hit
-from varco_cache._tags import NO_CELLS, Cells, any_dead, checked_tags
+from varco_cache._tags import NO_CELLS, any_dead, checked_tags, same_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _STEP = 2
 """Entries that a write sweeps when a sweep is due: reclaiming needs no background task."""
 
-_SLICE = 500
+_SLICE = 100
 """Entries that a background sweep looks at before it lets the loop go on."""
 
 _PREFIX_SLACK = 1024
@@ -80,8 +80,11 @@ class InMemoryCache(CacheBackend):
         self._clock = clock
         self._slots: dict[Any, Slot] = {}
         self._policy = make_policy(self.settings.eviction)
-        self._on_hit = self._policy.touches or self._ask is not None
+        self._touches = self._policy.touches
+        self._plain = self._max_bytes is None and not self._touches
+        self._on_hit = self._touches or self._ask is not None
         self._book = self.leases.tags
+        self._leased = self.leases.by_key
         self._bytes = 0
         self._hits = self._misses = self._sets = self._evictions = self._expirations = 0
         # An invalidation of tags or of a prefix begins a new epoch, and an entry of an older one
@@ -120,6 +123,18 @@ class InMemoryCache(CacheBackend):
 
     async def get(self, key: Any, default: Any = None, *, type_hint: Any = None) -> Any:  # noqa: ARG002 # kept as they are
         """The value, or `default` on a miss; pass `MISSING` to tell a miss from a cached None."""
+        # The common hit without a further call; `peek` decides about all else.
+        slot = self._slots.get(key) if key.__class__ is str else None
+        if (
+            slot is not None
+            and slot.epoch is self._epoch
+            and not self._on_hit
+            and (slot.deadline == FOREVER or slot.deadline > self._clock())
+        ):
+            if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
+                slot.hits += 1
+            self._hits += 1
+            return slot.value
         value = self.peek(key)
         if value is MISSING:
             self._misses += 1
@@ -145,9 +160,26 @@ class InMemoryCache(CacheBackend):
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store a value for `ttl` seconds; None means the cache's default, `math.inf` no end."""
-        if self.leases:
+        if self._leased:
             self.leases.revoke(key)
-        self._put(key, value, ttl, checked_tags(tags) if tags else ())
+        # The common overwrite without a further call; `_put` decides about all else.
+        slot = self._slots.get(key) if self._plain and key.__class__ is str else None
+        if (
+            slot is None
+            or self._sweeping
+            or ((slot.tags or tags) and not same_tags(slot.tags, tags))
+        ):
+            self._put(key, value, ttl, tags)
+            return
+        if ttl is None and (ttl := self._default_ttl) is None:
+            slot.deadline = FOREVER
+        else:
+            slot.deadline = self._deadline(ttl)
+        slot.value = value
+        slot.epoch = self._epoch
+        if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
+            slot.hits += 1
+        self._sets += 1
 
     async def delete(self, key: Any) -> None:
         """Forget a key; a load that began before does not bring it back."""
@@ -189,7 +221,7 @@ class InMemoryCache(CacheBackend):
 
     def drop(self, key: Any) -> None:
         """`delete` without a coroutine."""
-        if self.leases:
+        if self._leased:
             self.leases.revoke(key)
         slot = self._slots.get(key)
         if slot is not None:
@@ -197,7 +229,7 @@ class InMemoryCache(CacheBackend):
 
     def drop_prefix(self, prefix: str) -> None:
         """`delete_prefix` without a coroutine."""
-        if self.leases:
+        if self._leased:
             self.leases.revoke_prefix(prefix)
         if not self._slots:
             return
@@ -268,17 +300,25 @@ class InMemoryCache(CacheBackend):
         if (ttl := self._default_ttl if ttl is None else ttl) is not None:
             deadline = self._deadline(ttl)
         self._sets += 1
-        cells = self._book.acquire(tags) if tags else NO_CELLS
         if slot is None:
+            cells = self._book.acquire(tags) if tags else NO_CELLS
             slot = Slot(key, value, deadline, cells, self._epoch)
             self._slots[key] = slot
             self._policy.add(slot)
+            if self._max_bytes is None and len(self._slots) > self._max_size:
+                self._evict()
         else:
-            self._replace(slot, value, deadline, cells)
+            if slot.tags or tags:
+                self._retag(slot, tags)
+            slot.value = value
+            slot.deadline = deadline
+            slot.epoch = self._epoch
+            if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
+                slot.hits += 1
+            if self._touches:
+                self._policy.touch(slot)
         if self._max_bytes is not None:
             self._measure(slot, self._max_bytes)
-        elif len(self._slots) > self._max_size:
-            self._evict()
         if self._sweeping:
             self._sweep(_STEP)
 
@@ -294,17 +334,11 @@ class InMemoryCache(CacheBackend):
             self._sweeping = True
         return deadline
 
-    def _replace(self, slot: Slot, value: Any, deadline: float, cells: Cells) -> None:
-        if slot.tags:
-            self._book.release(slot.tags)
-        slot.value = value
-        slot.deadline = deadline
-        slot.tags = cells
-        slot.epoch = self._epoch
-        if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
-            slot.hits += 1
-        if self._policy.touches:
-            self._policy.touch(slot)
+    def _retag(self, slot: Slot, tags: Iterable[str]) -> None:
+        held = slot.tags
+        if not same_tags(held, tags):
+            slot.tags = self._book.acquire(tags) if tags else NO_CELLS
+            self._book.release(held)
 
     def _measure(self, slot: Slot, max_bytes: int) -> None:
         size = self._sizeof(slot.key, slot.value)
@@ -332,7 +366,7 @@ class InMemoryCache(CacheBackend):
             if self._ask.should_invalidate(slot.key, metadata):
                 self._forget(slot)
                 return False
-        if self._policy.touches:
+        if self._touches:
             self._policy.touch(slot)
         return True
 

@@ -43,15 +43,26 @@ class TagBook:
         return len(self._cells)
 
     def acquire(self, tags: Iterable[str]) -> Cells:
-        """The living cells of these tags, each referred to once more."""
+        """The living cells of these tags, each referred to once more.
+
+        Raises:
+            CacheConfigError: A lone string, or something in the collection that is no string.
+        """
         cells = self._cells
         held: list[TagCell] = []
-        for tag in tags:
-            cell = cells.get(tag)
-            if cell is None:
-                cell = cells[tag] = TagCell(tag)
-            cell.refs += 1
-            held.append(cell)
+        if tags.__class__ is str:
+            checked_tags(tags)
+        try:
+            for tag in tags:
+                cell = cells.get(tag)
+                if cell is None:
+                    checked_tags((tag,))
+                    cell = cells[tag] = TagCell(tag)
+                cell.refs += 1
+                held.append(cell)
+        except CacheConfigError:
+            self.release(tuple(held))
+            raise
         return tuple(held)
 
     def release(self, held: Cells) -> None:
@@ -75,6 +86,16 @@ class TagBook:
         for cell in self._cells.values():
             cell.dead = True
         self._cells.clear()
+
+
+def same_tags(held: Cells, tags: Iterable[str]) -> bool:
+    """Whether these are the living cells of a set of just these tags."""
+    if not isinstance(tags, (set, frozenset)) or len(tags) != len(held):  # a union is slow
+        return False
+    for cell in held:  # noqa: SIM110 # a generator costs as much as the rest
+        if cell.dead or cell.name not in tags:
+            return False
+    return True
 
 
 def any_dead(held: Cells) -> bool:
