@@ -11,13 +11,7 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 
 
-@pytest.fixture
-def environment(monkeypatch):
-    for name in ("ISSUERS", "ISSUER_CORP_ISS", "ISSUER_CORP_SOURCE", "ISSUER_CORP_ALGORITHM"):
-        monkeypatch.setenv(f"VARCO_{name}", "")
-
-
-def test_the_readme_runs(environment):
+def test_the_readme_runs():
     pytest.importorskip("varco_domain.auth")
     namespace = {"__name__": "readme"}
 

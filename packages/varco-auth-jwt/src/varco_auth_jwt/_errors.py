@@ -242,7 +242,7 @@ class UnknownKidError(AuthorityError, TokenError):
 
     code = "token.unknown_kid"
     http_status = 401
-    public_message = TokenError.public_message
+    public_message: ClassVar[str] = TokenError.public_message
 
     def __init__(self, message: str, *, kid: str | None = None) -> None:
         super().__init__(message)

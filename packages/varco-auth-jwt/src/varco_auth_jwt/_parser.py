@@ -140,7 +140,7 @@ class JwtParser:
             clock=clock,
         )
 
-    parse = _Parse()
+    parse: _Parse = _Parse()
 
     def verify(self, token: str | bytes) -> JsonWebToken:
         """Verify a token; `parse` on an instance is this."""
