@@ -48,6 +48,7 @@ MUTATIONS = [
     ("service/tenant.py", "            raise TenantRequiredError\n        return current", "            pass\n        return current"),
     ("service/tenant.py", "            raise CrossTenantError(self._entity_cls)", "            return entity"),
     ("service/tenant.py", "raise ReferenceViolationError(self._entity_cls, field)", "return"),
+    ("service/tenant.py", "node = AndNode(tenant_node(target.tenant_field, tenant), node)", "pass"),
     ("service/tenant.py", "return domain_replace(entity, **{field: tenant})", "return entity"),
     # Deleted rows
     ("service/soft_delete.py", "return (*nodes, ComparisonNode(self._mark, op))", "return nodes"),

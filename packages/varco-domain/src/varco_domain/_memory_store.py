@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from varco_domain.exception import RepositoryClassCreationFailed
@@ -97,7 +98,7 @@ class Table:
         """Return the entity of a row; it shares nothing with the row that could change."""
         copy = dict(row)
         copy_mutable(self.meta, copy)
-        return load_entity(self.meta, copy, self)
+        return load_entity(self.meta, copy, MappingProxyType(row))
 
 
 class Store:

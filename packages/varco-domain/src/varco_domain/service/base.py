@@ -26,7 +26,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     row as it will be. Safe to use from several tasks: it keeps no state of a call.
 
     Subclasses and mixins extend the hooks ``_scope``, ``_prepare_new``, ``_validate``,
-    ``_check_write``, ``_remove``, ``_after_write`` and ``_after_commit``; each calls ``super()``.
+    ``_check_writes``, ``_remove``, ``_after_write`` and ``_after_commit``; each calls ``super()``.
     """
 
     _observes_writes: ClassVar[bool] = False
@@ -39,7 +39,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         cls._observes_writes = overrides(cls, AsyncService, "_after_write")
         cls._observes_commits = overrides(cls, AsyncService, "_after_commit")
         cls._validates = overrides(cls, AsyncService, "_validate")
-        cls._checks_writes = overrides(cls, AsyncService, "_check_write")
+        cls._checks_writes = overrides(cls, AsyncService, "_check_writes")
 
     def _prepare_new(self, entity: D, ctx: AuthContext) -> D:
         """Return an entity that is about to be created, completed."""
@@ -51,8 +51,10 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         del entity, ctx
         return VALID
 
-    async def _check_write(self, uow: AsyncUnitOfWork, entity: D, before: D | None) -> None:
-        """Raise if the entity may not be written for a reason that only the store knows."""
+    async def _check_writes(
+        self, uow: AsyncUnitOfWork, entities: Sequence[D], befores: Sequence[D | None]
+    ) -> None:
+        """Raise if entities may not be written for a reason that only the store knows."""
 
     async def _remove(self, uow: AsyncUnitOfWork, entity: D) -> D | None:
         """Remove an entity; return what is left of it."""
@@ -86,7 +88,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
             if self._checks_writes:
-                await self._check_write(uow, entity, None)
+                await self._check_writes(uow, [entity], [None])
             saved = await self._get_repo(uow).save(entity)
             if self._observes_writes or self._observes_commits:
                 await self._announce(uow, ctx, [self._change(ChangeKind.CREATED, None, saved)])
@@ -104,8 +106,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         await self._validate_many(entities, ctx)
         async with self._uow_provider.make_uow() as uow:
             if self._checks_writes:
-                for entity in entities:
-                    await self._check_write(uow, entity, None)
+                await self._check_writes(uow, entities, [None] * len(entities))
             saved = await self._get_repo(uow).save_many(entities)
             if self._observes_writes or self._observes_commits:
                 changes = [self._change(ChangeKind.CREATED, None, entity) for entity in saved]
@@ -128,7 +129,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             if self._validates:
                 (await self._validate(entity, ctx)).raise_if_invalid()
             if self._checks_writes:
-                await self._check_write(uow, entity, before)
+                await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
             if self._observes_writes or self._observes_commits:
                 await self._announce(uow, ctx, [self._change(ChangeKind.UPDATED, before, saved)])
@@ -152,8 +153,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             ]
             await self._validate_many(entities, ctx)
             if self._checks_writes:
-                for entity, before in zip(entities, befores, strict=True):
-                    await self._check_write(uow, entity, before)
+                await self._check_writes(uow, entities, befores)
             saved = await self._get_repo(uow).save_many(entities)
             if self._observes_writes or self._observes_commits:
                 pairs = zip(befores, saved, strict=True)

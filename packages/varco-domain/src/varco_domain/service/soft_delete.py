@@ -57,7 +57,7 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await self._authorizer.authorize(ctx, Action.DELETE, Resource(self._entity_cls, before))
             entity = domain_replace(before, **{self._mark: None})
-            await self._check_write(uow, entity, before)
+            await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
             await self._announce(uow, ctx, [self._change(ChangeKind.RESTORED, before, saved)])
             return self._assembler.to_read_dto(saved)

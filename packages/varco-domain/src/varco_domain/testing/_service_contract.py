@@ -16,7 +16,12 @@ from varco_domain.exception import (
 )
 from varco_domain.providers import RepositoryProvider
 from varco_domain.repository import AsyncRepository
-from varco_domain.service import CrossTenantError, TenantRequiredError, tenant_context
+from varco_domain.service import (
+    CrossTenantError,
+    TenantRequiredError,
+    cross_tenant_access,
+    tenant_context,
+)
 from varco_domain.testing._base import ContractBase, eq, raises
 from varco_domain.testing._models import Document, Remark
 from varco_domain.testing._services import DocumentService, RemarkService, RowByRow
@@ -233,6 +238,11 @@ class ServiceContract(ContractBase):
                     await remarks.update(made.pk, moved, ADMIN)
                 with raises(ReferenceViolationError):
                     await remarks.update_many([(made.pk, moved)], ADMIN)
+                await remarks.create_many([dto, dto], ADMIN)
+                with raises(ReferenceViolationError):
+                    await remarks.create_many([dto, wrong], ADMIN)
+            with cross_tenant_access("the contract suite"), raises(ReferenceViolationError):
+                await remarks.update(made.pk, moved, ADMIN)
 
     async def test_versions(self) -> None:
         async with self.provider() as provider:
