@@ -63,9 +63,11 @@ async def test_when_all_fail_the_first_error_is_raised():
 
 async def test_a_failure_while_the_last_call_runs():
     callee = Callee(KeyError(), "hang")
-    with anyio.move_on_after(0.01) as scope:
-        await hedge(HedgeConfig(0.0))(callee)()
-    assert scope.cancelled_caught
+    async with anyio.create_task_group() as group:
+        group.start_soon(hedge(HedgeConfig(0.0))(callee))
+        await anyio.wait_all_tasks_blocked()
+        assert callee.started == 2
+        group.cancel_scope.cancel()
     assert callee.cancelled == [1]
 
 

@@ -509,11 +509,15 @@ async def test_attempts_that_are_misused():
                 pass
 
 
-def test_an_exhausted_call_leaves_no_reference_cycle():
+@pytest.mark.parametrize("ends_well", [False, True])
+def test_a_call_that_failed_leaves_no_reference_cycle(ends_well):
     class TrackedError(Exception):
         pass
 
     def call():
+        if ends_well and len(seen) % 3 == 2:
+            seen.append(lambda: None)
+            return
         error = TrackedError()
         seen.append(weakref.ref(error))
         try:

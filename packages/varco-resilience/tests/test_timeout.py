@@ -141,7 +141,9 @@ async def test_many_at_once_each_with_its_own_end():
 
     async def one(number):
         try:
-            await timeout(0.02 if number % 2 else 60.0)(anyio.sleep)(0.05)
+            if number % 2:
+                await timeout(0.02)(anyio.sleep_forever)()
+            await timeout(60.0)(anyio.sleep)(0.01)
             results.append("done")
         except CallTimeoutError:
             results.append("timeout")
