@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
@@ -31,6 +32,12 @@ async def _execute(url, *statements):
                 await connection.execute(sa.text(statement))
     finally:
         await engine.dispose()
+
+
+def _run(work):
+    """Run a coroutine in a thread of its own: the caller may have a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def _empty(engine, metadata):
@@ -76,7 +83,7 @@ class Databases:
             return f"sqlite+aiosqlite:///{self._folder / f'{self._number}.sqlite'}"
         if kind not in self._made and kind not in self._absent:
             try:
-                asyncio.run(_execute(SERVERS[kind], f"CREATE DATABASE {self.name}"))
+                _run(_execute(SERVERS[kind], f"CREATE DATABASE {self.name}"))
                 self._made[kind] = str(
                     sa.make_url(SERVERS[kind])
                     .set(database=self.name)
@@ -100,13 +107,13 @@ class Databases:
                 async with bootstrap(url, *models) as backend:
                     return backend.uow_provider.metadata
 
-            self._tables[key] = url, asyncio.run(create())
+            self._tables[key] = url, _run(create())
         return self._tables[key]
 
     @asynccontextmanager
     async def backend(self, kind, *models, **options):
         """A backend with empty tables of the models."""
-        url, metadata = await asyncio.to_thread(self._with_tables, kind, models)
+        url, metadata = self._with_tables(kind, models)
         if kind == "sqlite":
             self._number += 1
             copy = self._folder / f"{self._number}.sqlite"
@@ -124,7 +131,7 @@ class Databases:
     def drop(self):
         for kind in self._made:
             force = " WITH (FORCE)" if kind == "postgresql" else ""
-            asyncio.run(_execute(SERVERS[kind], f"DROP DATABASE {self.name}{force}"))
+            _run(_execute(SERVERS[kind], f"DROP DATABASE {self.name}{force}"))
 
 
 @pytest.fixture(scope="session")

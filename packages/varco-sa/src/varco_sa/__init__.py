@@ -1,7 +1,9 @@
 """SQLAlchemy backend of varco: tables, repositories, unit of work and outbox."""
 
+from varco_sa._alembic import metadata_for, render_item, schema_drift
 from varco_sa._bootstrap import Backend, bootstrap
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
+from varco_sa._di import SQLAlchemyConfiguration
 from varco_sa._engine import make_engine
 from varco_sa._errors import TransactionAbortedError
 from varco_sa._inbox import SQLAlchemyInbox
@@ -12,6 +14,7 @@ from varco_sa._uow import SQLAlchemyUnitOfWork
 
 __all__: tuple[str, ...] = (
     "Backend",
+    "SQLAlchemyConfiguration",
     "SQLAlchemyDeadLetterQueue",
     "SQLAlchemyInbox",
     "SQLAlchemyOutbox",
@@ -21,4 +24,7 @@ __all__: tuple[str, ...] = (
     "TransactionAbortedError",
     "bootstrap",
     "make_engine",
+    "metadata_for",
+    "render_item",
+    "schema_drift",
 )

@@ -75,9 +75,11 @@ def translate(error: Exception, entity: EntityTable | None = None) -> Exception:
 
 def cause_of(error: Exception) -> BaseException | None:
     """What a trace may show beside the error that was translated: nothing with SQL or values."""
-    if isinstance(error, exc.IntegrityError | exc.DataError):
+    if isinstance(error, exc.IntegrityError | exc.DataError | OverflowError | UnicodeEncodeError):
         return None
-    if isinstance(error, exc.DBAPIError) and isinstance(error.orig, BaseException):
+    if isinstance(error, exc.OperationalError | exc.ProgrammingError | exc.InternalError):
+        return error.orig
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return error.orig
     return None if isinstance(error, exc.StatementError) else error
 

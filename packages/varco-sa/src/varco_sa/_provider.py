@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +12,7 @@ from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
 from varco_sa._engine import prepare_engine
+from varco_sa._existing import map_existing
 from varco_sa._inbox import SQLAlchemyInbox
 from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
@@ -69,6 +71,14 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         """Make models known, with their tables and those of the models they refer to by class."""
         super().register(*domain_classes)
         self.storage.add(domain_classes)
+
+    def map(self, model: type[DomainModel], orm_cls: type[Any]) -> None:
+        """Store a model in the table of a declarative class, whose columns have its field names.
+
+        Call it instead of ``register``. ``create_tables`` leaves the table alone.
+        """
+        super().register(model)
+        self.storage.add_table(map_existing(model, orm_cls))
 
     def make_uow(self) -> SQLAlchemyUnitOfWork:
         """Return a new unit of work."""

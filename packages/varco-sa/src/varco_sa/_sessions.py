@@ -9,7 +9,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.exception import StorageUnavailableError
 from varco_sa._errors import TransactionAbortedError, cause_of, translate
-from varco_sa._uow import begin_if_needed
+from varco_sa._writes import begin_if_needed
 
 
 class Transactions:

@@ -189,6 +189,19 @@ def _uniques(
     return found
 
 
+def constraint_fields(
+    table: sa.Table, columns: Mapping[str, sa.Column[Any]]
+) -> dict[str, tuple[str, ...]]:
+    """The named constraints and unique indexes of a table, with the fields they are about."""
+    fields = {column.name: name for name, column in columns.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    items: list[Any] = [*table.constraints, *table.indexes]
+    for each in items:
+        if isinstance(each.name, str) and hasattr(each, "columns"):
+            found[each.name] = tuple(fields[c.name] for c in each.columns if c.name in fields)
+    return found
+
+
 def _indexes(meta: ParsedMeta, table: sa.Table, dialect_name: str) -> None:
     for name, each in meta.fields.items():
         covered = each.hint.unique or meta.pk_fields == (name,)

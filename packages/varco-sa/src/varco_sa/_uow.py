@@ -15,6 +15,7 @@ from varco_domain.model import DomainModel
 from varco_domain.uow import AsyncUnitOfWork, UnitOfWorkError
 from varco_sa._errors import FAILED, cause_of, translate
 from varco_sa._repository import SQLAlchemyRepository
+from varco_sa._writes import begin_if_needed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult
@@ -302,6 +303,26 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         else:
             await self._translated(None, nested.commit)
 
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert entities of one model, or update the rows with the same values of ``by``.
+
+        One statement. ``by`` is the key or what is unique together. Tenants are those in context.
+
+        Raises:
+            CrossTenantError: An entity carries another tenant than the one in context.
+            TenantRequiredError: There is no tenant in context, and the model has one.
+            FieldNotFound: ``by`` names no field.
+        """
+        if not entities:
+            return
+        from varco_sa._upsert import owned, upsert  # noqa: PLC0415  # it needs the service's errors
+
+        model = type(entities[0])
+        self.repository(model)  # refuses a model with tenants when there is none in context
+        storage = self._storage.of(model)
+        rows = owned(entities, self._tenancy)
+        await self.write_all(storage, upsert, storage, rows, by, self.now())
+
     async def connection(self) -> AsyncConnection:
         """This transaction's connection, for statements of your own; do not commit or close it."""
 
@@ -336,14 +357,6 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 def _begin_nested(connection: "Connection") -> Any:
     begin_if_needed(connection)
     return connection.begin_nested()
-
-
-def begin_if_needed(connection: "Connection") -> None:
-    """Begin SQLite's transaction, which its driver otherwise leaves to the first write."""
-    if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _isolates_statements(connection: "Connection") -> bool:

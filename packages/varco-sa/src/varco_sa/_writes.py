@@ -42,6 +42,7 @@ class Writes:
             if self._counted
             else None
         )
+        self._last_key: Any = sa.select(_last_key(table, self._counted)) if self._counted else None
         matched = [
             entity.columns[name] == sa.bindparam(f"old {name}", type_=entity.columns[name].type)
             for name in self._match
@@ -144,11 +145,31 @@ class Writes:
         parameters: Sequence[dict[str, Any]],
     ) -> None:
         name = cast("str", self._counted)
+        if connection.dialect.name == "sqlite":
+            self._insert_many_numbered(connection, name, rows, parameters)
+            return
         for each in parameters:
             del each[name]
         keys = connection.execute(self._insert_counted, parameters).scalars().all()
         for row, each, key in zip(rows, parameters, keys, strict=True):
             row[name] = each[name] = key
+
+    def _insert_many_numbered(
+        self,
+        connection: sa.Connection,
+        name: str,
+        rows: Sequence[dict[str, Any]],
+        parameters: Sequence[dict[str, Any]],
+    ) -> None:
+        """Give SQLite's next keys here: it does not say which row got which.
+
+        Nobody else can, while this transaction holds the lock of the database.
+        """
+        begin_if_needed(connection)
+        first = int(connection.execute(self._last_key).scalar_one()) + 1
+        for key, (row, each) in enumerate(zip(rows, parameters, strict=True), first):
+            row[name] = each[name] = key
+        connection.execute(self._insert, parameters)
 
     def _update_many(
         self, connection: sa.Connection, entities: Sequence[DomainModel], now: datetime
@@ -275,3 +296,21 @@ class Writes:
         if condition is not None:
             statement = statement.where(condition)
         return connection.execute(statement, given).rowcount
+
+
+def _last_key(table: sa.Table, name: str) -> sa.ColumnElement[int]:
+    """The largest key that SQLite has given in a table, deleted ones included if it counts them."""
+    largest = sa.select(sa.func.max(table.c[name])).scalar_subquery()
+    if not table.dialect_options["sqlite"]["autoincrement"]:
+        return sa.func.ifnull(largest, 0)
+    counters = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
+    given = sa.select(counters.c.seq).where(counters.c.name == table.name).scalar_subquery()
+    return sa.func.max(sa.func.ifnull(largest, 0), sa.func.ifnull(given, 0))
+
+
+def begin_if_needed(connection: sa.Connection) -> None:
+    """Begin SQLite's transaction, which its driver otherwise leaves to the first write."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

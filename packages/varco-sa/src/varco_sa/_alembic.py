@@ -1,0 +1,84 @@
+"""Migrations: what Alembic needs, and what the live schema lacks."""
+
+from importlib import import_module
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.types import TypeDecorator
+from sqlalchemy.util import greenlet_spawn
+
+from varco_domain.model import DomainModel
+from varco_sa._storage import Storage
+from varco_sa._system_tables import system_tables
+
+
+def metadata_for(*models: type[DomainModel], dialect: str = "sqlite") -> sa.MetaData:
+    """The tables of models, of the outbox, the inbox and the dead letters.
+
+    Give it to Alembic as its ``target_metadata``, and ``render_item`` beside it.
+
+    Args:
+        models: The models.
+        dialect: The kind of engine: "sqlite", "postgresql", "mariadb" or "mysql".
+    """
+    storage = Storage(dialect)
+    system_tables(storage.metadata)
+    storage.add(models)
+    return storage.metadata
+
+
+def render_item(kind: str, item: object, autogen_context: Any) -> Any:
+    """Write the types of varco-sa into migrations as plain ones of SQLAlchemy.
+
+    A migration then stays what it is whatever becomes of this package. Pass it to
+    ``context.configure(render_item=render_item)``.
+    """
+    if (
+        kind == "type"
+        and isinstance(item, TypeDecorator)
+        and type(item).__module__.startswith("varco_sa.")
+    ):
+        dialect = autogen_context.dialect
+        plain: Any = item.load_dialect_impl(dialect)  # pyright: ignore[reportUnknownMemberType]  # of any type
+        render = import_module("alembic.autogenerate.render")
+        return render._repr_type(plain, autogen_context)  # noqa: SLF001  # Alembic has no public one
+    return False
+
+
+async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
+    """What the live schema lacks or has besides the models, a line each; empty when they agree.
+
+    Raises:
+        ImportError: Alembic is not installed.
+    """
+    try:
+        autogenerate = import_module("alembic.autogenerate")
+        migration = import_module("alembic.runtime.migration")
+    except ImportError as error:
+        raise ImportError("schema_drift needs Alembic: pip install 'varco-sa[alembic]'") from error
+
+    def compare() -> list[str]:
+        with engine.sync_engine.connect() as connection:
+            options = {"compare_type": True, "include_object": _ours(metadata)}
+            context = migration.MigrationContext.configure(connection, opts=options)
+            found = autogenerate.compare_metadata(context, metadata)
+            return [line for change in found for line in _lines(change)]
+
+    return await greenlet_spawn(compare)
+
+
+def _ours(metadata: sa.MetaData) -> Any:
+    def include(_item: Any, name: str | None, kind: str, *_rest: object) -> bool:
+        # Tables of others in the same schema are none of our business.
+        return kind != "table" or name in metadata.tables
+
+    return include
+
+
+def _lines(change: Any) -> list[str]:
+    if isinstance(change, list):
+        return [line for each in change for line in _lines(each)]  # pyright: ignore[reportUnknownVariableType]  # Alembic's lists of tuples
+    what, *about = change
+    names = [str(getattr(each, "name", each)) for each in about if each is not None]
+    return [" ".join([str(what).replace("_", " "), *names[:4]])]

@@ -1,0 +1,99 @@
+"""INSERT that updates the row that is there."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from varco_domain.exception import FieldNotFound
+from varco_domain.mapper import insert_values
+from varco_domain.meta import MetaReader
+from varco_domain.model import DomainModel, domain_replace
+from varco_domain.service.tenant import CrossTenantError, TenantRequiredError
+from varco_sa._storage import EntityStorage
+
+
+def upsert(
+    connection: sa.Connection,
+    storage: EntityStorage,
+    entities: Sequence[DomainModel],
+    by: Sequence[str],
+    now: datetime,
+) -> None:
+    """Insert entities; where a row has the same values of ``by``, update it. One statement.
+
+    Versions count up; the key, the tenant and the creation time of a row stay. A row of another
+    tenant is left alone.
+
+    Raises:
+        FieldNotFound: ``by`` names no field.
+    """
+    meta = storage.entity.meta
+    for name in by:
+        if name not in meta.fields:
+            raise FieldNotFound(name, meta.table)
+    rows = [storage.mapper.parameters(insert_values(meta, each, now)) for each in entities]
+    counted = [name for name in meta.pk_fields if all(row[name] is None for row in rows)]
+    rows = [{name: row[name] for name in row if name not in counted} for row in rows]
+    kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
+    changed = [name for name in rows[0] if name not in kept]
+    connection.execute(_statement(connection, storage, by, changed), rows)
+
+
+def owned(entities: Sequence[DomainModel], tenancy: Any) -> list[DomainModel]:
+    """The entities as the tenant's in context.
+
+    Raises:
+        CrossTenantError: One carries another tenant.
+        TenantRequiredError: One carries none in a context of all tenants.
+    """
+    field = MetaReader.read(type(entities[0])).tenant_field
+    if field is None:
+        return list(entities)
+    found: list[DomainModel] = []
+    for entity in entities:
+        owner = getattr(entity, field)
+        if tenancy.everyone:
+            if not owner:
+                raise TenantRequiredError
+            found.append(entity)
+        elif owner and owner != tenancy.tenant_id:
+            raise CrossTenantError(type(entity))
+        else:
+            found.append(domain_replace(entity, **{field: tenancy.tenant_id}))
+    return found
+
+
+def _statement(
+    connection: sa.Connection, storage: EntityStorage, by: Sequence[str], changed: list[str]
+) -> Any:
+    entity, meta = storage.entity, storage.entity.meta
+    table = entity.table
+    dialect = connection.dialect.name
+    if dialect in {"mysql", "mariadb"}:
+        insert: Any = mysql.insert(table)
+        new = insert.inserted
+    else:
+        insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+        new = insert.excluded
+    values: dict[str, Any] = {name: new[name] for name in changed}
+    if meta.version_field is not None:
+        values[meta.version_field] = table.c[meta.version_field] + sa.literal_column(
+            "1", sa.Integer()
+        )
+    if dialect in {"mysql", "mariadb"}:
+        if meta.tenant_field is not None:
+            same = table.c[meta.tenant_field] == new[meta.tenant_field]
+            values = {name: sa.case((same, to), else_=table.c[name]) for name, to in values.items()}
+        return insert.on_duplicate_key_update(values or {by[0]: table.c[by[0]]})
+    if not values:
+        return insert.on_conflict_do_nothing(index_elements=list(by))
+    options: dict[str, Any] = {}
+    if meta.tenant_field is not None:
+        options["where"] = table.c[meta.tenant_field] == new[meta.tenant_field]
+    soft = meta.deleted_at_field
+    if soft is not None and tuple(by) != meta.pk_fields:
+        options["index_where"] = table.c[soft].is_(None)
+    return insert.on_conflict_do_update(index_elements=list(by), set_=values, **options)
