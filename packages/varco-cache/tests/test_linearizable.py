@@ -1,0 +1,158 @@
+"""No read that starts after an acknowledged write or invalidation sees what was before it."""
+
+import anyio
+import anyio.lowlevel
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from varco_cache import MISSING, ExplicitStrategy, GuardedCache, InMemoryCache, LayeredCache
+from varco_cache.testing import Fault, FaultyCache, ManualClock
+
+KEYS = ("a:1", "a:2")
+WRITES = ("delete", "set", "tag", "prefix", "clear", "strategy")
+key = st.sampled_from(KEYS)
+step = st.one_of(
+    st.tuples(st.just("begin"), key, st.booleans()),
+    st.tuples(st.just("finish"), st.integers(0, 5), st.just(0)),
+    st.tuples(st.just("write"), key, st.sampled_from(WRITES)),
+    st.tuples(st.just("read"), key, st.just(0)),
+    st.tuples(st.just("drop_near"), key, st.just(0)),
+    st.tuples(st.just("refresh"), key, st.just(0)),
+    st.tuples(st.just("fault"), st.sampled_from(list(Fault)), st.just(0)),
+    st.tuples(st.just("heal"), st.just(0), st.just(0)),
+)
+
+
+# A part of the profile's examples, since there are fourteen such tests: 20 by default.
+SOME = settings(max_examples=max(5, settings().max_examples // 5))
+
+
+class World:
+    """A source of truth with versions, and a cache in front of it."""
+
+    def __init__(self, kind):
+        self.clock = ManualClock()
+        self.explicit = ExplicitStrategy()
+        self.fault = Fault.NONE
+        self.near = InMemoryCache(strategy=self.explicit, clock=self.clock)
+        far = InMemoryCache(clock=self.clock)
+        line = FaultyCache(far, lambda name: self.fault)
+        if kind == "memory":
+            self.cache = self.near
+        elif kind == "guarded":
+            self.cache = GuardedCache(line, time_limit=0.003, clock=self.clock)
+        else:
+            self.cache = LayeredCache(
+                self.near, line, write_mode=kind, time_limit=0.003, clock=self.clock
+            )
+        self.far = far
+        self.version = dict.fromkeys(KEYS, 0)
+        self.acked = dict.fromkeys(KEYS, 0)
+        self.pending = []
+
+    async def load(self, key, go=None):
+        seen = self.version[key]
+        if go is not None:
+            await go.wait()
+        return seen
+
+    async def read(self, key, go=None):
+        floor = self.acked[key]
+        found = await self.cache.get_or_set(key, lambda: self.load(key, go), tags={"t"})
+        assert found >= floor, (key, found, floor)
+
+    async def write(self, key, how):
+        if how == "strategy" and self.cache is not self.near:
+            how = "delete"
+        touched = (key,) if how in {"delete", "set", "strategy"} else KEYS
+        for one in touched:
+            self.version[one] += 1
+        versions = dict(self.version)
+        if how == "delete":
+            await self.cache.delete(key)
+        elif how == "set":
+            await self.cache.set(key, self.version[key], tags={"t"})
+        elif how == "tag":
+            await self.cache.invalidate_tags("t")
+        elif how == "prefix":
+            await self.cache.delete_prefix("a:")
+        elif how == "clear":
+            await self.cache.clear()
+        else:
+            self.explicit.invalidate(key)
+        for one in touched:
+            self.acked[one] = max(self.acked[one], versions[one])
+
+    async def do(self, group, name, first, second):
+        if name == "begin":
+            go = anyio.Event()
+            self.pending.append(go)
+            group.start_soon(self.read, first, go)
+            if second:
+                await anyio.lowlevel.checkpoint()
+        elif name == "finish" and self.pending:
+            self.pending.pop(first % len(self.pending)).set()
+        elif name == "write":
+            group.start_soon(self.write, first, second)
+        elif name == "read":
+            floor = self.acked[first]
+            found = await self.cache.get(first, MISSING)
+            assert found is MISSING or found >= floor, (first, found, floor)
+        elif name == "drop_near":
+            self.near.drop(first)
+        elif name == "refresh":
+            floor = self.version[first]
+            found = await self.cache.load(
+                first, lambda: self.load(first), tags={"t"}, join=False, look=False
+            )
+            assert found >= floor
+        elif name == "fault":
+            self.fault = first
+        elif name == "heal":
+            self.fault = Fault.NONE
+            self.clock.advance(10)
+
+    async def run(self, steps, *, faults):
+        async with anyio.create_task_group() as group:
+            for name, first, second in steps:
+                if faults or name != "fault":
+                    await self.do(group, name, first, second)
+                await anyio.lowlevel.checkpoint()
+            self.fault = Fault.NONE
+            self.clock.advance(10)
+            for go in self.pending:
+                go.set()
+        # All is quiet and the line is good: what is read is not older than the last write.
+        for key in KEYS:
+            self.near.drop(key)
+            await self.do(None, "read", key, 0)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    "kind", ["memory", "guarded", "write-through", "write-around", "write-back"]
+)
+def test_invalidation_is_linearizable(kind, backend):
+    @SOME
+    @given(st.lists(step, max_size=30))
+    def check(steps):
+        async def run():
+            await World(kind).run(steps, faults=False)
+
+        anyio.run(run, backend=backend)
+
+    check()
+
+
+@pytest.mark.parametrize("kind", ["guarded", "write-through", "write-around", "write-back"])
+def test_a_line_that_dies_hangs_and_returns_costs_no_error_and_no_old_value(kind):
+    @SOME
+    @given(st.lists(step, max_size=30))
+    def check(steps):
+        async def run():
+            await World(kind).run(steps, faults=True)
+
+        anyio.run(run)
+
+    check()
