@@ -61,6 +61,9 @@ class IdentityProvider:
         self.gate = threading.Event()
         self.gate.set()
         self.reached = threading.Event()
+        # Set when a "half" answer may go on.
+        self.rest = threading.Event()
+        self.jwks_uri: object = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -71,6 +74,7 @@ class IdentityProvider:
 
     def close(self) -> None:
         self.gate.set()
+        self.rest.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -103,18 +107,23 @@ class IdentityProvider:
         if mode.isdigit():
             return self._answer(handler, int(mode), b"{}")
         if handler.path == "/.well-known/openid-configuration":
-            document = {"issuer": self.issuer or self.url, "jwks_uri": f"{self.url}/jwks"}
+            document = {
+                "issuer": self.issuer or self.url,
+                "jwks_uri": self.jwks_uri or f"{self.url}/jwks",
+            }
             return self._answer(handler, 200, json.dumps(document).encode())
         body = json.dumps({"keys": self.keys}).encode()
-        if mode == "gzip":
-            return self._answer(handler, 200, gzip.compress(body), {"Content-Encoding": "gzip"})
-        if mode == "not json":
-            return self._answer(handler, 200, b"<html>sign in</html>")
-        if mode == "html":
-            return self._answer(handler, 200, body, {"Content-Type": "text/html"})
-        if mode == "no keys":
-            return self._answer(handler, 200, b'{"keys":5}')
-        return self._answer(handler, 200, body)
+        if mode == "half":
+            self._answer(handler, 200, body[:9], {"Content-Length": str(len(body))})
+            self.rest.wait(10)
+            return None
+        body, headers = {
+            "gzip": (gzip.compress(body), {"Content-Encoding": "gzip"}),
+            "not json": (b"<html>sign in</html>", {}),
+            "html": (body, {"Content-Type": "text/html"}),
+            "no keys": (b'{"keys":5}', {}),
+        }.get(mode, (body, {}))
+        return self._answer(handler, 200, body, headers)
 
     def _answer(
         self,

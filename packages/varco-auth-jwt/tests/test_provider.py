@@ -278,6 +278,25 @@ async def test_a_provider_that_hangs_is_given_up(provider, clock):
     assert stage.fetches <= 1
 
 
+async def test_a_provider_that_stops_half_way_is_given_up(provider, clock):
+    stage = Stage(provider, clock, timeout=0.2)
+    provider.mode = "half"
+    with pytest.raises(KeysUnavailableError):
+        await stage.verify()
+    assert stage.fetches <= 1
+
+
+@pytest.mark.parametrize(
+    "jwks_uri", ["http://idp.example/jwks", "file:///etc/passwd", 5, ["https://idp.example/"], "x"]
+)
+async def test_discovery_leads_to_https_only(provider, clock, jwks_uri):
+    stage = Stage(provider, clock, OidcDiscoverySource)
+    provider.jwks_uri = jwks_uri
+    with pytest.raises(KeysUnavailableError):
+        await stage.verify()
+    assert stage.fetches == 0
+
+
 async def test_redirects_stay_within_the_origin(provider, clock):
     stage = Stage(provider, clock)
     provider.mode = "redirect-once"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 512 * 1024
 _MAX_REDIRECTS: Final = 3
 _OK: Final = 200
+_ACCEPT: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 def check_url(url: str) -> str:
@@ -75,7 +76,7 @@ def _get(url: str, timeout: float) -> tuple[bytes, str]:
     deadline = time.monotonic() + timeout
     local = _is_loopback(urlsplit(url).hostname or "")
     try:
-        with httpx.Client(timeout=timeout, trust_env=not local) as client:
+        with httpx.Client(trust_env=not local) as client:
             return _read(client, url, deadline), ""
     except KeyLoadError as error:
         return b"", str(error)
@@ -86,8 +87,10 @@ def _get(url: str, timeout: float) -> tuple[bytes, str]:
 def _read(client: httpx.Client, url: str, deadline: float) -> bytes:
     origin = _origin(url)
     for _ in range(_MAX_REDIRECTS + 1):
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        with client.stream("GET", check_url(url), headers=headers) as response:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise KeyLoadError("answered too slowly")
+        with client.stream("GET", check_url(url), headers=_ACCEPT, timeout=left) as response:
             if not response.has_redirect_location:
                 return _body(response, deadline)
             url = urljoin(url, response.headers["Location"])
