@@ -11,12 +11,15 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from hypothesis import strategies as st
-
 from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
 from varco_query._operation import LISTS, TEXTS, Operation
 from varco_query._schema import QuerySchema
 from varco_query._value import MAX_BITS, Scalar
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError("varco_query.testing needs hypothesis: pip install hypothesis") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
