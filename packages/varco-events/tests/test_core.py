@@ -16,7 +16,7 @@ from varco_events import (
 pytestmark = pytest.mark.anyio
 
 
-class OrderPlaced(Event):
+class CoreHappened(Event):
     order_id: int
 
     def event_key(self):
@@ -40,15 +40,15 @@ class MinimalOutbox(OutboxRepository):
 async def test_a_handler_gets_what_was_published():
     bus = InMemoryEventBus()
     got = []
-    bus.subscribe(OrderPlaced, got.append, channel="orders")
-    event = OrderPlaced(order_id=1)
+    bus.subscribe(CoreHappened, got.append, channel="orders")
+    event = CoreHappened(order_id=1)
     assert await bus.publish(event, channel="orders") is None
     assert await bus.publish(event, channel="other") is None
     assert got == [event]
 
 
 async def test_an_event_survives_its_serializer():
-    event = OrderPlaced(order_id=1)
+    event = CoreHappened(order_id=1)
     serializer = JsonEventSerializer()
     assert serializer.deserialize(serializer.serialize(event)) == event
 
@@ -58,15 +58,15 @@ async def test_the_relay_brings_events_to_the_bus(make):
     outbox, bus, got = make(), InMemoryEventBus(), []
     done = anyio.Event()
 
-    @bus.on(OrderPlaced, channel="orders")
+    @bus.on(CoreHappened, channel="orders")
     async def handle(event):
         got.append(event.order_id)
         if len(got) == 250:
             done.set()
 
     for number in range(250):
-        entry = OutboxEntry.from_event(OrderPlaced(order_id=number), channel="orders")
-        assert entry.event_type == "OrderPlaced"
+        entry = OutboxEntry.from_event(CoreHappened(order_id=number), channel="orders")
+        assert entry.event_type == "CoreHappened"
         assert entry.key == str(number)
         await outbox.save(entry)
     async with OutboxRelay(outbox=outbox, bus=bus, poll_interval=0.01):
