@@ -27,7 +27,7 @@ def generated(kid=None, **options):
     return JwtAuthority.generate(issuer=ISSUER, kid=kid, **options)
 
 
-@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256", "HS256"])
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "ES384", "HS256"])
 def test_an_authority_signs_and_verifies(algorithm):
     authority = generated(algorithm=algorithm)
     token = authority.token().subject("u").audience("api").expires_in(60).build()

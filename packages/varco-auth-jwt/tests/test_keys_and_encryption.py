@@ -63,7 +63,7 @@ def test_keys_of_cryptography_are_taken_over():
 def test_kinds_of_keys_that_no_token_uses_are_refused():
     for native in (
         ed448.Ed448PrivateKey.generate(),
-        dsa.generate_private_key(2048),
+        dsa.generate_private_key(1024),
         ec.generate_private_key(ec.BrainpoolP256R1()),
     ):
         with pytest.raises(Exception) as caught:

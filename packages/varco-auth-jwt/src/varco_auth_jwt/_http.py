@@ -57,7 +57,7 @@ async def fetch_json(url: str, *, timeout: float) -> dict[str, Any]:  # noqa: AS
     Raises:
         KeyLoadError: anything else happened.
     """
-    failure = f"no answer within {timeout:g} seconds"
+    failure = _late(timeout)
     with anyio.move_on_after(timeout):
         # In a thread: reading certificates and looking up names would hold up the event loop, and
         # httpx's async streams cannot be left half read. It ends by its own deadline.
@@ -80,8 +80,14 @@ def _get(url: str, timeout: float) -> tuple[bytes, str]:
             return _read(client, url, deadline), ""
     except KeyLoadError as error:
         return b"", str(error)
+    except httpx.TimeoutException:
+        return b"", _late(timeout)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         return b"", f"{type(error).__name__}: {str(error)[:160]}"
+
+
+def _late(timeout: float) -> str:
+    return f"no answer within {timeout:g} seconds"
 
 
 def _read(client: httpx.Client, url: str, deadline: float) -> bytes:
