@@ -32,6 +32,7 @@ from varco_sa import (
     SQLAlchemyRepositoryProvider,
     make_engine,
     metadata_for,
+    migration_source,
     schema_drift,
 )
 
@@ -324,6 +325,11 @@ async def test_drift_is_told_and_fresh_tables_have_none(backend):
         backend.engine, metadata_for(Author, Book, Page, Box, dialect=dialect)
     )
     assert found == ["add table boxes"]
+    source = await migration_source(
+        backend.engine, metadata_for(Author, Book, Page, Box, dialect=dialect)
+    )
+    assert "op.create_table('boxes'" in source
+    assert "varco_sa" not in source
 
 
 class Base(DeclarativeBase):

@@ -1,6 +1,6 @@
 """SQLAlchemy backend of varco: tables, repositories, unit of work and outbox."""
 
-from varco_sa._alembic import metadata_for, render_item, schema_drift
+from varco_sa._alembic import metadata_for, migration_source, render_item, schema_drift
 from varco_sa._bootstrap import Backend, bootstrap
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
 from varco_sa._di import SQLAlchemyConfiguration
@@ -25,6 +25,7 @@ __all__: tuple[str, ...] = (
     "bootstrap",
     "make_engine",
     "metadata_for",
+    "migration_source",
     "render_item",
     "schema_drift",
 )

@@ -1,7 +1,8 @@
 """Migrations: what Alembic needs, and what the live schema lacks."""
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -34,16 +35,14 @@ def render_item(kind: str, item: object, autogen_context: Any) -> Any:
     A migration then stays what it is whatever becomes of this package. Pass it to
     ``context.configure(render_item=render_item)``.
     """
-    if (
-        kind == "type"
-        and isinstance(item, TypeDecorator)
-        and type(item).__module__.startswith("varco_sa.")
-    ):
-        dialect = autogen_context.dialect
-        plain: Any = item.load_dialect_impl(dialect)  # pyright: ignore[reportUnknownMemberType]  # of any type
-        render = import_module("alembic.autogenerate.render")
-        return render._repr_type(plain, autogen_context)  # noqa: SLF001  # Alembic has no public one
-    return False
+    if kind != "type" or not isinstance(item, TypeDecorator):
+        return False
+    decorated: Any = cast("Any", item)
+    if not decorated.__class__.__module__.startswith("varco_sa."):
+        return False
+    plain = decorated.load_dialect_impl(autogen_context.dialect)
+    render = import_module("alembic.autogenerate.render")
+    return render._repr_type(plain, autogen_context)  # noqa: SLF001  # Alembic has no public one
 
 
 async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
@@ -52,20 +51,48 @@ async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
     Raises:
         ImportError: Alembic is not installed.
     """
+
+    def compare(autogenerate: Any, context: Any) -> list[str]:
+        found = autogenerate.compare_metadata(context, metadata)
+        return [line for change in found for line in _lines(change)]
+
+    return await _with_alembic(engine, metadata, compare)
+
+
+async def migration_source(engine: AsyncEngine, metadata: sa.MetaData) -> str:
+    """The body of an Alembic migration that brings the live schema to the models.
+
+    Raises:
+        ImportError: Alembic is not installed.
+    """
+
+    def produce(autogenerate: Any, context: Any) -> str:
+        script = autogenerate.produce_migrations(context, metadata)
+        source: str = autogenerate.render_python_code(
+            script.upgrade_ops, render_item=render_item, migration_context=context
+        )
+        return source
+
+    return await _with_alembic(engine, metadata, produce)
+
+
+async def _with_alembic[T](
+    engine: AsyncEngine, metadata: sa.MetaData, work: Callable[[Any, Any], T]
+) -> T:
     try:
         autogenerate = import_module("alembic.autogenerate")
         migration = import_module("alembic.runtime.migration")
     except ImportError as error:
-        raise ImportError("schema_drift needs Alembic: pip install 'varco-sa[alembic]'") from error
+        raise ImportError("this needs Alembic: pip install 'varco-sa[alembic]'") from error
 
-    def compare() -> list[str]:
+    def run() -> T:
         with engine.sync_engine.connect() as connection:
             options = {"compare_type": True, "include_object": _ours(metadata)}
-            context = migration.MigrationContext.configure(connection, opts=options)
-            found = autogenerate.compare_metadata(context, metadata)
-            return [line for change in found for line in _lines(change)]
+            return work(
+                autogenerate, migration.MigrationContext.configure(connection, opts=options)
+            )
 
-    return await greenlet_spawn(compare)
+    return await greenlet_spawn(run)
 
 
 def _ours(metadata: sa.MetaData) -> Any:
