@@ -43,6 +43,7 @@ MUTATIONS = [
     ("uow.py", "            self._tenancy = tenancy()\n        await", "            pass\n        await"),
     # What a statement that writes has to match
     ("_memory_changes.py", "any(row[n] != getattr(entity, n) for n in meta.match_fields)", "False"),
+    ("_memory_changes.py", "return any(row[theirs] == tenant for row in rows)", "return bool(rows)"),
     # The service of a tenant
     ("service/tenant.py", "return (tenant_node(field, tenant), *nodes)", "return nodes"),
     ("service/tenant.py", "            raise TenantRequiredError\n        return current", "            pass\n        return current"),
@@ -79,6 +80,7 @@ MUTATIONS = [
 
 def probe() -> None:
     """Run the suite's classes that are about who sees what; raise if one fails."""
+    from varco_domain._memory_changes import Changes
     from varco_domain.memory import InMemoryRepositoryProvider
     from varco_domain.testing import MODELS, ServiceContract, TenantContract
 
@@ -91,6 +93,27 @@ def probe() -> None:
     names = sorted(name for name in dir(suite) if name.startswith("test_"))
     for name in names:
         asyncio.run(getattr(suite, name)())
+    asyncio.run(check_references())
+    # Once more as over a backend whose foreign keys know nothing of tenants.
+    check = Changes._exists
+    Changes._exists = lambda self, target, fk, value, tenant: check(self, target, fk, value, None)
+    asyncio.run(suite.test_references_stay_in_the_tenant())
+
+
+async def check_references() -> None:
+    """Refer to another tenant's row through a repository."""
+    from varco_domain import InMemoryRepositoryProvider, ReferenceViolationError, tenant_context
+    from varco_domain.testing._models import MODELS, Document, Remark
+
+    provider = InMemoryRepositoryProvider(*MODELS)
+    with tenant_context("a"):
+        foreign = await provider.get_repository(Document).save(Document(title="a"))
+    with tenant_context("b"):
+        try:
+            await provider.get_repository(Remark).save(Remark(document=foreign.pk, text="r"))
+        except ReferenceViolationError:
+            return
+    raise AssertionError("a reference left its tenant")
 
 
 def start_mutated(source: Path, module: str, old: str, new: str) -> int:

@@ -158,6 +158,30 @@ async def test_a_database_for_each_tenant():
         router.make_uow()
 
 
+class Note(TenantDomainModel):
+    local: Annotated[int, ForeignKey(Local, on_delete="CASCADE")]
+
+
+async def test_no_reference_and_no_cascade_leaves_a_tenant():
+    provider = InMemoryRepositoryProvider(Local, Note)
+    locals_, notes = provider.get_repository(Local), provider.get_repository(Note)
+    with tenant_context("a"):
+        foreign = await locals_.save(Local(name="a"))
+    with tenant_context("b"):
+        mine = await locals_.save(Local(name="b"))
+        note = await notes.save(Note(local=mine.pk))
+        with pytest.raises(ReferenceViolationError):
+            await notes.save(Note(local=foreign.pk))
+        with pytest.raises(ReferenceViolationError):
+            await notes.save(domain_replace(note, local=foreign.pk))
+        with pytest.raises(ReferenceViolationError):
+            await notes.update_many_by_query(QueryParams(), {"local": foreign.pk})
+    with tenant_context("a"):
+        await locals_.delete(foreign)
+    with tenant_context("b"):
+        assert await notes.count() == 1
+
+
 async def test_contexts_follow_tasks(caplog: pytest.LogCaptureFixture):
     seen: list[str | None] = []
 

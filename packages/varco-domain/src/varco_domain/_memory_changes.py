@@ -163,7 +163,9 @@ class Changes:
             value = row[field]
             if value is None or (before is not None and before[field] == value):
                 continue
-            if not self._exists(self._store.target(fk, meta), fk, value):
+            target = self._store.target(fk, meta)
+            mine = None if meta.tenant_field is None else row[meta.tenant_field]
+            if not self._exists(target, fk, value, mine):
                 raise ReferenceViolationError(meta.entity_cls, field)
 
     def _taken(
@@ -177,11 +179,18 @@ class Changes:
         row = overlay.get(claimant)
         return row is not None and claimant != key and table.unique_values(fields, row) == values
 
-    def _exists(self, target: Table, fk: Any, value: Any) -> bool:
+    def _exists(self, target: Table, fk: Any, value: Any, tenant: str | None) -> bool:
+        """Tell whether a reference has a row, of the referring row's tenant when both have one."""
         field = referenced_field(target, fk)
         if target.meta.pk_fields == (field,):
-            return self.current(target, value) is not None
-        return any(row[field] == value for row in visible(target, self.overlay(target)))
+            found = self.current(target, value)
+            rows = [] if found is None else [found]
+        else:
+            rows = [r for r in visible(target, self.overlay(target)) if r[field] == value]
+        theirs = target.meta.tenant_field
+        if tenant is None or theirs is None:
+            return bool(rows)
+        return any(row[theirs] == tenant for row in rows)
 
     def _check_unreferred(self, table: Table, key: Any) -> None:
         gone = table.rows.get(key)
