@@ -495,6 +495,21 @@ async def test_an_attempt_timeout_cuts_a_block():
 
 
 @pytest.mark.anyio
+async def test_an_error_in_a_limited_block_stays_what_it_is():
+    policy = RetryPolicy(attempt_timeout=60.0, retryable_on=ConnectionError)
+    error = ConnectionError("own")
+    with pytest.raises(RetryExhaustedError) as caught:
+        async for attempt in retry(policy):
+            async with attempt:
+                raise error
+    assert [item.error for item in caught.value.history] == [error] * 3
+    with pytest.raises(KeyError):
+        async for attempt in retry(policy):
+            async with attempt:
+                raise KeyError
+
+
+@pytest.mark.anyio
 async def test_attempts_that_are_misused():
     with pytest.raises(ResilienceConfigError, match="put the block into `with attempt:`"):
         for _ in retry(STEADY):

@@ -33,8 +33,6 @@ try:
     while True:
         try:
             sent = yield item
-        except GeneratorExit:
-            raise
         except BaseException as thrown:
             item = await items.athrow(thrown)
         else:
