@@ -37,7 +37,7 @@ from varco_events._lifecycle import on_asyncio
 from varco_events._routing import Routes
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Iterator, Sequence
     from types import TracebackType
     from uuid import UUID
 
@@ -75,6 +75,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         self._dispatch_mode = DispatchMode(dispatch_mode)
         self._middleware = tuple(middleware or ())
         self._routes = Routes()
+        self._plans = self._routes.plans
         self._channels: dict[str, ChannelConfig] = {}
         self._background = Background()
         self._running = 0
@@ -119,50 +120,64 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         depth = handling.get()[0]
         if not self._plain or depth >= _MAX_DEPTH:
             return await self._publish_with_care(event, channel, depth)
-        plan = self._routes.plans.get(event.__class__)
+        plan = self._plans.get(event.__class__)
         if plan is None:
             route = self._routes.route(event, channel)
-        else:
+        elif plan.channels:
             route = plan.channels.get(channel) or plan.other
-        await self._dispatch(event, channel, route.deliveries, depth)
+        else:
+            route = plan.other
+        # The body of _dispatch once more: awaiting it costs as much as calling a handler.
+        remaining = iter(route.deliveries)
+        token = handling.set((depth + 1, channel))
+        self._running += 1
+        try:
+            for deliver in remaining:
+                await deliver(event)
+        except Exception as error:  # noqa: BLE001  # raised there, as the policy says
+            await self._go_on(event, remaining, error)
+        finally:
+            handling.reset(token)
+            self._running -= 1
+            if self._idle is not None:
+                self._wake_idle()
         return None
 
     async def _dispatch(
         self, event: Event, channel: str, deliveries: Sequence[Deliver], depth: int
     ) -> None:
-        errors: list[Exception] = []
         remaining = iter(deliveries)
         token = handling.set((depth + 1, channel))
         self._running += 1
         try:
-            while True:
-                # The try stands outside of the loop over the handlers because entering it for
-                # each of them costs; after an error the iterator goes on where it was.
-                try:
-                    for deliver in remaining:
-                        await deliver(event)
-                    break
-                except Exception as error:
-                    if self._error_policy is ErrorPolicy.FAIL_FAST:
-                        raise
-                    errors.append(error)
+            for deliver in remaining:
+                await deliver(event)
+        except Exception as error:  # noqa: BLE001  # raised there, as the policy says
+            await self._go_on(event, remaining, error)
         finally:
             handling.reset(token)
-            self._left()
-        if errors:
-            self._failed(event, errors)
+            self._running -= 1
+            self._wake_idle()
 
-    def _left(self) -> None:
-        self._running -= 1
-        if self._idle is not None and not self._running:
-            self._idle.set()
-
-    def _failed(self, event: Event, errors: list[Exception]) -> None:
+    async def _go_on(self, event: Event, remaining: Iterator[Deliver], first: Exception) -> None:
+        """Call the handlers after one that failed, and do with the errors what the policy says."""
+        if self._error_policy is ErrorPolicy.FAIL_FAST:
+            raise first
+        errors = [first]
+        for deliver in remaining:
+            try:
+                await deliver(event)
+            except Exception as error:  # noqa: BLE001  # all are raised below
+                errors.append(error)
         if self._error_policy is ErrorPolicy.FIRE_FORGET:
-            for error in errors:
-                logger.error("a handler of %s failed", event, exc_info=error)
+            for failure in errors:
+                logger.error("a handler of %s failed", event, exc_info=failure)
         else:
             _raise(event, errors)
+
+    def _wake_idle(self) -> None:
+        if self._idle is not None and not self._running:
+            self._idle.set()
 
     async def _publish_with_care(
         self, event: Event, channel: str, depth: int
@@ -240,7 +255,8 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                 ended += 1
         finally:
             handling.reset(token)
-            self._left()
+            self._running -= 1
+            self._wake_idle()
             if failed or ended < len(subscriptions):
                 done = {one for one in subscriptions[:ended] if one not in failed}
                 self._remember((event.event_id, channel), done.union(reached))
