@@ -156,7 +156,7 @@ class InMemoryCache(CacheBackend):
         slot = self._slots.get(key)
         return slot is not None and self._alive(slot)
 
-    async def set(
+    async def set(  # the hot path is spelt out
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store a value for `ttl` seconds; None means the cache's default, `math.inf` no end."""
@@ -166,15 +166,26 @@ class InMemoryCache(CacheBackend):
         slot = self._slots.get(key) if self._plain and key.__class__ is str else None
         if (
             slot is None
+            or slot.epoch is not self._epoch
             or self._sweeping
             or ((slot.tags or tags) and not same_tags(slot.tags, tags))
         ):
             self._put(key, value, ttl, tags)
             return
-        if ttl is None and (ttl := self._default_ttl) is None:
+        if ttl is None:
+            ttl = self._default_ttl
+        if ttl is None:
             slot.deadline = FOREVER
+        elif 0 < ttl < FOREVER:
+            now = self._clock()
+            slot.deadline = deadline = now + ttl
+            if deadline < self._soonest:
+                self._soonest = deadline
+            elif now >= self._soonest:
+                self._sweeping = True
         else:
-            slot.deadline = self._deadline(ttl)
+            checked_ttl(ttl)
+            slot.deadline = FOREVER
         slot.value = value
         slot.epoch = self._epoch
         if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
@@ -336,7 +347,7 @@ class InMemoryCache(CacheBackend):
 
     def _retag(self, slot: Slot, tags: Iterable[str]) -> None:
         held = slot.tags
-        if not same_tags(held, tags):
+        if any_dead(held) or not same_tags(held, tags):
             slot.tags = self._book.acquire(tags) if tags else NO_CELLS
             self._book.release(held)
 

@@ -89,11 +89,11 @@ class TagBook:
 
 
 def same_tags(held: Cells, tags: Iterable[str]) -> bool:
-    """Whether these are the living cells of a set of just these tags."""
-    if not isinstance(tags, (set, frozenset)) or len(tags) != len(held):  # a union is slow
+    """Whether these are the cells, dead or alive, of a set of just these tags."""
+    if not isinstance(tags, (set, frozenset)) or len(tags) != len(held):
         return False
     for cell in held:  # noqa: SIM110 # a generator costs as much as the rest
-        if cell.dead or cell.name not in tags:
+        if cell.name not in tags:
             return False
     return True
 
