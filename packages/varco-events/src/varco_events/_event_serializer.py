@@ -37,10 +37,11 @@ class JsonEventSerializer:
 
     def serialize(self, event: Event) -> bytes:
         """UTF-8 JSON of the event."""
-        if isinstance(event, RawEvent):
-            return event.payload
-        data = event.__pydantic_serializer__.to_json(event, by_alias=False, round_trip=True)
-        return b'%b,"data":%b}' % (event.__event_head__, data)
+        cls = event.__class__
+        if cls is RawEvent:  # isinstance() of a pydantic model takes Python code
+            return cast("RawEvent", event).payload
+        data = cls.__pydantic_serializer__.to_json(event, by_alias=False, round_trip=True)
+        return b"".join((cls.__event_head__, _DATA, data, b"}"))
 
     def deserialize(self, data: bytes, type_hint: type[Event] | None = None) -> Event:
         """The event of `data`.

@@ -233,7 +233,11 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         depth = handling.get()[0]
         if self._stopping or self._stopped:
             self._admit(event, depth)
-        subscriptions = self._addressed(event, channel, handler)
+        subscriptions: Sequence[Subscription]
+        if handler is None and event.__class__ is not RawEvent:
+            subscriptions = self._routes.route(event, channel).subscriptions
+        else:
+            subscriptions = self._addressed(event, channel, handler)
         if self._partial:
             reached = self._partial.pop((event.event_id, channel), ())
             subscriptions = [one for one in subscriptions if one not in reached]
