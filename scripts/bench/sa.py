@@ -156,6 +156,8 @@ class Varco(Contender):
         with tenant_context("t"):
             async with self.provider.make_uow() as uow:
                 await uow.repository(Post).save_many([Post(**values(i)) for i in range(ROWS)])
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("ANALYZE"))
 
     def uow(self) -> Any:
         return self.provider.make_uow()
@@ -234,6 +236,8 @@ class Orm(Contender):
             await connection.run_sync(table.metadata.drop_all, tables=[table])
             await connection.run_sync(table.metadata.create_all, tables=[table])
             await connection.execute(table.insert(), [stamped(i) for i in range(ROWS)])
+        async with self.engine.begin() as connection:
+            await connection.execute(sa.text("ANALYZE"))
 
     def live(self) -> Any:
         return self.model.tenant_id == "t", self.model.deleted_at.is_(None)

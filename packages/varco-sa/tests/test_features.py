@@ -25,7 +25,17 @@ from varco_domain.registry import DomainModelRegistry
 from varco_domain.service.tenant import CrossTenantError, TenantUoWProvider, tenant_context
 from varco_domain.uow import UnitOfWorkError
 from varco_events import OutboxEntry
-from varco_query import AndNode, ComparisonNode, F, NotNode, OrNode, QueryLimitError, QueryParams
+from varco_query import (
+    AndNode,
+    ComparisonNode,
+    F,
+    NotNode,
+    OrNode,
+    QueryLimitError,
+    QueryParams,
+    SortField,
+    UnknownFieldError,
+)
 from varco_sa import (
     Backend,
     SQLAlchemyConfiguration,
@@ -160,49 +170,41 @@ INJECTIONS = [
 ]
 
 
-@pytest.mark.parametrize("text", INJECTIONS)
-async def test_values_are_never_in_the_text(backend, text):
+async def test_values_are_never_in_the_text(backend):
+    statements = Statements(backend.engine)
+    for text in INJECTIONS:
+        pattern = text.replace("\\", "\\\\")
+        async with backend.uow_provider.make_uow() as uow:
+            saved = await uow.books.save(Book(title=text))
+            for node in (
+                F.title == text,
+                F.title.like(pattern),
+                F.title.ilike(pattern),
+                F.title.contains(text),
+                F.title.in_([text, "x"]),
+                F.title.between(text, text + "z"),
+            ):
+                await uow.books.find_by_query(QueryParams(node))
+            found = await uow.books.find_by_query(QueryParams(F.title == text))
+            assert [book.pk for book in found] == [saved.pk]
+            await uow.books.update_many_by_query(QueryParams(F.title == text), {"title": text})
+            await uow.outbox.save(OutboxEntry(event_type=text, channel=text, key=text))
+        ran = statements.take()
+        assert len(ran) == 10
+        if len(text) > 4:
+            assert not any(text in each for each in ran)
+
+
+async def test_names_are_fields_or_nothing(backend):
     statements = Statements(backend.engine)
     async with backend.uow_provider.make_uow() as uow:
-        saved = await uow.books.save(Book(title=text))
-        for node in (
-            F.title == text,
-            F.title.like(text.replace("\\", "\\\\")),
-            F.title.ilike(text.replace("\\", "\\\\")),
-            F.title.contains(text),
-            F.title.in_([text, "x"]),
-            F.title.between(text, text + "z"),
-        ):
-            await uow.books.find_by_query(QueryParams(node))
-        assert [b.pk for b in await uow.books.find_by_query(QueryParams(F.title == text))] == [
-            saved.pk
-        ]
-        await uow.books.update_many_by_query(QueryParams(F.title == text), {"title": text})
-        await uow.outbox.save(OutboxEntry(event_type=text, channel=text, key=text))
-    ran = statements.take()
-    assert len(ran) == 10
-    if len(text) > 4:
-        assert not any(text in each for each in ran)
-
-
-@pytest.mark.parametrize("name", ["title; DROP", "title'", "titel", "books.title", "__class__"])
-async def test_names_are_fields_or_nothing(backend, name):
-    def node():
-        return QueryParams(ComparisonNode(name, "=", 1))
-
-    def sort():
-        from varco_query import SortField
-
-        return QueryParams(sort=[SortField(name)])
-
-    statements = Statements(backend.engine)
-    async with backend.uow_provider.make_uow() as uow:
-        for make in (node, sort):
-            with pytest.raises(Exception) as caught:
-                await uow.books.find_by_query(make())
-            assert caught.value.code in {"domain.field_not_found", "query.unknown_field"}
-        with pytest.raises(FieldNotFound):
-            await uow.books.update_many_by_query(QueryParams(), {name: 1})
+        for name in ("title; DROP", "title'", "titel", "books.title", "__class__"):
+            with pytest.raises((FieldNotFound, UnknownFieldError)):
+                await uow.books.find_by_query(QueryParams(ComparisonNode(name, "=", 1)))
+            with pytest.raises((FieldNotFound, UnknownFieldError)):
+                await uow.books.find_by_query(QueryParams(sort=[SortField(name)]))
+            with pytest.raises(FieldNotFound):
+                await uow.books.update_many_by_query(QueryParams(), {name: 1})
     assert statements.take() == []
 
 

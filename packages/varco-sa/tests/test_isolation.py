@@ -16,11 +16,11 @@ def test_no_tenant_sees_or_changes_what_is_anothers(databases, kind):
         async with databases.backend(kind, *MODELS) as backend:
             yield backend.uow_provider
 
-    # 8 runs of 25 steps by default; the deep profile makes 100,000 steps.
+    # 5 runs of 20 steps by default; the deep profile makes 100,000 steps.
     examples = settings.get_profile(settings._current_profile).max_examples
     profile = settings(
-        max_examples=max(4, min(examples // 12, 2000)),
-        stateful_step_count=25 if examples <= 100 else 50,
+        max_examples=max(4, min(examples // 20, 2000)),
+        stateful_step_count=20 if examples <= 100 else 50,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(isolation_machine(provider), settings=profile)
