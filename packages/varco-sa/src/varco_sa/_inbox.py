@@ -91,6 +91,11 @@ class SQLAlchemyInbox(InboxRepository):
             lambda connection: connection.execute(statement).first() is not None
         )
 
+    async def discard(self, entry_id: UUID) -> None:
+        """Remove an entry that was dead-lettered, so that it can be handled when it comes again."""
+        statement = self._table.delete().where(self._table.c.entry_id == entry_id)
+        await self._transactions.run(lambda connection: connection.execute(statement))
+
     async def forget(self, before: datetime) -> int:
         """Remove what was handled before a moment, and return how much that was."""
         statement = self._table.delete().where(self._table.c.processed_at < before)
