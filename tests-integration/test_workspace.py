@@ -79,3 +79,9 @@ def test_importing_the_meta_package_loads_no_third_party_module():
     )
     tops = {name.partition(".")[0] for name in loaded.stdout.split()}
     assert tops - set(sys.stdlib_module_names) == {"varco_core"}
+
+
+def test_the_meta_package_is_what_the_slices_say():
+    command = [sys.executable, str(ROOT / "scripts" / "generate_core.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
