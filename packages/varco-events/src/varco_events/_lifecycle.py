@@ -71,6 +71,7 @@ class Runner(ABC):
 
     def _end(self, _task: object = None) -> None:
         ended, self._ended, self._scope = self._ended, None, None
+        self._stopping = False  # what has ended can be told to do a step again
         if ended is not None:
             ended.set()
 
