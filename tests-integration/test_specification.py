@@ -319,6 +319,7 @@ async def test_dead_letter_queue(page):
         from providify import Inject, PostConstruct
         from varco_core.event import Event, InMemoryEventBus
         class OrderPlacedEvent(Event):
+            __event_type__ = "specification.OrderPlaced"  # other examples have one of this name
             order_id: int
     """)
     await page("""
@@ -363,6 +364,7 @@ async def test_transactional_outbox(page):
         class Order(DomainModel):
             item: str
         class OrderPlacedEvent(Event):
+            __event_type__ = "specification.OrderPlaced"  # other examples have one of this name
             order_id: int
         backend = await bootstrap("sqlite+aiosqlite://", Order)
         uow = backend.uow_provider.make_uow()
