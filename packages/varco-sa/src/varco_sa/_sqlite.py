@@ -4,6 +4,8 @@ aiosqlite runs a database in a thread. Making a cursor, executing, fetching and 
 each; together they are most of what a small statement costs.
 """
 
+import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Sequence
@@ -142,4 +144,20 @@ class _Module(AsyncAdapt_aiosqlite_dbapi):
         connection: Any = self.aiosqlite.connect(*arg, **kw)
         # A process that forgets to dispose of its engine ends nevertheless.
         connection._thread.daemon = True  # noqa: SLF001  # as SQLAlchemy's own adapter does
-        return _Connection(self, await_only(connection))
+        return _Connection(self, await_only(_opened(connection)))
+
+
+async def _opened(connection: Any) -> Any:
+    """Open the connection; cancelled meanwhile, close what the thread opens all the same."""
+
+    async def open_it() -> Any:
+        return await connection
+
+    opening = asyncio.ensure_future(open_it())
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await opening
+            await connection.close()
+        raise
