@@ -131,7 +131,12 @@ def test_threads_sign_and_verify_while_keys_rotate():
         try:
             while not over.is_set():
                 token = authority.token().subject("u").expires_in(60).build()
-                assert authority.verify(token).sub == "u"
+                try:
+                    assert authority.verify(token).sub == "u"
+                except UnknownKidError as error:
+                    # A thread may be held up until the key it signed with is retired.
+                    if error.kid in authority.kids:
+                        raise
         except Exception as error:
             failures.append(error)
 

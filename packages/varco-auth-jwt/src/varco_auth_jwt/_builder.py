@@ -59,6 +59,9 @@ class Signer:
         signature = self._model.sign(signing_input, self._key)
         return (signing_input + b"." + b64encode(signature)).decode()
 
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self)
+
 
 class JwtBuilder[Built: (str, JsonWebToken)]:
     """Puts a token together; with a secret or a key, `build` signs it.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from errno import ELOOP
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -17,7 +19,7 @@ from varco_auth_jwt._keycache import KeyCache
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
 
-type _Stamp = tuple[tuple[str, int, int, int], ...]
+type _Stamp = tuple[tuple[str, *tuple[int, ...]], ...]
 
 _MAX_FILE: Final = 64 * 1024
 _MAX_FILES: Final = 100
@@ -78,13 +80,18 @@ class _PemSource:
         raise NotImplementedError
 
     def _stamp(self) -> _Stamp:
-        stamps: list[tuple[str, int, int, int]] = []
+        stamps: list[tuple[str, *tuple[int, ...]]] = []
         for path in self._paths():
             try:
                 stat = path.stat()
-            except FileNotFoundError:
-                continue
-            stamps.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) or error.errno == ELOOP:
+                    continue
+                raise
+            # A pipe would keep its reader waiting. The change time tells of new permissions too.
+            if S_ISREG(stat.st_mode):
+                times = stat.st_mtime_ns, stat.st_ctime_ns
+                stamps.append((str(path), *times, stat.st_size, stat.st_ino))
         return tuple(stamps)
 
     def _key(self, path: Path, kid: str) -> JsonWebKey:
@@ -162,6 +169,6 @@ class PemFolderSource(_PemSource):
         for path in paths:
             try:
                 keys.append(self._key(path, path.stem))
-            except (InvalidKeyError, FileNotFoundError) as error:
+            except (InvalidKeyError, OSError) as error:
                 _log.warning("%s is left out: %s", path, error)
         return JsonWebKeySet(tuple(keys))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import suppress
 from ipaddress import ip_address
+from socket import SHUT_RDWR, socket
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -14,11 +18,15 @@ from varco_auth_jwt._codec import json_object
 from varco_auth_jwt._errors import KeyLoadError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import httpx
 
 MAX_BYTES: Final = 512 * 1024
 _MAX_REDIRECTS: Final = 3
 _OK: Final = 200
+# A host and perhaps a port: no credentials, and nothing that two parsers read in two ways.
+_AUTHORITY: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]+)?")
 _ACCEPT: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -28,17 +36,23 @@ def check_url(url: str) -> str:
     Raises:
         KeyLoadError: it is neither https, nor http to this machine, or carries credentials.
     """
+    bare = shown(url.rpartition("@")[2])
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        known_port = parts.port is None or parts.port > 0
+        sound = _AUTHORITY.fullmatch(parts.netloc) is not None and parts.port != 0
     except ValueError:
-        raise KeyLoadError(f"{shown(url)} is no URL") from None
-    if not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
-        raise KeyLoadError(f"keys come by https (by http from this machine only): {shown(url)}")
-    if not host or not known_port or parts.username or parts.password:
-        raise KeyLoadError(f"a URL of keys names a host and carries no credentials: {shown(url)}")
+        raise KeyLoadError(f"{bare} is no URL") from None
+    if not sound or not url.isprintable() or " " in url:
+        raise KeyLoadError(f"a URL of keys names a host and carries no credentials: {bare}")
+    if parts.scheme != "https" and not is_local_http(url):
+        raise KeyLoadError(f"keys come by https (by http from this machine only): {bare}")
     return url
+
+
+def is_local_http(url: str) -> bool:
+    """Whether the URL is of plain http to this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and _is_loopback(parts.hostname or "")
 
 
 def _is_loopback(host: str) -> bool:
@@ -75,30 +89,48 @@ def _get(url: str, timeout: float) -> tuple[bytes, str]:
 
     deadline = time.monotonic() + timeout
     local = _is_loopback(urlsplit(url).hostname or "")
+    streams: list[Any] = []
+
+    def connected(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            streams.append(info["return_value"])
+            if time.monotonic() >= deadline:
+                raise KeyLoadError(_late(timeout))
+
+    def cut() -> None:
+        for stream in tuple(streams):
+            with suppress(OSError):
+                socket.shutdown(stream.get_extra_info("socket"), SHUT_RDWR)
+
+    # httpx bounds each read, but not their number: a server may go on for ever, a byte at a time.
+    timer = Timer(timeout, cut)
+    timer.daemon = True
+    timer.start()
     try:
-        with httpx.Client(trust_env=not local) as client:
-            return _read(client, url, deadline), ""
+        with httpx.Client(trust_env=not local, timeout=timeout) as client:
+            return _read(client, url, connected), ""
     except KeyLoadError as error:
         return b"", str(error)
-    except httpx.TimeoutException:
-        return b"", _late(timeout)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        if isinstance(error, httpx.TimeoutException) or time.monotonic() >= deadline:
+            return b"", _late(timeout)
         return b"", f"{type(error).__name__}: {str(error)[:160]}"
+    finally:
+        timer.cancel()
 
 
 def _late(timeout: float) -> str:
     return f"no answer within {timeout:g} seconds"
 
 
-def _read(client: httpx.Client, url: str, deadline: float) -> bytes:
+def _read(client: httpx.Client, url: str, trace: Callable[[str, Mapping[str, Any]], None]) -> bytes:
     origin = _origin(url)
     for _ in range(_MAX_REDIRECTS + 1):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise KeyLoadError("answered too slowly")
-        with client.stream("GET", check_url(url), headers=_ACCEPT, timeout=left) as response:
+        with client.stream(
+            "GET", check_url(url), headers=_ACCEPT, extensions={"trace": trace}
+        ) as response:
             if not response.has_redirect_location:
-                return _body(response, deadline)
+                return _body(response)
             url = urljoin(url, response.headers["Location"])
         if _origin(url) != origin:
             raise KeyLoadError(f"redirects to another origin, {shown(url)}: refused")
@@ -111,7 +143,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port or default}"
 
 
-def _body(response: httpx.Response, deadline: float) -> bytes:
+def _body(response: httpx.Response) -> bytes:
     headers = response.headers
     media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if response.status_code != _OK:
@@ -125,6 +157,4 @@ def _body(response: httpx.Response, deadline: float) -> bytes:
         body += chunk
         if len(body) > MAX_BYTES:
             raise KeyLoadError(f"answered more than {MAX_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise KeyLoadError("answered too slowly")
     return bytes(body)

@@ -36,7 +36,8 @@ class KeyCache:
     - Younger than `ttl`, keys are served at once. In the last fifth of that time one caller fetches
       anew and the others go on with what there is.
     - Older than `ttl`, they are fetched before anything is served; everybody waits for one fetch.
-    - If that fails, the last keys are served for `max_stale` more seconds, and then none.
+    - If that fails, the last keys are served for `max_stale` more seconds, and then none; meanwhile
+      one caller at a time tries again and the others go on.
     - `refresh` fetches at most once per `cooldown`; after a failure so does `load`.
     """
 
@@ -78,8 +79,9 @@ class KeyCache:
         age = self._clock() - self._fetched_at
         if self._keys is not None and age < self._ttl * _AHEAD:
             return self._keys
-        fresh = self._keys is not None and age < self._ttl
-        if not (fresh and self._flight is not None) and self._clock() >= self._retry_from:
+        good_for = self._ttl + (self._max_stale if self._failure else 0)
+        may_go_on = self._keys is not None and age < good_for and self._flight is not None
+        if not may_go_on and self._clock() >= self._retry_from:
             await self._fetched()
         return self._usable()
 

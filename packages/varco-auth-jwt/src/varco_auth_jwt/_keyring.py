@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from joserfc.errors import JoseError
 
@@ -17,6 +17,7 @@ from varco_auth_jwt._errors import (
     UnknownKidError,
     shown,
 )
+from varco_auth_jwt._jwk import refuse_pickling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -160,3 +161,6 @@ class KeyRing:
                 " give each key a name of its own ('kid')"
             )
         return fitting[0].algorithms[alg]
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickling(self)

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from varco_auth_jwt._algorithms import ALGORITHMS, algorithm_named, default_algorithm
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 _HERE = str(Path(__file__).parent)
 _RSA_BITS = range(2048, 8192 + 1)
-# Asymmetric keys are public: whoever takes one for an HMAC secret lets everybody sign.
-_LOOKS_PUBLIC = (b"-----BEGIN", b"ssh-", b"ecdsa-sha2-", b"0\x82")
 
 # Set once and never cleared; at worst two threads that come at the same moment both warn.
 _warned: set[str] = set()
@@ -88,11 +88,28 @@ def secret_key(
     data = secret.encode() if isinstance(secret, str) else bytes(secret)
     if not data:
         raise InvalidKeyError("the secret is empty; use at least 32 random bytes")
-    if data.lstrip().startswith(_LOOKS_PUBLIC):
+    if _is_asymmetric(data):
         raise InvalidKeyError(
             "the secret is the text of an asymmetric key; read it with JwkBuilder.from_pem"
         )
     return JsonWebKey("oct", kid=kid, use="sig", alg=algorithm, k=b64encode(data).decode())
+
+
+def _is_asymmetric(data: bytes) -> bool:
+    """Whether this is a key pair or half of one, by whose public half everybody could sign."""
+    text = data.lstrip()
+    if b"-----BEGIN " in data or text.startswith((b"ssh-", b"ecdsa-sha2-")):
+        return True
+    if text.startswith(b"{") and b'"kty"' in text:
+        return True
+    # DER; random bytes may begin like it, and so all of it must be it.
+    if data.startswith(b"0\x82"):
+        return len(data) == 4 + int.from_bytes(data[2:4])
+    try:
+        load_der_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def prepare(

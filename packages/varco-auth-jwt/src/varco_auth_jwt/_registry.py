@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 
+from varco_auth_jwt._algorithms import algorithm_named
 from varco_auth_jwt._claims import Policies
 from varco_auth_jwt._errors import (
     AuthJwtError,
@@ -58,7 +59,8 @@ class TrustedIssuerEntry:
         self.label = label
         self.iss = iss
         self.source = source
-        self._algorithms = algorithms
+        # Looked up now: a key that fits none is left out later, and a wrong name would let all out.
+        self._algorithms = algorithms and tuple(algorithm_named(one).name for one in algorithms)
         # The ring is made of the keys; both change together, between the awaits of one event loop.
         self._keys = JsonWebKeySet()
         self._ring = KeyRing(())
@@ -167,6 +169,7 @@ class TrustedIssuerRegistry:
 
         Raises:
             AuthorityError: the label or the issuer is registered already.
+            InvalidKeyError: one of `algorithms` is none.
         """
         if label in self._by_label or iss in self._by_iss:
             raise AuthorityError(f"{shown(label)} or {shown(iss)} is registered already")
@@ -295,8 +298,7 @@ class TrustedIssuerRegistry:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from varco_auth_jwt._errors import InvalidKeyError, KeyLoadError, shown
-from varco_auth_jwt._http import check_url, fetch_json
+from varco_auth_jwt._http import check_url, fetch_json, is_local_http
 from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
 from varco_auth_jwt._keycache import KeyCache
 
@@ -80,7 +80,8 @@ class OidcDiscoverySource:
     """The keys of an OpenID Connect provider, found by its discovery document.
 
     The document must name exactly `issuer_url` as its issuer. It is read with every fetch, so that
-    a provider may move its keys. For the rest see `JwksUrlSource`.
+    a provider may move its keys; one on https leads to https only. For the rest see
+    `JwksUrlSource`.
     """
 
     def __init__(
@@ -133,7 +134,9 @@ class OidcDiscoverySource:
         url = document.get("jwks_uri")
         if not isinstance(url, str):
             raise KeyLoadError(f"{self._url} names no 'jwks_uri'")
-        return public_keys(await fetch_json(check_url(url), timeout=self._timeout), url)
+        if is_local_http(check_url(url)) and not is_local_http(self._issuer):
+            raise KeyLoadError(f"{self._url} is of https, and leads to {shown(url)}, which is not")
+        return public_keys(await fetch_json(url, timeout=self._timeout), url)
 
 
 def public_keys(document: dict[str, Any], where: str) -> JsonWebKeySet:

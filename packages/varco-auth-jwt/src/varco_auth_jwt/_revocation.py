@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from inspect import isawaitable, iscoroutine
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from varco_auth_jwt._errors import (
     ClaimMissingError,
     RevocationUnavailableError,
+    TokenBuildError,
     TokenRevokedError,
 )
 from varco_auth_jwt._expiring import ExpiringDict
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from varco_auth_jwt._claims import Clock
     from varco_auth_jwt._token import JsonWebToken
+
+_GRACE: Final = 3600.0
 
 
 class Denylist(Protocol):
@@ -47,11 +50,17 @@ class InMemoryDenylist:
 
         Args:
             jti: The token's `jti`.
-            until: The token's `exp`; after it the entry is forgotten.
+            until: The token's `exp`; the entry is forgotten an hour later, since verifiers have
+                leeway.
             issuer: Whose `jti` it is; None for whoever's.
+
+        Raises:
+            TokenBuildError: `until` has no time zone.
         """
+        if until.tzinfo is None:
+            raise TokenBuildError(f"until must have a time zone, as the token's exp has: {until}")
         with self._lock:
-            self._revoked.set((issuer, jti), True, until.timestamp(), self._clock())
+            self._revoked.set((issuer, jti), True, until.timestamp() + _GRACE, self._clock())
 
     def is_revoked(self, token: JsonWebToken) -> bool:
         """Whether the token was revoked."""
