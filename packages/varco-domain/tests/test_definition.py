@@ -30,6 +30,7 @@ from varco_domain import (
     PrimaryKey,
     Relationship,
     SoftDeleteMixin,
+    TenantDomainModel,
     TenantMixin,
     TenantSoftDeleteVersionedDomainModel,
     UniqueConstraint,
@@ -314,3 +315,39 @@ def test_enums_are_kept_whole():
         size: Size = Size.S
 
     assert MetaReader.read(Shirt).fields["size"].python_type is Size
+
+
+def test_a_field_that_is_declared_again_keeps_its_role():
+    class Note(TenantDomainModel):
+        tenant_id: Annotated[str, FieldHint(max_length=36)] = ""
+
+    class Draft(VersionedDomainModel):
+        version: int = 0
+
+    assert MetaReader.read(Note).tenant_field == "tenant_id"
+    assert MetaReader.read(Note).fields["tenant_id"].hint.max_length == 36
+    assert MetaReader.read(Draft).version_field == "version"
+
+
+def test_a_role_cannot_be_taken_away():
+    with pytest.raises(ModelDefinitionError, match="version"):
+
+        class Package(VersionedDomainModel):
+            version: str
+
+    with pytest.raises(ModelDefinitionError, match="tenant_id"):
+
+        class Shared(TenantDomainModel):
+            tenant_id: ClassVar[str] = "everybody"
+
+    with pytest.raises(ModelDefinitionError, match="tenant_id"):
+
+        class Computed(TenantDomainModel):
+            @property
+            def tenant_id(self):
+                return "everybody"
+
+    with pytest.raises(ModelDefinitionError, match="created_at"):
+
+        class Twisted(AuditedDomainModel):
+            created_at: Annotated[datetime, FieldRole.UPDATED_AT]

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._hints import PKStrategy, PrimaryKey, pk_field
@@ -53,6 +53,7 @@ def build_model(cls: Any, local_names: Mapping[str, Any]) -> None:
         dataclass(kw_only=True, eq=False)(cls)
     except (TypeError, ValueError) as error:
         raise ModelDefinitionError(cls.__name__, None, str(error)) from error
+    _check_inherited(cls, own)
     # A later explicit @dataclass processes the class again: it then has to find what the author
     # wrote, and leave the constructor, equality and hash alone.
     for name, value in declared.items():
@@ -102,6 +103,20 @@ def _check_own(cls: type, own: dict[str, Any]) -> None:
     for name, value in cls.__dict__.items():
         if _is_spec(value) and name not in own:
             raise ModelDefinitionError(cls.__name__, name, "a field needs a type annotation")
+
+
+def _check_inherited(cls: type, own: dict[str, Any]) -> None:
+    """A field of a base stays one: neither a ClassVar nor a property may take its place."""
+    fields = {f.name for f in dataclasses.fields(cast("Any", cls))}
+    bases: tuple[Any, ...] = cls.__mro__[1:-1]
+    for base in bases:
+        inherited = dataclasses.fields(base) if hasattr(base, "__dataclass_fields__") else ()
+        for name in (f.name for f in inherited):
+            hides = name not in own and isinstance(cls.__dict__.get(name), property)
+            if name not in fields or hides:
+                raise ModelDefinitionError(
+                    cls.__name__, name, f"it is a field of {base.__name__} and has to stay one"
+                )
 
 
 def _check_mixins(cls: type) -> None:

@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldKind, FieldMeta, UnsupportedTypeError, describe_field
@@ -109,9 +109,13 @@ def _fields_of(
 
 
 def resolve_hints(cls: type, local_names: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Resolve the annotations of all fields, each in the names of the class that declares it."""
+    """Resolve the annotations of all fields, each in the names of the class that declares it.
+
+    A field that is declared again keeps its role: without it, a tenant's rows would be everybody's.
+    """
     wanted = {f.name for f in dataclasses.fields(cls)}
     hints: dict[str, Any] = {}
+    roles: dict[str, FieldRole] = {}
     for base in reversed(cls.__mro__):
         own = {n: a for n, a in inspect.get_annotations(base).items() if n in wanted}
         if not own:
@@ -121,8 +125,21 @@ def resolve_hints(cls: type, local_names: Mapping[str, Any] | None) -> dict[str,
             resolved = _resolve(cls, base, own, local_names if base is cls else None)
             if base is cls:
                 type.__setattr__(base, "__varco_hints__", resolved)
-        hints.update(resolved)
+        for name, hint in resolved.items():
+            role = _role_of(hint)
+            if role is None and name in roles:
+                hints[name] = Annotated[hint, roles[name]]
+                continue
+            if role is not None and roles.setdefault(name, role) is not role:
+                raise ModelDefinitionError(
+                    cls.__name__, name, f"it has the role {roles[name]} from a base, not {role}"
+                )
+            hints[name] = hint
     return hints
+
+
+def _role_of(hint: Any) -> FieldRole | None:
+    return next((i for i in getattr(hint, "__metadata__", ()) if isinstance(i, FieldRole)), None)
 
 
 def _resolve(
