@@ -89,7 +89,10 @@ def test_a_server_that_drips_for_ever_does_not_keep_the_thread(first, again):
         assert not fetching.is_alive()
     finally:
         server.close()
-    assert not [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+    timers = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+    for timer in timers:  # its own last steps may come after those of the fetch that it cut
+        timer.join(5)
+    assert not any(timer.is_alive() for timer in timers)
 
 
 @pytest.mark.parametrize(
