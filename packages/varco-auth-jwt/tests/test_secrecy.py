@@ -141,7 +141,7 @@ def mishaps():
     yield lambda: JwtParser(SECRET).parse(JwtBuilder(key=ec).expires_in(5).build())
     yield lambda: JwtParser(SECRET).parse(SECRET)
     yield lambda: JwtParser(PEM)
-    yield lambda: JwkBuilder.from_pem(PEM[:80] + b"A" + PEM[81:])
+    yield lambda: JwkBuilder.from_pem(PEM[:80] + b"!" + PEM[81:])
     yield lambda: JwkBuilder.from_pem(PEM[:-40])
     yield lambda: JwkBuilder.from_der(ec.to_der(include_private=True)[:-1])
     yield lambda: JwkBuilder.from_pem(

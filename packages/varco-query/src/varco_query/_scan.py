@@ -353,7 +353,10 @@ class Scan:
         token.type, token.value, token.start, token.end = UNKNOWN, "", self._end, self._end
         if match is not None:
             token.value, token.start, token.end = match[1], match.start(1), match.end()
-            if token.value in _QUOTES:
+            closed = _CLOSED.match(self.text, token.start)
+            if closed is not None:
+                token.value, token.end = closed[0], closed.end()
+            elif token.value in _QUOTES:
                 raise QuerySyntaxError(
                     f"the text that begins here is not closed by another {token.value}",
                     expected=(f"a closing {token.value}",),
@@ -368,4 +371,7 @@ _NUMBERS: Final = frozenset({"INTEGER", "DECIMAL", "FLOAT"})
 _OPENING: Final = frozenset({"LPAR", "ALL", "ANY"})
 _BETWEEN: Final = {"(": "LPAR", ")": "RPAR", "not": "NOT", "and": "AND", "or": "OR"}
 _QUOTES: Final = frozenset("'\"")
+_CLOSED: Final = re.compile(
+    r"""'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+["]""", re.DOTALL
+)
 _ANYTHING: Final = re.compile(r"\s*+([\w.:+-]+|.)", re.DOTALL)
