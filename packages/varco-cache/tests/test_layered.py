@@ -20,7 +20,6 @@ class Stack:
             self.near,
             FaultyCache(self.far, self.fault),
             write_mode=mode,
-            time_limit=0.01,
             retry_after=5,
             clock=clock,
             **options,

@@ -181,9 +181,9 @@ def test_sets_into_a_bound_keep_memory_flat(tags, strategy):
     import gc
     import tracemalloc
 
-    count = 1_000_000 if settings().max_examples > 1000 else 20_000
-    cache = InMemoryCache(max_size=10_000 if count > 20_000 else 1000, strategy=strategy)
-    bound = cache.settings.max_size
+    deep = settings().max_examples > 1000
+    count, bound = (1_000_000, 10_000) if deep else (10_000, 500)
+    cache = InMemoryCache(max_size=bound, strategy=strategy)
 
     def fill(start, stop):
         for number in range(start, stop):

@@ -353,7 +353,7 @@ step = st.tuples(
 
 @given(st.lists(step, max_size=30))
 def test_two_users_never_see_each_others_rows(steps):
-    async def run():
+    async def check():
         cached, provider = make(authorizer=Owned())
         plain = AsyncService.__class_getitem__((Note, int, CreateDTO, ReadDTO, UpdateDTO))
 
@@ -383,4 +383,4 @@ def test_two_users_never_see_each_others_rows(steps):
                     with pytest.raises(ServiceNotFoundError):
                         await truth.get(number, ctx)
 
-    anyio.run(run)
+    anyio.run(check)

@@ -1,4 +1,4 @@
-"""Checked by mypy: decorated functions keep their signature."""
+"""Checked by mypy among the gates, not run: decorated functions keep their signature."""
 
 from typing import Any, assert_type
 
