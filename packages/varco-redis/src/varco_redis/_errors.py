@@ -1,0 +1,117 @@
+"""What can go wrong with Redis.
+
+RedisBackendError
+├── RedisConfigError (ValueError)         a setting that makes no sense
+├── RedisUnavailableError                 no answer within the time limit, or none at all
+│                                         (a BusUnavailableError: relays wait and go on)
+├── RedisBackPressureError                a stream is full of what its groups have not read
+│                                         (a BusUnavailableError as well)
+├── RedisDataError                        Redis holds something else under a key of ours
+├── RedisLockLostError                    a lock was not ours any more
+└── RedisLockTimeoutError (TimeoutError)  a lock could not be had in time
+"""
+
+from typing import ClassVar
+
+from varco_events import BusUnavailableError
+
+
+class RedisBackendError(Exception):
+    """The base of every error of varco-redis."""
+
+    code: ClassVar[str] = "redis.error"
+    http_status: ClassVar[int] = 500
+
+
+class RedisConfigError(RedisBackendError, ValueError):
+    """A setting that makes no sense."""
+
+    code = "redis.config"
+
+    def __init__(self, name: str, value: object, remedy: str) -> None:
+        super().__init__(name, value, remedy)
+        self.name = name
+        self.value = value
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value!r}: {self.remedy}"
+
+
+class RedisUnavailableError(RedisBackendError, BusUnavailableError):
+    """Redis gave no answer; whether it did what it was told is not known."""
+
+    code = "redis.unavailable"
+    http_status = 503
+
+    def __init__(self, server: str, command: str, reason: str) -> None:
+        super().__init__(server, command, reason)
+        self.server = server
+        self.command = command
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"Redis at {self.server} did not answer {self.command}: {self.reason}"
+
+
+class RedisBackPressureError(RedisBackendError, BusUnavailableError):
+    """A stream holds as much unread as it may; nothing was dropped for a new event."""
+
+    code = "redis.back_pressure"
+    http_status = 503
+
+    def __init__(self, channel: str, max_length: int) -> None:
+        super().__init__(channel, max_length)
+        self.channel = channel
+        self.max_length = max_length
+
+    def __str__(self) -> str:
+        return (
+            f"channel {self.channel!r} holds {self.max_length} events a partition that not every "
+            f"group has handled; start more consumers, raise max_length, or delete a group "
+            f"that nobody runs any more with RedisChannelManager.delete_group"
+        )
+
+
+class RedisDataError(RedisBackendError):
+    """Redis holds something under a key of ours that we did not write."""
+
+    code = "redis.data"
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key = key
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"key {self.key!r}: {self.reason}; delete it, or choose another key prefix"
+
+
+class RedisLockLostError(RedisBackendError):
+    """The lock expired, or another took it, before it was extended or released."""
+
+    code = "redis.lock_lost"
+    http_status = 409
+
+    def __init__(self, name: str, token: int) -> None:
+        super().__init__(name, token)
+        self.name = name
+        self.token = token
+
+    def __str__(self) -> str:
+        return f"lock {self.name!r} is not held with fencing token {self.token} any more"
+
+
+class RedisLockTimeoutError(RedisBackendError, TimeoutError):
+    """Another held the lock for as long as the caller would wait."""
+
+    code = "redis.lock_timeout"
+    http_status = 503
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(name, seconds)
+        self.name = name
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"lock {self.name!r} could not be had within {self.seconds} s"

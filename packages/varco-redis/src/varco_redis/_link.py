@@ -1,0 +1,383 @@
+"""Connections to Redis: time limits, reconnects with back-off and jitter, one kind of error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import UnixDomainSocketConnection as UnixConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from varco_redis._errors import RedisUnavailableError
+from varco_redis._settings import Address, RedisSettings, address_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+type Hook = Callable[[Any], Awaitable[None]]
+type Command = tuple[Any, ...]
+
+_BACK_OFF, _MOST_BACK_OFF = 0.02, 1.0
+# What another attempt, on another connection, may cure.
+_BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, EOFError)
+_ELSEWHERE = (ReadOnlyError, ClusterDownError, TryAgainError)
+
+
+class Script:
+    """A Lua script and the digest it is called by."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def back_off(attempt: int, most: float = _MOST_BACK_OFF) -> float:
+    """Seconds to wait before an attempt: exponential with full jitter, never quite zero."""
+    longest = min(most, _BACK_OFF * 2.0 ** min(attempt, 30))
+    return random.uniform(longest / 10, longest)  # noqa: S311 # not for secrets
+
+
+class Link:
+    """Commands to one Redis, from any number of tasks of one event loop.
+
+    A command is repeated when its connection broke, so it may have been done twice: whoever sends
+    one that must not be sends something that Redis recognizes. State is protected by never
+    awaiting between looking and changing.
+    """
+
+    def __init__(self, settings: RedisSettings, *, on_connect: Hook | None = None) -> None:
+        self.settings = settings
+        self.address: Address = address_of(settings)
+        self._on_connect = on_connect
+        self._limit = settings.time_limit
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: list[Any] = []
+        self._room = asyncio.Semaphore(settings.max_connections)
+        self._pool: Any = None
+        self._cluster: RedisCluster | None = None
+        # Scripts that Redis was told in this life of the link; it may have forgotten them.
+        self._loaded: set[str] = set()
+
+    async def call(self, *args: Any) -> Any:
+        """The answer to one command.
+
+        Raises:
+            RedisUnavailableError: None within the time limit.
+            redis.exceptions.ResponseError: Redis refused it.
+        """
+        if self.settings.is_cluster:
+            return await self._limited(args, lambda: self._clustered().execute_command(*args))
+        attempt = 0
+        try:
+            async with asyncio.timeout(self._limit):
+                while True:
+                    try:
+                        connection = await self._take()
+                        try:
+                            await connection.send_command(*args, check_health=False)
+                            answer = await connection.read_response()
+                        except ResponseError as error:
+                            if isinstance(error, _ELSEWHERE):
+                                await self._drop(connection)
+                            else:
+                                self._give(connection)
+                            raise
+                        except BaseException:
+                            await self._drop(connection)
+                            raise
+                        self._give(connection)
+                        return answer  # noqa: TRY300 # the common way, told first
+                    except (*_BROKEN, *_ELSEWHERE) as error:
+                        await self._recover(error, attempt)
+                        attempt += 1
+        except (*_BROKEN, *_ELSEWHERE, OutOfMemoryError, AuthorizationError) as error:
+            raise self.unavailable(args, error) from error
+
+    async def run(self, script: Script, keys: Sequence[Any], *args: Any) -> Any:
+        """The answer of a script."""
+        try:
+            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.call("EVAL", script.text, len(keys), *keys, *args)
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that are sent at once; refusals among them as exceptions."""
+        if not commands:
+            return []
+        if self.settings.is_cluster:
+            return [await self._caught(command) for command in commands]
+        attempt = 0
+        try:
+            async with asyncio.timeout(self._limit):
+                while True:
+                    try:
+                        connection = await self._take()
+                        try:
+                            answers = await _exchange(connection, commands)
+                        except BaseException:
+                            await self._drop(connection)
+                            raise
+                        self._give(connection)
+                        return answers  # noqa: TRY300 # the common way, told first
+                    except _BROKEN as error:
+                        await self._recover(error, attempt)
+                        attempt += 1
+        except _BROKEN as error:
+            raise self.unavailable(commands[0], error) from error
+
+    async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
+        """The answers of scripts that are called at once, in order; the first refusal is raised."""
+        for script in {script.sha: script for script, _, _ in calls}.values():
+            if script.sha not in self._loaded:
+                await self.call("SCRIPT", "LOAD", script.text)
+                self._loaded.add(script.sha)
+        commands = [
+            ("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in calls
+        ]
+        answers = await self.pipeline(commands)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            # Redis was restarted or its scripts were flushed: nothing of these was done.
+            for index, (script, keys, args) in enumerate(calls):
+                if isinstance(answers[index], NoScriptError):
+                    answers[index] = await self.run(script, keys, *args)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    @contextlib.asynccontextmanager
+    async def own(self) -> AsyncGenerator[Own]:
+        """A connection for one task alone, made when it is used and closed at the end."""
+        own = Own(self)
+        try:
+            yield own
+        finally:
+            await own.close()
+
+    async def is_healthy(self) -> bool:
+        """Whether Redis answers and is no read-only replica."""
+        try:
+            role: Any = await self.call("ROLE")
+        except (RedisUnavailableError, ResponseError):
+            return False
+        return bool(role) and role[0] in {b"master", "master"}
+
+    async def close(self) -> None:
+        """Close the connections that lie idle; those in use are closed by whoever has them."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect()
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            await cluster.aclose()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose()
+
+    async def connect(self) -> Any:
+        """A new connection, greeted."""
+        pool: Any = self._connections()  # redis-py leaves parts untyped
+        connection: Any = pool.make_connection()
+        try:
+            await connection.connect()
+            if self._on_connect is not None:
+                await self._on_connect(connection)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    def unavailable(self, command: Command, error: BaseException) -> RedisUnavailableError:
+        """What a caller is told; no argument of the command, for it may be a secret."""
+        reason = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
+            reason = f"no answer within {self._limit} s"
+        if self.address.password:
+            reason = reason.replace(self.address.password, "***")
+        return RedisUnavailableError(str(self.address), str(command[0]), reason)
+
+    async def _limited(self, args: Command, work: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            async with asyncio.timeout(self._limit):
+                return await work()
+        except (
+            *_BROKEN,
+            *_ELSEWHERE,
+            OutOfMemoryError,
+            AuthorizationError,
+            RedisClusterException,
+        ) as error:
+            raise self.unavailable(args, error) from error
+
+    async def _caught(self, command: Command) -> Any:
+        try:
+            return await self.call(*command)
+        except ResponseError as error:
+            return error
+
+    async def _take(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # A cache of a module may meet several loops, one after the other.
+            self._loop, self._idle, self._pool, self._cluster = loop, [], None, None
+            self._room = asyncio.Semaphore(self.settings.max_connections)
+        await self._room.acquire()
+        try:
+            return self._idle.pop() if self._idle else await self.connect()
+        except BaseException:
+            self._room.release()
+            raise
+
+    def _give(self, connection: Any) -> None:
+        self._idle.append(connection)
+        self._room.release()
+
+    async def _drop(self, connection: Any) -> None:
+        self._room.release()
+        with contextlib.suppress(Exception):
+            await connection.disconnect(nowait=True)
+
+    async def _recover(self, error: Exception, attempt: int) -> None:
+        """Wait before the next attempt, or raise when there is none."""
+        if attempt >= self.settings.retries or isinstance(error, AuthenticationError):
+            raise error
+        # The others lay idle as long as the one that broke.
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+        if attempt or not idle:
+            await asyncio.sleep(back_off(attempt))
+
+    def _options(self) -> dict[str, Any]:
+        address, settings = self.address, self.settings
+        options: dict[str, Any] = {
+            "username": address.username,
+            "password": address.password,
+            "protocol": 3,
+            "socket_timeout": None,
+            "socket_connect_timeout": settings.connect_time_limit,
+            "client_name": settings.client_name,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        if address.tls:
+            options |= {
+                "ssl_ca_certs": settings.tls_ca_file,
+                "ssl_certfile": settings.tls_cert_file,
+                "ssl_keyfile": settings.tls_key_file,
+                "ssl_cert_reqs": "required" if settings.tls_verify else "none",
+                "ssl_check_hostname": settings.tls_verify,
+            }
+        return options
+
+    def _connections(self) -> Any:
+        """What makes connections; it is asked for new ones only."""
+        if self._pool is not None:
+            return self._pool
+        address, options = self.address, self._options()
+        options["db"] = address.database
+        if address.kind == "sentinel":
+            limit = self.settings.connect_time_limit
+            make: Any = Sentinel  # redis-py leaves it untyped
+            sentinel = make(
+                list(address.hosts), sentinel_kwargs={"socket_timeout": limit, "protocol": 3}
+            )
+            if address.tls:
+                options["ssl"] = True
+            pool: Any = SentinelConnectionPool
+            self._pool = pool(address.service, sentinel, **options)
+        elif address.kind == "unix":
+            self._pool = ConnectionPool(
+                connection_class=UnixConnection, path=address.path, **options
+            )
+        else:
+            ((host, port), *_) = address.hosts
+            kind = SSLConnection if address.tls else Connection
+            self._pool = ConnectionPool(connection_class=kind, host=host, port=port, **options)
+        return self._pool
+
+    def _clustered(self) -> RedisCluster:
+        loop = asyncio.get_running_loop()
+        if self._cluster is None or loop is not self._loop:
+            options = self._options()
+            options.pop("retry")
+            self._loop = loop
+            self._cluster = RedisCluster(
+                startup_nodes=[ClusterNode(host, port) for host, port in self.address.hosts],
+                max_connections=self.settings.max_connections,
+                ssl=self.address.tls,
+                **options,
+            )
+        return self._cluster
+
+
+class Own:
+    """A connection for one task, for commands that block; it is made again after an error."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.connection: Any = None
+
+    async def call(self, *args: Any, limit: float) -> Any:
+        """The answer within `limit` seconds."""
+        link = self._link
+        try:
+            async with asyncio.timeout(limit):
+                if link.settings.is_cluster:
+                    return await link._clustered().execute_command(*args)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # a part of it
+                if self.connection is None:
+                    self.connection = await link.connect()
+                await self.connection.send_command(*args, check_health=False)
+                return await self.connection.read_response()
+        except (*_BROKEN, *_ELSEWHERE, RedisClusterException) as error:
+            await self.close()
+            raise link.unavailable(args, error) from error
+        except ResponseError:
+            raise
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+
+
+async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(await connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers

@@ -1,0 +1,222 @@
+"""Where Redis is and how to talk to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from varco_redis._errors import RedisConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_SECRET = "***"  # noqa: S105 # what stands for one
+_SECRETS = frozenset({"password"})
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RedisSettings:
+    """Where Redis is and how to talk to it; the base of the settings of each part.
+
+    Attributes:
+        url: `redis://host:6379/0`, `rediss://` for TLS, `unix:///path`,
+            `redis+sentinel://host:26379,other:26379/master/0` or
+            `redis+cluster://host:7000,other:7001`; `rediss+...` with TLS.
+        username: Of an ACL user; wins over the one of the URL.
+        password: Likewise; neither is ever shown.
+        tls_ca_file: The authorities to trust instead of the system's.
+        tls_cert_file: A certificate of the client.
+        tls_key_file: Its key.
+        tls_verify: Whether the server's certificate and name are checked.
+        time_limit: Seconds for one operation, its retries included.
+        connect_time_limit: Seconds for one attempt to connect.
+        max_connections: Most connections at once, blocking reads apart.
+        retries: How often an operation is repeated whose connection broke, with back-off and
+            jitter.
+        client_name: What `CLIENT LIST` calls the connections.
+    """
+
+    url: str = "redis://localhost:6379/0"
+    username: str | None = None
+    password: str | None = None
+    tls_ca_file: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+    tls_verify: bool = True
+    time_limit: float = 5.0
+    connect_time_limit: float = 2.0
+    max_connections: int = 10
+    retries: int = 2
+    client_name: str = "varco"
+
+    def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        if address.scheme not in SCHEMES:
+            raise RedisConfigError(
+                "url", mask(self.url), f"must begin with one of {', '.join(SCHEMES)}, and ://"
+            )
+        if address.scheme.endswith("+sentinel") and not address.path.strip("/"):
+            raise RedisConfigError("url", mask(self.url), "name the master: .../mymaster/0")
+        self._check_above_zero("time_limit", "connect_time_limit", "max_connections")
+        if self.retries < 0:
+            raise RedisConfigError("retries", self.retries, "0 or more")
+
+    def _check_above_zero(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise RedisConfigError(name, value, "must be above zero")
+
+    def __repr__(self) -> str:
+        shown: list[str] = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == field.default:
+                continue
+            if field.name in _SECRETS:
+                value = _SECRET
+            elif field.name == "url":
+                value = mask(value)
+            shown.append(f"{field.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are spread over several servers."""
+        return urlsplit(self.url).scheme.endswith("+cluster")
+
+    @classmethod
+    def from_env(
+        cls, prefix: str = "VARCO_REDIS_", environ: Mapping[str, str] = os.environ
+    ) -> Self:
+        """Settings from variables such as `VARCO_REDIS_URL`; what is not there is default.
+
+        Raises:
+            RedisConfigError: A variable is there but is no such value; secrets are not shown.
+        """
+        hints = get_type_hints(cls)
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            name = prefix + field.name.upper()
+            text = environ.get(name)
+            if text:
+                try:
+                    found[field.name] = _reader(hints[field.name])(text)
+                except ValueError as error:
+                    raise RedisConfigError(name, text, str(error)) from None
+        return cls(**found)
+
+
+def _reader(hint: Any) -> Callable[[str], Any]:
+    kinds = {hint, *get_args(hint)}
+    if bool in kinds:
+        return _boolean
+    for kind in (int, float):
+        if kind in kinds:
+            return kind
+    if getattr(hint, "__origin__", None) is tuple:
+        return _words
+    return str
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ValueError(f"one of {', '.join(sorted(_TRUE | _FALSE))}")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def mask(url: str) -> str:
+    """The URL without its password and query, for errors and logs."""
+    address = urlsplit(url)
+    credentials, at, hosts = address.netloc.rpartition("@")
+    user, _, _ = credentials.partition(":")
+    shown = f"{user}:{_SECRET}{at}{hosts}" if ":" in credentials else address.netloc
+    return urlunsplit((address.scheme, shown, address.path, "", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a URL says."""
+
+    kind: str
+    hosts: tuple[tuple[str, int], ...]
+    database: int
+    service: str
+    path: str
+    tls: bool
+    username: str | None
+    password: str | None
+
+    def __str__(self) -> str:
+        return self.path or ",".join(f"{host}:{port}" for host, port in self.hosts)
+
+
+def address_of(settings: RedisSettings) -> Address:
+    """The parts of the URL of the settings.
+
+    Raises:
+        RedisConfigError: A part makes no sense.
+    """
+    url = urlsplit(settings.url)
+    scheme, _, kind = url.scheme.partition("+")
+    credentials, _, hosts = url.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    default = 26379 if kind == "sentinel" else 6379
+    parts = [part for part in url.path.split("/") if part]
+    service = parts.pop(0) if kind == "sentinel" else ""
+    return Address(
+        kind=kind or ("unix" if scheme == "unix" else "single"),
+        hosts=tuple(_host(settings, one, default) for one in (hosts or "localhost").split(",")),
+        database=_database(settings, url, parts),
+        service=service,
+        path=url.path if scheme == "unix" else "",
+        tls=scheme == "rediss",
+        username=settings.username or unquote(user) or None,
+        password=settings.password or unquote(password) or None,
+    )
+
+
+def _host(settings: RedisSettings, text: str, default: int) -> tuple[str, int]:
+    try:
+        one = urlsplit(f"//{text}")
+        port = one.port or default
+    except ValueError:
+        raise RedisConfigError("url", mask(settings.url), f"{text!r} is no host:port") from None
+    return one.hostname or "localhost", port
+
+
+def _database(settings: RedisSettings, url: SplitResult, parts: list[str]) -> int:
+    if url.scheme == "unix" or not parts:
+        return 0
+    try:
+        return int(parts[0])
+    except ValueError:
+        raise RedisConfigError(
+            "url", mask(settings.url), f"{parts[0]!r} is no number of a database"
+        ) from None
+
+
+def host_name() -> str:
+    """This machine's name, as the first part of names that must differ between machines."""
+    return socket.gethostname().split(".")[0] or "localhost"

@@ -1,0 +1,40 @@
+"""The contract of caches, on the real server."""
+
+import pytest
+
+from varco_cache import InMemoryCache, LayeredCache
+from varco_cache.testing import CacheContract
+from varco_redis.cache import RedisCache, RedisCacheSettings
+
+pytestmark = pytest.mark.anyio
+
+
+class Real(CacheContract):
+    short = 0.3
+
+    def make(self, settings):
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def cache(self, url, prefix, anyio_backend):
+        async with self.make(RedisCacheSettings(url=url, key_prefix=prefix)) as cache:
+            yield cache
+
+
+class TestRedis(Real):
+    def make(self, settings):
+        return RedisCache(settings)
+
+
+class TestGuarded(Real):
+    def make(self, settings):
+        return RedisCache(settings).guarded()
+
+
+class TestLayered(Real):
+    @pytest.fixture(params=["write-through", "write-around", "write-back"], autouse=True)
+    def _mode(self, request):
+        self.mode = request.param
+
+    def make(self, settings):
+        return LayeredCache(InMemoryCache(), RedisCache(settings), write_mode=self.mode)
