@@ -71,7 +71,10 @@ def test_an_authority_signs_nothing_unsound():
 
 def test_types_and_time_are_checked(clock):
     key = JwkBuilder.generate("ES256")
-    authority = JwtAuthority(private_key=key, issuer=ISSUER, leeway=5, clock=clock)
+    with pytest.raises(InvalidKeyError, match="JsonWebKey"):
+        JwtAuthority(private_key=key.native(), issuer=ISSUER)
+    pem = key.to_pem(include_private=True)
+    authority = JwtAuthority.from_pem(pem, issuer=ISSUER, leeway=5, clock=clock)
     token = authority.token().type("at+jwt").expires_in(60).build()
     assert authority.verify(token, token_type="at+jwt").token_type == "at+jwt"
     with pytest.raises(TokenTypeError):
@@ -120,6 +123,15 @@ def test_rotation_takes_only_its_own():
         authority.rotate(JwtAuthority.generate(issuer="https://other.example"))
     with pytest.raises(AuthorityError, match="already"):
         authority.rotate(generated("a"))
+    with pytest.raises(AuthorityError, match="negative"):
+        authority.rotate(generated("b"), overlap=-1)
+    assert authority.kids == {"a"}
+
+
+@pytest.mark.parametrize("issuer", ["", None, 5])
+def test_an_authority_has_an_issuer(issuer):
+    with pytest.raises(AuthorityError, match="issuer"):
+        JwtAuthority.generate(issuer=issuer)
 
 
 def test_threads_sign_and_verify_while_keys_rotate():

@@ -84,6 +84,9 @@ def test_random_identifiers_differ():
         lambda b: b.issuer(None),
         lambda b: b.audience([]),
         lambda b: b.audience([1]),
+        lambda b: b.audience([""]),
+        lambda b: b.audience(""),
+        lambda b: b.audience(5),
         lambda b: b.token_id(b"x"),
         lambda b: b.type(""),
         lambda b: b.expires_at(datetime(2030, 1, 1)),  # noqa: DTZ001  # that is the misuse
@@ -117,6 +120,13 @@ def test_a_builder_needs_one_key_that_fits():
             JwtBuilder(**options)
     with pytest.raises(InvalidKeyError, match="does not fit"):
         JwtBuilder(key=key, algorithm="ES384")
+    for made in (JwtBuilder, JwtParser):
+        for secret in (5, 32.0, ["a" * 40], memoryview(b"a" * 40)):
+            with pytest.raises(InvalidKeyError, match="str or bytes"):
+                made(secret=secret)
+        for other in ("a" * 40, b"a" * 40, key.native(), [key]):
+            with pytest.raises(InvalidKeyError, match="JsonWebKey"):
+                made(key=other)
     token = JwtBuilder().expires_in(60).encode(key)
     assert JwtParser.parse(token, key.public_key())
 

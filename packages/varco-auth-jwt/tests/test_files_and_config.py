@@ -66,6 +66,28 @@ async def test_a_file_is_watched(tmp_path, clock):
         await registry.verify(token_of(one))
 
 
+async def test_a_file_written_twice_within_one_step_of_the_clock_is_read_again(tmp_path, clock):
+    path, one, two = tmp_path / "key.pem", key_pair(), key_pair()
+    path.write_bytes(one.to_pem())
+    source = PemFileSource(path, "k", "ES256", clock=clock)
+    assert (await source.load()).keys[0].x == one.x
+    path.write_bytes(two.to_pem())
+    stamp = source._stamp()
+    source._read = (stamp, source._read[1])  # as if both had been written at the same moment
+    clock.advance(1)
+    assert (await source.load()).keys[0].x == two.x
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "5", None, True])
+async def test_options_of_a_source_are_seconds(seconds):
+    for option in ("cache_ttl", "min_refresh_interval", "max_stale", "timeout"):
+        for kind in (JwksUrlSource, OidcDiscoverySource):
+            with pytest.raises(AuthorityError, match="must be"):
+                kind("https://idp.example", **{option: seconds})
+    with pytest.raises(AuthorityError, match="finite"):
+        JwksUrlSource("https://idp.example", timeout=0)
+
+
 async def test_a_file_that_is_gone_takes_its_key_with_it(tmp_path, clock):
     path, key = tmp_path / "key.pem", key_pair()
     path.write_bytes(key.to_pem())
@@ -196,6 +218,11 @@ async def test_labels_and_issuers_are_unique(tmp_path):
     for label, iss in (("files", "x"), ("x", ISSUER)):
         with pytest.raises(AuthorityError, match="already"):
             registry.register(label, iss, PemFolderSource(tmp_path, algorithm="ES256"))
+    for label, iss in (("", "x"), ("x", ""), ("x", None)):
+        with pytest.raises(AuthorityError, match="are strings"):
+            registry.register(label, iss, PemFolderSource(tmp_path, algorithm="ES256"))
+    with pytest.raises(AuthorityError, match=r"not of 'https://idp\.example/'"):
+        registry.register("idp", "https://idp.example/", OidcDiscoverySource("https://idp.example"))
     with pytest.raises(IssuerNotFoundError) as caught:
         registry.entry("nobody")
     assert caught.value.label == "nobody"

@@ -16,6 +16,7 @@ from varco_auth_jwt import (
     JwkBuilder,
     JwtBuilder,
     JwtParser,
+    TokenBuildError,
     TokenHeaderError,
 )
 
@@ -42,6 +43,30 @@ def test_keys_survive_every_form(alg):
     assert key.thumbprint() == public.thumbprint() == key.kid
     with pytest.raises(InvalidKeyError):
         public.to_pem(include_private=True)
+    with pytest.raises(InvalidKeyError, match="empty"):
+        key.to_pem(include_private=True, password="")
+
+
+def test_what_is_no_key_at_all_is_refused_by_name():
+    for misuse in (
+        lambda: JsonWebKey.from_dict(None),
+        lambda: JsonWebKeySet.from_dict([]),
+        lambda: JsonWebKeySet(("a",)),
+        lambda: JwkBuilder.from_pem("-----BEGIN PUBLIC KEY-----"),
+        lambda: JwkBuilder.from_der(None),
+        lambda: JwkBuilder.generate("RS256", bits=2**20),
+        lambda: JwkBuilder.generate("HS256", bits=-8),
+    ):
+        with pytest.raises(InvalidKeyError):
+            misuse()
+
+
+@pytest.mark.parametrize("content", ["\ud800", 5, None, bytearray(b"a")])
+def test_content_that_cannot_be_encrypted_is_refused(content):
+    with pytest.raises(TokenBuildError):
+        JweCipher(ENCRYPTION["dir"]).encrypt(content)
+    with pytest.raises(TokenBuildError, match="content_type"):
+        JweCipher(ENCRYPTION["dir"]).encrypt("a", content_type=5)
 
 
 def test_keys_of_cryptography_are_taken_over():

@@ -7,9 +7,11 @@ import pytest
 
 from varco_auth_jwt import (
     IssuerRefusedError,
+    JsonWebKey,
     JwkBuilder,
     JwksUrlSource,
     JwtAuthority,
+    JwtBuilder,
     KeyLoadError,
     KeysUnavailableError,
     MultiKeyAuthority,
@@ -18,6 +20,8 @@ from varco_auth_jwt import (
     TrustedIssuerRegistry,
     UnknownKidError,
 )
+from varco_auth_jwt._codec import b64encode, json_bytes
+from varco_auth_jwt._keycache import KeyCache
 
 pytestmark = pytest.mark.anyio
 
@@ -139,25 +143,105 @@ async def test_a_running_registry_refreshes_ahead_by_itself(stage):
     assert stage.fetches == 1
 
 
+async def test_while_a_keeper_renews_no_caller_fetches(clock):
+    keys, asked = JwkBuilder.keyset(JwkBuilder.generate("ES256")), []
+
+    async def fetch():
+        asked.append(clock.now)
+        if len(asked) > 1:
+            raise ConnectionError
+        return keys
+
+    cache = KeyCache(fetch, name="x", ttl=100, cooldown=2, max_stale=50, clock=clock)
+    await cache.renew()
+    for step, fetches in ((59, 1), (1, 2), (1, 2), (1, 3)):
+        clock.advance(step)
+        await cache.renew()
+        assert len(asked) == fetches
+    clock.advance(20)
+    await cache.renew()
+    clock.advance(4)
+    assert await cache.load() is keys
+    assert len(asked) == 4
+    clock.advance(1)  # and a keeper that is gone is not waited for
+    assert await cache.load() is keys
+    assert len(asked) == 5
+    clock.advance(61)
+    await cache.renew()
+    clock.advance(2)
+    for ask in (cache.load, cache.refresh):
+        with pytest.raises(KeysUnavailableError):
+            await ask()
+
+
+async def test_one_source_that_hangs_keeps_no_other_from_its_turn(stage):
+    stage.provider.gate.clear()
+    other = JwtAuthority.generate(issuer="https://other.example")
+    looked = anyio.Event()
+
+    class Source:
+        source_id = "other"
+
+        async def load(self):
+            if stage.provider.reached.is_set():
+                looked.set()
+            return other.jwks()
+
+        refresh = load
+
+    stage.registry.register("other", "https://other.example", Source())
+    async with stage.registry:
+        with anyio.fail_after(60):
+            await looked.wait()
+    assert stage.fetches == 1
+
+
 async def test_a_running_registry_passes_on_what_its_body_raises(stage):
     with pytest.raises(ValueError, match="the body"):
         async with stage.registry:
             raise ValueError("the body")
 
 
+def token_with(kid, token):
+    """The token with another `kid` in its header, which its signature does not cover."""
+    header = b64encode(json_bytes({"alg": "ES256"} | ({"kid": kid} if kid else {}))).decode()
+    return ".".join([header, *token.split(".")[1:]])
+
+
 async def test_ten_thousand_unknown_kids_make_one_fetch_per_cooldown(stage):
-    await stage.verify()
-    stranger = MultiKeyAuthority(JwtAuthority.generate(issuer=stage.provider.url, kid="x"))
-    head_of = stranger.token().subject("x").expires_in(LIFE).build()
-    for window in range(1, 4):
-        refused = 0
-        for _ in range(10_000 // 3 + 1):
+    token = stage.token()
+    await stage.verify(token)
+    for window in range(4):
+        for n in range(2500):
             with pytest.raises(UnknownKidError):
-                await stage.verify(head_of)
-            refused += 1
-        assert refused > 3000
-        assert stage.fetches == 1 + window
+                await stage.verify(token_with(f"x{window}-{n}", token))
+        assert stage.fetches == 2 + window
         stage.clock.advance(10)
+
+
+async def test_forged_signatures_make_one_fetch_per_cooldown(stage):
+    token = stage.token()
+    await stage.verify(token)
+    forged = [token_with(kid, token) for kid in ("first", None)] + [token[:-8] + "AAAAAAAA"]
+    for window in range(3):
+        for bad in forged * 20:
+            with pytest.raises(SignatureInvalidError):
+                await stage.verify(bad)
+        assert stage.fetches == 2 + window
+        await stage.verify(token)
+        stage.clock.advance(10)
+
+
+@pytest.mark.parametrize("kid", ["same", None])
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
+async def test_a_rotation_under_the_same_name_or_none_is_picked_up(stage, kid, algorithm):
+    for alg in ("ES256", algorithm):
+        key = JwkBuilder.generate(alg, kid=kid)
+        named = JsonWebKey.from_dict({**key.to_dict(include_private=True), "kid": kid})
+        stage.provider.publish(named)
+        token = JwtBuilder(key=named).issuer(stage.provider.url).expires_in(LIFE).build()
+        assert (await stage.verify(token)).iss == stage.provider.url
+    assert stage.fetches == 2
 
 
 async def test_concurrent_unknown_kids_make_one_fetch(stage):

@@ -19,6 +19,7 @@ from varco_auth_jwt import (
     RefreshTokens,
     RefreshUnknownError,
     RevocationUnavailableError,
+    TokenBuildError,
     TokenError,
     TokenExpiredError,
     TokenRevokedError,
@@ -153,6 +154,36 @@ async def test_of_a_hundred_concurrent_uses_one_wins_and_the_family_ends(tokens)
     assert lost.count(RefreshReusedError) == 1
     with pytest.raises(RefreshUnknownError):
         await tokens.rotate(won[0])
+
+
+async def test_who_cannot_sign_leaves_the_family_as_it_was(tokens):
+    token = await tokens.issue("user-42")
+    sign = tokens._token
+
+    def broken(*args):
+        raise TokenBuildError("the key is away")
+
+    tokens._token = broken
+    with pytest.raises(TokenBuildError):
+        await tokens.rotate(token)
+    with pytest.raises(TokenBuildError):
+        await tokens.issue("another")
+    assert len(tokens._store) == 1
+    tokens._token = sign
+    assert token not in repr(rotation := await tokens.rotate(token))
+    assert rotation.token not in repr(rotation)
+
+
+@pytest.mark.parametrize("lifetime", [0, -1, timedelta(0), float("nan")])
+async def test_refresh_tokens_live_for_a_while(tokens, lifetime):
+    with pytest.raises(TokenBuildError):
+        RefreshTokens(tokens._authority, tokens._store, lifetime=lifetime)
+
+
+async def test_a_token_without_a_name_cannot_be_revoked():
+    for jti in (None, "", 5):
+        with pytest.raises(TokenBuildError, match="jti"):
+            InMemoryDenylist().revoke(jti, until=datetime.now(UTC))
 
 
 async def test_signing_out_ends_the_family(tokens):

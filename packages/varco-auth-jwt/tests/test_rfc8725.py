@@ -26,6 +26,7 @@ from varco_auth_jwt import (
     JwtBuilder,
     JwtParser,
     SignatureInvalidError,
+    TokenBuildError,
     TokenError,
     TokenExpiredError,
     TokenHeaderError,
@@ -275,8 +276,6 @@ def test_no_partner_signs_for_another_issuer():
     ours, partner = JwtAuthority.generate(issuer=ISSUER), JwtAuthority.generate(issuer="https://p")
     with pytest.raises(UnknownKidError):
         ours.verify(partner.token().expires_in(60).build())
-    from varco_auth_jwt import TokenBuildError
-
     with pytest.raises(TokenBuildError):
         partner.sign(JwtBuilder().issuer(ISSUER).expires_in(60))
 
@@ -409,6 +408,13 @@ def test_times_and_leeway(clock):
             JwtParser(SECRET, leeway=bad)
 
 
+@pytest.mark.parametrize("option", ["issuer", "audience", "token_type"])
+@pytest.mark.parametrize("value", ["", [], [""], 5, [5]])
+def test_a_verifier_is_told_names_and_nothing_else(option, value):
+    with pytest.raises(TokenBuildError, match="must be a string, or several"):
+        JwtParser(SECRET, **{option: value})
+
+
 def test_maximum_age(clock):
     now = int(clock.now)
     token = forged({"alg": "HS256"}, {"exp": now + 9999, "iat": now - 100})
@@ -499,6 +505,7 @@ def test_a_large_token_is_refused_before_it_is_decoded():
         b'{"exp":9999999999,"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
         b'{"exp":9999999999,"a":' + b'{"a":' * 1500 + b"1" + b"}" * 1500 + b"}",
         b'{"exp":9999999999,"a":"\xff"}',
+        b'{"exp":9999999999,"a":[-1e400]}',
         b"\x00",
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, cast
 
 from varco_auth_jwt._builder import JwtBuilder, Signer
 from varco_auth_jwt._claims import Policies, seconds
@@ -16,7 +16,7 @@ from varco_auth_jwt._errors import (
     UnknownKidError,
     shown,
 )
-from varco_auth_jwt._jwk import JsonWebKeySet, refuse_pickling
+from varco_auth_jwt._jwk import JsonWebKeySet, key_given, refuse_pickling
 from varco_auth_jwt._jwk_builder import JwkBuilder
 from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, split_compact
 from varco_auth_jwt._native import prepare
@@ -45,6 +45,7 @@ class JwtAuthority:
     Raises:
         InvalidKeyError: the key cannot sign, or does not fit `algorithm`.
         WeakKeyError: it is too short.
+        AuthorityError: there is no issuer.
     """
 
     def __init__(
@@ -57,6 +58,9 @@ class JwtAuthority:
         leeway: Duration = 0,
         clock: Clock = time.time,
     ) -> None:
+        if not isinstance(cast("object", issuer), str) or not issuer:
+            raise AuthorityError(f"an authority needs an issuer, a string, not {shown(issuer)}")
+        private_key = key_given(private_key)
         algorithms = None if algorithm is None else (algorithm,)
         named = kid or private_key.kid
         if named is None and private_key.kty == "oct":
@@ -84,17 +88,28 @@ class JwtAuthority:
         kid: str | None = None,
         algorithm: str | None = None,
         password: bytes | None = None,
+        leeway: Duration = 0,
+        clock: Clock = time.time,
     ) -> Self:
         """An authority of a private key in PEM."""
         key = JwkBuilder.from_pem(
             pem_bytes, kid=kid, alg=algorithm, password=password, include_private=True
         )
-        return cls(private_key=key, issuer=issuer, algorithm=algorithm)
+        return cls(private_key=key, issuer=issuer, algorithm=algorithm, leeway=leeway, clock=clock)
 
     @classmethod
-    def generate(cls, *, issuer: str, algorithm: str = "ES256", kid: str | None = None) -> Self:
+    def generate(
+        cls,
+        *,
+        issuer: str,
+        algorithm: str = "ES256",
+        kid: str | None = None,
+        leeway: Duration = 0,
+        clock: Clock = time.time,
+    ) -> Self:
         """An authority of a fresh key."""
-        return cls(private_key=JwkBuilder.generate(algorithm, kid=kid), issuer=issuer)
+        key = JwkBuilder.generate(algorithm, kid=kid)
+        return cls(private_key=key, issuer=issuer, leeway=leeway, clock=clock)
 
     @property
     def kid(self) -> str:
@@ -261,17 +276,21 @@ class MultiKeyAuthority:
             overlap: How long the keys replaced now still verify; by default until `retire`.
 
         Raises:
-            AuthorityError: the new key belongs to another issuer, or bears a name in use.
+            AuthorityError: the new key belongs to another issuer, or bears a name in use; or
+                `overlap` is negative.
         """
         if new_authority.issuer != self._issuer:
             raise AuthorityError(f"{shown(new_authority.issuer)} is not {self._issuer}")
+        keep = None if overlap is None else seconds(overlap, "overlap")
+        if keep is not None and keep < 0:
+            raise AuthorityError(f"overlap must not be negative, as {keep:g} is")
         with self._lock:
             state = self._state
             if new_authority.kid in {authority.kid for authority in state.authorities}:
                 raise AuthorityError(f"there is a key {shown(new_authority.kid)} already")
             ends = dict(state.ends)
-            if overlap is not None:
-                end = self._clock() + seconds(overlap, "overlap")
+            if keep is not None:
+                end = self._clock() + keep
                 ends |= {one.kid: min(end, ends.get(one.kid, end)) for one in state.authorities}
             self._state = _keys_of((new_authority, *state.authorities), ends)
 

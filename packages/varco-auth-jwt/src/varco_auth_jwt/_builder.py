@@ -7,10 +7,10 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast, overload
 
-from varco_auth_jwt._claims import LAST_DATE, seconds
+from varco_auth_jwt._claims import LAST_DATE, names_of, seconds
 from varco_auth_jwt._codec import b64encode, json_bytes
 from varco_auth_jwt._errors import InvalidKeyError, TokenBuildError, shown
-from varco_auth_jwt._jwk import JsonWebKey, refuse_pickling
+from varco_auth_jwt._jwk import JsonWebKey, key_given, refuse_pickling
 from varco_auth_jwt._native import prepare, secret_key
 from varco_auth_jwt._token import REGISTERED, JsonWebToken, token_of
 
@@ -118,7 +118,7 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
         if secret is not None and key is not None:
             raise InvalidKeyError("a builder takes a secret or a key, and not both")
         self._sign: Sign | None = None
-        given = secret if secret is not None else key
+        given = secret if key is None else key_given(key)
         if given is not None:
             self._sign = signer_of(given, algorithm, strict=strict).sign
         elif algorithm is not None:
@@ -147,11 +147,8 @@ class JwtBuilder[Built: (str, JsonWebToken)]:
     def audience(self, aud: str | Collection[str]) -> Self:
         """Set who the token is meant for, one or several."""
         if isinstance(aud, str):
-            return self._set("aud", aud)
-        names = {_text("aud", name) for name in aud}
-        if not names:
-            raise TokenBuildError("audience must be a string, or several, and not none")
-        return self._set("aud", sorted(names))
+            return self._set("aud", _text("aud", aud))
+        return self._set("aud", sorted(names_of(aud, "audience")))
 
     def expires_at(self, exp: datetime) -> Self:
         """Set when the token ends."""

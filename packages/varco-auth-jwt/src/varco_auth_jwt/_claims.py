@@ -45,13 +45,13 @@ def type_of(typ: str | None) -> str | None:
     return None if typ is None else typ.lower().removeprefix("application/")
 
 
-def _names(value: str | Collection[str] | None, what: str) -> frozenset[str] | None:
-    if value is None:
-        return None
-    names = frozenset((value,) if isinstance(value, str) else value)
-    if not names or not all(isinstance(name, str) for name in cast("frozenset[object]", names)):
+def names_of(value: str | Collection[str], what: str) -> frozenset[str]:
+    """One name or several as a set; TokenBuildError if there is none, or an empty one."""
+    several = cast("object", [value] if isinstance(value, str) else value)
+    names = list(cast("Collection[object]", several)) if isinstance(several, Collection) else []
+    if not names or not all(isinstance(name, str) and name for name in names):
         raise TokenBuildError(f"{what} must be a string, or several, not {shown(value)}")
-    return names
+    return frozenset(cast("list[str]", names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,9 @@ def policy_of(
     clock: Clock = time.time,
 ) -> ClaimsPolicy:
     """The policy of a verifier's options; see `JwtParser` for what they mean."""
-    issuers, audiences = _names(issuer, "issuer"), _names(audience, "audience")
-    needed = dict.fromkeys(_names(required, "required") or () if required else ())
+    issuers = None if issuer is None else names_of(issuer, "issuer")
+    audiences = None if audience is None else names_of(audience, "audience")
+    needed = dict.fromkeys(names_of(required, "required") if required else ())
     if issuers is not None:
         needed["iss"] = None
     if audiences is not None:
@@ -173,8 +174,9 @@ def policy_of(
     oldest = None if max_age is None else seconds(max_age, "max_age")
     if slack < 0 or (oldest is not None and oldest < 0):
         raise TokenBuildError("leeway and max_age must not be negative")
-    asked = _names(token_type, "token_type")
-    types = _PLAIN | ACCESS_TYPES if asked is None else frozenset(map(type_of, asked))
+    types = _PLAIN | ACCESS_TYPES
+    if token_type is not None:
+        types = frozenset(map(type_of, names_of(token_type, "token_type")))
     if "jwt" in types:
         types |= {None}
     return ClaimsPolicy(issuers, audiences, types, tuple(needed), slack, oldest, clock)
@@ -202,4 +204,6 @@ class Policies:
 
 
 def _hashable(value: str | Collection[str] | None) -> object:
-    return value if value is None or isinstance(value, str) else frozenset(value)
+    if value is None or isinstance(value, str):
+        return value
+    return frozenset(names_of(value, "audience or token_type"))

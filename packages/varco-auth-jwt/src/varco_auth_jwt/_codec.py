@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64, b2a_base64
+from math import isinf
 from typing import Any, NoReturn, cast
 
 MAX_DEPTH = 32
@@ -43,7 +44,16 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
+def _float(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float
+).decode
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=True
 ).encode
@@ -54,7 +64,7 @@ def json_object(data: bytes) -> dict[str, Any]:
 
     Raises:
         ValueError: it is no JSON object in UTF-8, nests deeper than `MAX_DEPTH`, names a member
-            twice, or holds a constant or number that JSON does not have.
+            twice, or holds a constant that JSON does not have, or a number beyond all floats.
     """
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")

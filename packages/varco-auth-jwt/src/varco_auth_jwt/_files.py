@@ -25,6 +25,8 @@ _MAX_FILE: Final = 64 * 1024
 _MAX_FILES: Final = 100
 # How long the last good keys outlive a file that cannot be read, such as one half written.
 _MAX_STALE: Final = 60.0
+# The coarsest clock that file systems have, in nanoseconds.
+_STEP: Final = 2_000_000_000
 _log = logging.getLogger("varco_auth_jwt")
 
 
@@ -37,7 +39,9 @@ class _PemSource:
         self._path = path
         self._algorithm = algorithm
         self._use = use
+        # Belong to whoever runs `_look`.
         self._read: tuple[_Stamp, JsonWebKeySet] | None = None
+        self._settled = False
         self._cache = KeyCache(
             self._fetch,
             name=str(path),
@@ -60,6 +64,10 @@ class _PemSource:
         """As `load`; looks at the files at most once per check interval."""
         return await self._cache.refresh()
 
+    async def renew(self) -> None:
+        """Look at the files ahead of the next token; a running registry calls it."""
+        await self._cache.renew()
+
     async def _fetch(self) -> JsonWebKeySet:
         return await anyio.to_thread.run_sync(self._look)
 
@@ -67,7 +75,10 @@ class _PemSource:
         """Run in a thread; `KeyCache` calls it once at a time."""
         try:
             stamp = self._stamp()
-            if self._read is None or self._read[0] != stamp:
+            if self._read is None or self._read[0] != stamp or not self._settled:
+                # Written within one step of the file system's clock, two contents look the same.
+                newest = max((moment for _, *stats in stamp for moment in stats[:2]), default=0)
+                self._settled = time.time_ns() - newest > _STEP
                 self._read = (stamp, self._keys([Path(name) for name, *_ in stamp]))
         except OSError as error:
             raise KeyLoadError(f"{self._path} cannot be read: {error.strerror}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from joserfc.jwe import JWERegistry, decrypt_compact, encrypt_compact
 
@@ -11,6 +11,7 @@ from varco_auth_jwt._errors import (
     AlgorithmRefusedError,
     DecryptionError,
     InvalidKeyError,
+    TokenBuildError,
     TokenHeaderError,
     TokenMalformedError,
     shown,
@@ -79,8 +80,22 @@ class JweCipher:
         self._registry = JWERegistry(algorithms=[self._algorithm, encryption])
 
     def encrypt(self, plaintext: str | bytes, *, content_type: str | None = "JWT") -> str:
-        """Encrypt a signed token, or with another `content_type` anything else."""
+        """Encrypt a signed token, or with another `content_type` anything else.
+
+        Raises:
+            TokenBuildError: it is neither text nor bytes.
+            InvalidKeyError: the key's `key_ops` do not allow it.
+        """
         self._check_ops(_ENCRYPTS, "encrypt")
+        if isinstance(plaintext, str):
+            try:
+                plaintext = plaintext.encode()
+            except UnicodeEncodeError:
+                raise TokenBuildError("the content is no text that UTF-8 can hold") from None
+        if not isinstance(cast("object", plaintext), bytes):
+            raise TokenBuildError(f"content is str or bytes, not {type(plaintext).__name__}")
+        if not isinstance(cast("object", content_type), str | None):
+            raise TokenBuildError(f"content_type must be a string, not {shown(content_type)}")
         header = {"alg": self._algorithm, "enc": self._encryption}
         if self._kid is not None:
             header["kid"] = self._kid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
@@ -11,8 +12,6 @@ from varco_auth_jwt._codec import b64decode
 from varco_auth_jwt._errors import InvalidKeyError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from joserfc.jwk import Key
 
 _REQUIRED: Final = {
@@ -94,6 +93,8 @@ class JsonWebKey:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """Read a JWK; members that this slice does not know are ignored, as RFC 7517 says."""
+        if not isinstance(cast("object", raw), Mapping):
+            raise InvalidKeyError(f"a JWK is a JSON object, not {type(raw).__name__}")
         if "oth" in raw:
             raise InvalidKeyError("RSA keys of more than two primes ('oth') are not supported")
         known = {name: raw[name] for name in _MEMBERS if name in raw}
@@ -166,6 +167,8 @@ class JsonWebKey:
         key = self.native()
         if isinstance(key, OctKey):
             raise InvalidKeyError("a symmetric key has no PEM or DER form; use to_dict")
+        if password is not None and not password:
+            raise InvalidKeyError("the password is empty; leave it out to write without one")
         if include_private and not self.is_private:
             raise InvalidKeyError("the key has no private part to write")
         write = key.as_pem if encoding == "PEM" else key.as_der
@@ -263,6 +266,8 @@ class JsonWebKeySet:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(self.keys))
+        for key in cast("tuple[object, ...]", self.keys):
+            key_given(key)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
@@ -271,7 +276,7 @@ class JsonWebKeySet:
         Raises:
             InvalidKeyError: it is no JWK set, or a key of a known type is malformed.
         """
-        keys = raw.get("keys")
+        keys = raw.get("keys") if isinstance(cast("object", raw), Mapping) else None
         if not isinstance(keys, list):
             raise InvalidKeyError("a JWK set needs the member 'keys', a list")
         read: list[JsonWebKey] = []
@@ -295,6 +300,16 @@ class JsonWebKeySet:
     def public_set(self) -> JsonWebKeySet:
         """The set to publish: public parts only, symmetric keys left out."""
         return JsonWebKeySet(tuple(key.public_key() for key in self.keys if key.kty != "oct"))
+
+
+def key_given(key: object) -> JsonWebKey:
+    """The key, if it is a `JsonWebKey`; InvalidKeyError for what merely holds or names one."""
+    if not isinstance(key, JsonWebKey):
+        raise InvalidKeyError(
+            f"a key is a JsonWebKey, not {type(key).__name__}: make one by JwkBuilder.from_pem,"
+            " JwkBuilder.from_secret or JsonWebKey.from_dict"
+        )
+    return key
 
 
 def refuse_pickling(thing: object) -> NoReturn:

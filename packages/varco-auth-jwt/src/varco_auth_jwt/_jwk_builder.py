@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
@@ -19,6 +19,7 @@ from varco_auth_jwt._native import native_key, secret_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_MAX_BITS: Final = 8192
 _KINDS: Final[dict[Any, tuple[type, ...]]] = {
     RSAKey: (rsa.RSAPrivateKey, rsa.RSAPublicKey),
     ECKey: (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey),
@@ -125,6 +126,8 @@ class JwkBuilder:
         include_private: bool = False,
     ) -> JsonWebKey:
         """Read a public key, a private key or a certificate from PEM."""
+        if not isinstance(cast("object", pem_bytes), bytes):
+            raise InvalidKeyError(f"a PEM is bytes, not {type(pem_bytes).__name__}")
         if b"CERTIFICATE" in pem_bytes:
             key: object = _read(lambda: load_pem_x509_certificate(pem_bytes).public_key())
         elif b"PRIVATE" in pem_bytes:
@@ -183,6 +186,8 @@ class JwkBuilder:
         `bits` is for RSA (by default 3072) and HMAC (by default what the algorithm demands).
         """
         algorithm = algorithm_named(alg)
+        if bits is not None and not 0 < bits <= _MAX_BITS:
+            raise InvalidKeyError(f"a key has at most {_MAX_BITS} bits, not {bits}")
         if algorithm.kty == "oct":
             return _secret(kid, bits or algorithm.minimum_bits, alg, use="sig")
         if algorithm.kty == "RSA":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from varco_auth_jwt._errors import AuthJwtError, KeysUnavailableError
+from varco_auth_jwt._errors import AuthJwtError, AuthorityError, KeysUnavailableError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,8 +16,20 @@ if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
     from varco_auth_jwt._jwk import JsonWebKeySet
 
+# Of `ttl`: from when on a keeper, and without one a caller, fetches anew.
+_RENEW: Final = 0.6
 _AHEAD: Final = 0.8
+# How long after a keeper's last look callers rely on it; it looks every second.
+_KEPT_FOR: Final = 5.0
 _log = logging.getLogger("varco_auth_jwt")
+
+
+def check_seconds(value: float, what: str, *, positive: bool = False) -> None:
+    """Raise AuthorityError if this is no number of seconds."""
+    number = type(value) in {int, float}
+    if not number or not value >= 0 or (positive and not 0 < value < float("inf")):
+        kind = "finite seconds, more than 0" if positive else "seconds, 0 or more"
+        raise AuthorityError(f"{what} must be {kind}, not {shown(value)}")
 
 
 class _Flight:
@@ -34,10 +46,10 @@ class KeyCache:
     """Serves one source's keys from memory; for the tasks of one event loop.
 
     - Younger than `ttl`, keys are served at once. In the last fifth of that time one caller fetches
-      anew and the others go on with what there is.
+      anew and the others go on with what there is; if a keeper calls `renew`, it is the one.
     - Older than `ttl`, they are fetched before anything is served; everybody waits for one fetch.
     - If that fails, the last keys are served for `max_stale` more seconds, and then none; meanwhile
-      one caller at a time tries again and the others go on.
+      one caller at a time (or the keeper) tries again and the others go on.
     - `refresh` fetches at most once per `cooldown`; after a failure so does `load`.
     """
 
@@ -51,6 +63,12 @@ class KeyCache:
         max_stale: float,
         clock: Clock = time.monotonic,
     ) -> None:
+        for what, value in {
+            "time to live": ttl,
+            "interval between refreshes": cooldown,
+            "max_stale": max_stale,
+        }.items():
+            check_seconds(value, f"the {what} of {name}")
         self._fetch = fetch
         self._name = name
         self._ttl = ttl
@@ -64,6 +82,7 @@ class KeyCache:
         self._retry_from = float("-inf")
         self._failure: str | None = None
         self._flight: _Flight | None = None
+        self._kept_until = float("-inf")
 
     @property
     def is_stale(self) -> bool:
@@ -76,14 +95,24 @@ class KeyCache:
         Raises:
             KeysUnavailableError: there are none that may still be used.
         """
-        age = self._clock() - self._fetched_at
+        now = self._clock()
+        age = now - self._fetched_at
         if self._keys is not None and age < self._ttl * _AHEAD:
             return self._keys
         good_for = self._ttl + (self._max_stale if self._failure else 0)
-        may_go_on = self._keys is not None and age < good_for and self._flight is not None
-        if not may_go_on and self._clock() >= self._retry_from:
+        another_fetches = self._flight is not None or now < self._kept_until
+        may_go_on = self._keys is not None and age < good_for and another_fetches
+        if not may_go_on and now >= self._retry_from:
             await self._fetched()
         return self._usable()
+
+    async def renew(self) -> None:
+        """Fetch anew if it is time, so that no caller has to; call it every second."""
+        now = self._clock()
+        self._kept_until = now + _KEPT_FOR
+        due = self._keys is None or now - self._fetched_at >= self._ttl * _RENEW
+        if due and self._flight is None and now >= self._retry_from:
+            await self._fetched()
 
     async def refresh(self) -> JsonWebKeySet:
         """The keys, fetched anew unless that was done a moment ago.

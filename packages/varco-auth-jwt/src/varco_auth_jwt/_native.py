@@ -83,9 +83,12 @@ def secret_key(
     """A shared secret as a key.
 
     Raises:
-        InvalidKeyError: it is empty, or is the text of an asymmetric key.
+        InvalidKeyError: it is no text or bytes, is empty, or is the text of an asymmetric key.
     """
-    data = secret.encode() if isinstance(secret, str) else bytes(secret)
+    # bytes(5) would be five zeros.
+    if not isinstance(cast("object", secret), str | bytes):
+        raise InvalidKeyError(f"a secret is str or bytes, not {type(secret).__name__}")
+    data = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not data:
         raise InvalidKeyError("the secret is empty; use at least 32 random bytes")
     if _is_asymmetric(data):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
 
 from varco_auth_jwt._claims import check_texts, numeric_date, policy_of
 from varco_auth_jwt._errors import InvalidKeyError
-from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet, refuse_pickling
+from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet, key_given, refuse_pickling
 from varco_auth_jwt._keyring import (
     MAX_SIZE,
     KeyRing,
@@ -205,7 +205,7 @@ def _ring_of(
     if secret is not None:
         keys = tuple(secret_key(secret, algorithm=name) for name in algorithms or ("HS256",))
     else:
-        keys = key.keys if isinstance(key, JsonWebKeySet) else (key,) if key else ()
+        keys = key.keys if isinstance(key, JsonWebKeySet) else (key_given(key),)
     prepared = [prepare(one, "verify", algorithms=algorithms, strict=strict) for one in keys]
     if not prepared:
         raise InvalidKeyError("the key set is empty, so that no token could be verified")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from threading import Lock
@@ -17,6 +17,7 @@ from varco_auth_jwt._errors import (
     RefreshReusedError,
     RefreshUnknownError,
     RevocationUnavailableError,
+    TokenBuildError,
 )
 from varco_auth_jwt._expiring import ExpiringDict
 
@@ -98,7 +99,7 @@ class Rotation:
     """A refresh token that was used, and the one that takes its place."""
 
     used: JsonWebToken
-    token: str
+    token: str = field(repr=False)
 
 
 class RefreshTokens:
@@ -122,13 +123,16 @@ class RefreshTokens:
         self._authority = authority
         self._store = store
         self._lifetime = seconds(lifetime, "lifetime")
+        if self._lifetime <= 0:
+            raise TokenBuildError(f"lifetime must be positive, not {self._lifetime:g} seconds")
         self._clock = clock
 
     async def issue(self, subject: str) -> str:
         """The first token of a new family: somebody has signed in."""
         family, jti = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        token = self._token(subject, family, jti)
         await _asked(self._store.begin(family, jti, self._end()))
-        return self._token(subject, family, jti)
+        return token
 
     async def rotate(self, token: str) -> Rotation:
         """Use a refresh token and get the next one.
@@ -141,9 +145,11 @@ class RefreshTokens:
         """
         used, family, jti = self._verified(token)
         new = secrets.token_urlsafe(16)
+        # Signed before the old one is given up: whoever cannot sign leaves the family as it was.
+        following = self._token(used.sub or "", family, new)
         found = await _asked(self._store.swap(family, jti, new, self._end()))
         if found is Swap.SWAPPED:
-            return Rotation(used, self._token(used.sub or "", family, new))
+            return Rotation(used, following)
         if found is Swap.REUSED:
             raise RefreshReusedError("a refresh token came twice; its family is revoked")
         raise RefreshUnknownError("the refresh token's family is revoked or forgotten")

@@ -6,19 +6,21 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import anyio
 
 from varco_auth_jwt._algorithms import algorithm_named
 from varco_auth_jwt._claims import Policies
 from varco_auth_jwt._errors import (
+    AlgorithmRefusedError,
     AuthJwtError,
     AuthorityError,
     InvalidKeyError,
     IssuerNotFoundError,
     IssuerRefusedError,
     KeyLoadError,
+    SignatureInvalidError,
     UnknownKidError,
     shown,
 )
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from varco_auth_jwt._sources import IssuerSource
     from varco_auth_jwt._token import JsonWebToken
 
-_LOOK_EVERY: Final = 5.0
+_LOOK_EVERY: Final = 1.0
+# What a token gets whose issuer has a new key: of a new name, of the same, or of none.
+_MAY_BE_NEW: Final = (UnknownKidError, SignatureInvalidError, AlgorithmRefusedError)
 _log = logging.getLogger("varco_auth_jwt")
 
 
@@ -77,6 +81,13 @@ class TrustedIssuerEntry:
         """As `load`, of keys asked for anew."""
         return self.ring(await _asked(self.source.refresh, self.label))
 
+    async def renew(self) -> None:
+        """Have the source fetch ahead of expiry, if it can, and look at its keys."""
+        renew: Callable[[], Awaitable[None]] | None = getattr(self.source, "renew", None)
+        if renew is not None:
+            await _asked(renew, self.label)
+        await self.load()
+
     @property
     def keys(self) -> JsonWebKeySet:
         """The keys when last looked at."""
@@ -106,7 +117,7 @@ class TrustedIssuerEntry:
         return f"TrustedIssuerEntry({self.label!r}, {self.iss!r}, {self.source.source_id!r})"
 
 
-async def _asked(ask: Callable[[], Awaitable[JsonWebKeySet]], label: str) -> JsonWebKeySet:
+async def _asked[T](ask: Callable[[], Awaitable[T]], label: str) -> T:
     try:
         return await ask()
     except AuthJwtError:
@@ -168,11 +179,21 @@ class TrustedIssuerRegistry:
                 that names none).
 
         Raises:
-            AuthorityError: the label or the issuer is registered already.
+            AuthorityError: the label or the issuer is registered already, or is none; or the source
+                knows that its keys are those of another issuer.
             InvalidKeyError: one of `algorithms` is none.
         """
+        for name in (label, iss):
+            if not isinstance(cast("object", name), str) or not name:
+                raise AuthorityError(f"a label and an issuer are strings, not {shown(name)}")
         if label in self._by_label or iss in self._by_iss:
             raise AuthorityError(f"{shown(label)} or {shown(iss)} is registered already")
+        owner: object = getattr(source, "issuer", iss)
+        if owner != iss:
+            raise AuthorityError(
+                f"the source's keys are those of {shown(owner)}, not of {shown(iss)}; if they are"
+                " one issuer with two names, use JwksUrlSource"
+            )
         entry = TrustedIssuerEntry(label, iss, source, algorithms=algorithms)
         self._by_label[label] = self._by_iss[iss] = entry
 
@@ -237,7 +258,7 @@ class TrustedIssuerRegistry:
         ring = await entry.load()
         try:
             typ = ring.check(compact)
-        except UnknownKidError:
+        except _MAY_BE_NEW:
             newer = await entry.refresh()
             if newer is ring:
                 raise
@@ -281,12 +302,24 @@ class TrustedIssuerRegistry:
 
     async def run(self) -> None:
         """Keep the keys of all issuers fresh until cancelled."""
-        while True:
+        busy: set[TrustedIssuerEntry] = set()
+
+        async def renew(entry: TrustedIssuerEntry) -> None:
             try:
-                await self.load_all()
+                await entry.renew()
             except AuthJwtError as error:
-                _log.info("Some keys cannot be refreshed: %s", error)
-            await anyio.sleep(_LOOK_EVERY)
+                _log.debug("The keys of %s cannot be refreshed: %s", entry.label, error)
+            finally:
+                busy.discard(entry)
+
+        # A task for each, so that one that hangs does not keep the others from their turn.
+        async with anyio.create_task_group() as tasks:
+            while True:
+                idle = [one for one in self._by_label.values() if one not in busy]
+                busy.update(idle)
+                for entry in idle:
+                    tasks.start_soon(renew, entry)
+                await anyio.sleep(_LOOK_EVERY)
 
     async def start(self) -> None:
         """Start to refresh keys ahead of their expiry; on asyncio only, elsewhere `async with`."""

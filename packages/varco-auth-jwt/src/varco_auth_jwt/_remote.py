@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from varco_auth_jwt._errors import InvalidKeyError, KeyLoadError, shown
 from varco_auth_jwt._http import check_url, fetch_json, is_local_http
 from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
-from varco_auth_jwt._keycache import KeyCache
+from varco_auth_jwt._keycache import KeyCache, check_seconds
 
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
@@ -31,6 +31,7 @@ class JwksUrlSource:
 
     Raises:
         KeyLoadError: keys may not be fetched from `url`.
+        AuthorityError: one of the others is no number of seconds.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class JwksUrlSource:
         clock: Clock = time.monotonic,
     ) -> None:
         self._url = check_url(url)
+        check_seconds(timeout, f"the timeout of {url}", positive=True)
         self._timeout = timeout
         self._cache = KeyCache(
             self._fetch,
@@ -72,6 +74,10 @@ class JwksUrlSource:
         """The keys, fetched anew if `min_refresh_interval` allows."""
         return await self._cache.refresh()
 
+    async def renew(self) -> None:
+        """Fetch ahead of expiry, if it is time; a running registry calls it."""
+        await self._cache.renew()
+
     async def _fetch(self) -> JsonWebKeySet:
         return public_keys(await fetch_json(self._url, timeout=self._timeout), self._url)
 
@@ -95,6 +101,7 @@ class OidcDiscoverySource:
         clock: Clock = time.monotonic,
     ) -> None:
         self._issuer = check_url(issuer_url)
+        check_seconds(timeout, f"the timeout of {issuer_url}", positive=True)
         self._url = f"{issuer_url.removesuffix('/')}/.well-known/openid-configuration"
         self._timeout = timeout
         self._cache = KeyCache(
@@ -112,6 +119,11 @@ class OidcDiscoverySource:
         return self._issuer
 
     @property
+    def issuer(self) -> str:
+        """Whose keys these are."""
+        return self._issuer
+
+    @property
     def is_stale(self) -> bool:
         """Whether there are no keys younger than `cache_ttl`."""
         return self._cache.is_stale
@@ -123,6 +135,10 @@ class OidcDiscoverySource:
     async def refresh(self) -> JsonWebKeySet:
         """The keys, fetched anew if `min_refresh_interval` allows."""
         return await self._cache.refresh()
+
+    async def renew(self) -> None:
+        """Fetch ahead of expiry, if it is time; a running registry calls it."""
+        await self._cache.renew()
 
     async def _fetch(self) -> JsonWebKeySet:
         document = await fetch_json(self._url, timeout=self._timeout)

@@ -12,6 +12,7 @@ from varco_auth_jwt._errors import (
     RevocationUnavailableError,
     TokenBuildError,
     TokenRevokedError,
+    shown,
 )
 from varco_auth_jwt._expiring import ExpiringDict
 
@@ -55,8 +56,13 @@ class InMemoryDenylist:
             issuer: Whose `jti` it is; None for whoever's.
 
         Raises:
-            TokenBuildError: `until` has no time zone.
+            TokenBuildError: there is no `jti`, or `until` has no time zone.
         """
+        if not isinstance(cast("object", jti), str) or not jti:
+            raise TokenBuildError(
+                f"a token without a jti cannot be revoked, and this one's is {shown(jti)}: build"
+                " tokens with .with_random_jti()"
+            )
         if until.tzinfo is None:
             raise TokenBuildError(f"until must have a time zone, as the token's exp has: {until}")
         with self._lock:

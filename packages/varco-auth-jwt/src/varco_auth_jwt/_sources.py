@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class IssuerSource(Protocol):
-    """The keys of one issuer. A source caches: `load` is called for every token."""
+    """The keys of one issuer. A source caches: `load` is called for every token.
+
+    A source may have more: `issuer`, if it knows whose keys it has, so that it is not registered
+    for another; and `async renew()`, which a running registry calls every second, to fetch ahead of
+    expiry.
+    """
 
     @property
     def source_id(self) -> str:
@@ -41,6 +46,11 @@ class AuthoritySource:
     def source_id(self) -> str:
         """The issuer."""
         return f"authority:{self._issuer}"
+
+    @property
+    def issuer(self) -> str:
+        """Whose keys these are."""
+        return self._issuer
 
     async def load(self) -> JsonWebKeySet:
         """The keys that verify."""
