@@ -1,7 +1,8 @@
-"""Builds every wheel and installs each one alone, in a fresh environment, as a user would.
+"""Builds every distribution and follows each one's README in a fresh environment, as a user would.
 
-For each distribution: only it and what it requires is installed, every public name is touched,
-the siblings it does not require are absent, and a name behind an extra says what to install.
+For each: its first command installs only it and what it requires; every public name is touched, the
+siblings it does not require are absent, and a name behind an extra says what to install. Then the
+README's other commands are typed and its Python blocks run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+
+import pages
 
 ROOT = Path(__file__).parents[1]
 UV = shutil.which("uv") or str(ROOT / "scripts" / "uv")
@@ -61,8 +64,51 @@ def uv(*arguments: str) -> None:
     subprocess.run([UV, *arguments], cwd=ROOT, check=True)
 
 
+class Environment:
+    """A fresh environment, in which `pip` takes what was just built for what is published."""
+
+    def __init__(self, folder: Path, python: str, dist: Path) -> None:
+        self.folder = folder
+        uv("venv", "--quiet", "--python", python, str(folder / "venv"))
+        self.python = str(folder / "venv" / "bin" / "python")
+        # pip's own commands, at the speed of uv.
+        pip = folder / "venv" / "bin" / "pip"
+        pip.write_text(f'#!/bin/sh\nexec "{UV}" pip "$@" -q -p "{self.python}"\n', encoding="utf-8")
+        pip.chmod(0o755)
+        pins = folder / "pins.txt"
+        ours = [f"{name}=={project['version']}" for name, project in PROJECTS.items()]
+        pins.write_text("\n".join(ours), encoding="utf-8")
+        self.variables = os.environ | {
+            "PATH": f"{pip.parent}:{os.environ['PATH']}",
+            "UV_FIND_LINKS": f"{dist},{os.environ.get('UV_FIND_LINKS', '')}".rstrip(","),
+            "UV_CONSTRAINT": str(pins),
+        }
+
+    def type(self, command: str) -> None:
+        subprocess.run(command, shell=True, cwd=self.folder, env=self.variables, check=True)
+
+    def run(self, code: str, *arguments: str) -> None:
+        subprocess.run([self.python, "-I", "-c", code, *arguments], cwd=self.folder, check=True)
+
+
+def follow(name: str, home: Environment) -> None:
+    page = ROOT / "packages" / name / "README.md"
+    first, *others = pages.commands(page)
+    if first != f"pip install {name}":
+        sys.exit(f"{page} must begin with the command: pip install {name}")
+    home.type(first)
+    absent = sorted(set(PROJECTS) - required(name) - {name})
+    home.run(PROBE, *(text.replace("-", "_") for text in [name, *absent]))
+    for command in others:
+        home.type(command)
+    (home.folder / "page.txt").write_text(pages.program(page), encoding="utf-8")
+    home.run(pages.RUNNER, str(page), "page.txt")
+    print(f"{name}: its README was followed, {1 + len(others)} commands")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("distribution", nargs="*", default=list(PROJECTS), help="default: all")
     parser.add_argument("--python", default=sys.executable, help="the interpreter to install for")
     options = parser.parse_args()
     # An absolute UV_PYTHON would override the environment that pip is told to change.
@@ -72,15 +118,9 @@ def main() -> int:
         # --no-sources: the ranges that a user's resolver will see, not the paths of the workspace.
         python = ("--python", options.python)
         uv("build", "--all-packages", "--no-sources", "--quiet", *python, "--out-dir", str(dist))
-        for name, project in PROJECTS.items():
-            home = str(Path(folder) / name)
-            exact = f"{name}=={project['version']}"
-            interpreter = str(Path(home) / "bin" / "python")
-            uv("venv", "--quiet", *python, home)
-            uv("pip", "install", "--quiet", "-p", interpreter, "--find-links", str(dist), exact)
-            absent = sorted(set(PROJECTS) - required(name) - {name})
-            modules = [text.replace("-", "_") for text in [name, *absent]]
-            subprocess.run([interpreter, "-I", "-c", PROBE, *modules], cwd=folder, check=True)
+        for name in options.distribution:
+            (Path(folder) / name).mkdir()
+            follow(name, Environment(Path(folder) / name, options.python, dist))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 Store `ROWS` (instances of `Sample`), run every filter of `CASES` and compare the primary keys;
 `sample_nodes()` gives random trees over `Sample` to compare with `compile_predicate`. The
-strategies need hypothesis: `pip install hypothesis`.
+strategies need hypothesis: `pip install 'varco-query[testing]'`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ from varco_query._value import MAX_BITS, Scalar
 try:
     from hypothesis import strategies as st
 except ImportError as error:
-    raise ImportError("varco_query.testing needs hypothesis: pip install hypothesis") from error
+    raise ImportError(
+        "varco_query.testing needs hypothesis: pip install 'varco-query[testing]'"
+    ) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,11 @@ The methods are coroutines; mark the module for the async plugin of your test ru
 (``pytestmark = pytest.mark.anyio``). Nothing here imports pytest.
 """
 
+from importlib.util import find_spec
+
+if find_spec("hypothesis") is None:
+    raise ImportError("varco_domain.testing needs hypothesis: pip install 'varco-domain[testing]'")
+
 from varco_domain.testing._contract import RepositoryContract
 from varco_domain.testing._machine import isolation_machine
 from varco_domain.testing._models import MODELS

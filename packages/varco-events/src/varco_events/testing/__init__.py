@@ -3,6 +3,11 @@
 They need pytest with anyio's plugin, and an `anyio_backend` fixture that says which loop to use.
 """
 
+from importlib.util import find_spec
+
+if find_spec("pytest") is None:
+    raise ImportError("varco_events.testing needs pytest: pip install 'varco-events[testing]'")
+
 from varco_events.testing._bus import BusContract
 from varco_events.testing._dlq import DeadLetterQueueContract
 from varco_events.testing._inbox import InboxContract
