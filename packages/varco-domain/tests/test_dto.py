@@ -1,7 +1,8 @@
 from dataclasses import field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
+from uuid import UUID
 
 import annotated_types
 import pydantic
@@ -164,6 +165,122 @@ def test_values_pass_through(values: dict[str, Any]):
     assert read.model_dump(include=set(values)) == values
     assert assembler.apply_update(stored, Dto.update(**values)).name == values["name"]
     assert type(read).model_validate_json(read.model_dump_json()) == read
+
+
+def test_everything_goes_through_json():
+    from varco_domain.testing._models import Address, Color, Everything
+
+    dtos = generate_dtos(Everything)
+    created = dtos.create(
+        text="naïve ☃",
+        number=2**53 + 1,
+        real=0.1,
+        flag=True,
+        data=b"\x00\xff",
+        amount=Decimal("123456789.1234"),
+        moment=datetime(2024, 2, 29, 12, tzinfo=UTC),
+        day=date(2024, 2, 29),
+        clock=time(23, 59, 59, 999999),
+        span=timedelta(days=-3, microseconds=7),
+        token=UUID(int=7),
+        color=Color.GREEN,
+        level="high",
+        tags=["a"],
+        options={"x": [1, 2.5, None, {"y": "z"}]},
+        address=Address(city="Roma", since=date(2000, 1, 1)),
+    )
+    text = created.model_dump_json()
+    assert dtos.create.model_validate_json(text) == created
+    assembler = AutoAssembler(Everything)
+    read: Any = assembler.to_read_dto(domain_replace(assembler.to_domain(created), pk=UUID(int=1)))
+    assert dtos.read.model_validate_json(read.model_dump_json()) == read
+    assert read.data == b"\x00\xff"
+    changed = assembler.apply_update(
+        Everything(**dict(created)), dtos.update.model_validate_json(text)
+    )
+    assert changed.address == created.address
+    schema = dtos.update.model_json_schema()["properties"]
+    assert not [n for n, s in schema.items() if n.startswith(("text", "maybe")) and "default" in s]
+
+
+def test_names_that_dtos_have_another_use_for():
+    class Named(DomainModel):
+        json: str
+        copy: int
+
+    assert generate_dtos(Named).create(json="a", copy=1).json == "a"
+    for name in ("op", "expected_version", "model_config"):
+        body: dict[str, Any] = {"__annotations__": {name: str}, "__module__": __name__}
+        with pytest.raises(ModelDefinitionError, match=f"Taken.{name}"):
+            generate_dtos(type("Taken", (DomainModel,), body))
+
+
+class Card(TenantSoftDeleteVersionedDomainModel):
+    name: str
+    owner: str
+    color: str = "red"
+
+    @property
+    def initial(self) -> str:
+        return self.name[0]
+
+
+class NewCard(CreateDTO):
+    name: str
+    owner: str
+
+
+class CardRead(ReadDTO):
+    name: str
+    initial: str
+    extra: int = 1
+
+
+class ChangeCard(UpdateDTO):
+    color: str = ""
+
+
+def test_dtos_of_ones_own_fit_or_are_refused():
+    class Fine(AutoAssembler[Card, NewCard, CardRead, ChangeCard]):
+        pass
+
+    assert Fine().to_domain(NewCard(name="a", owner="b")).color == "red"
+
+    class Typo(NewCard):
+        colour: str
+
+    class Stealing(NewCard):
+        tenant_id: str
+
+    class Incomplete(CreateDTO):
+        name: str
+
+    class Absent(CardRead):
+        nothing: str
+
+    class Moving(ChangeCard):
+        version: int = 0
+
+    wrong = [
+        (Typo, CardRead, ChangeCard, r"Typo\.colour"),
+        (Stealing, CardRead, ChangeCard, r"Stealing\.tenant_id"),
+        (Incomplete, CardRead, ChangeCard, r"Incomplete\.owner"),
+        (NewCard, Absent, ChangeCard, r"Absent\.nothing"),
+        (NewCard, CardRead, Moving, r"Moving\.version"),
+    ]
+    for create, read, update, message in wrong:
+
+        class Wrong(AutoAssembler[Card, create, read, update]):
+            pass
+
+        with pytest.raises(ModelDefinitionError, match=message):
+            Wrong()
+
+    class Own(AutoAssembler[Card, Typo, CardRead, ChangeCard]):
+        def to_domain(self, dto):
+            return Card(name=dto.name, owner=dto.owner, color=dto.colour)
+
+    assert Own().to_domain(Typo(name="a", owner="b", colour="blue")).color == "blue"
 
 
 def test_pages_by_offset():

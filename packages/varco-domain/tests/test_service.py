@@ -1,6 +1,4 @@
 from collections import Counter
-from contextlib import aclosing
-from datetime import date
 from typing import Annotated, Any
 
 import anyio
@@ -12,22 +10,18 @@ from varco_domain import (
     AbstractAuthorizer,
     Action,
     AfterCommitError,
-    AllOf,
     AnyOf,
     AsyncService,
     AuthContext,
-    BaseAuthorizer,
     CreateDTO,
     DomainModel,
     EntityChange,
     FieldHint,
     GrantBasedAuthorizer,
-    InMemoryRepository,
     InMemoryRepositoryProvider,
     InMemoryUnitOfWork,
     ModelDefinitionError,
     OwnershipAuthorizer,
-    PrimaryKey,
     ReadDTO,
     Resource,
     ResourceGrant,
@@ -39,10 +33,12 @@ from varco_domain import (
     SoftDeleteService,
     StaleEntityError,
     TenantAwareService,
+    TenantDomainModel,
+    TenantRequiredError,
     TenantSoftDeleteVersionedDomainModel,
+    TenantUoWProvider,
     UpdateDTO,
     generate_dtos,
-    pk_field,
     problem_for,
     tenant_context,
 )
@@ -62,6 +58,14 @@ class Note(TenantSoftDeleteVersionedDomainModel):
     owner_id: str | None = None
     rank: int | None = None
     weight: float = 0.0
+
+
+class Local(TenantDomainModel):
+    name: str
+
+
+class Plain(DomainModel):
+    name: str
 
 
 Dto = generate_dtos(Note)
@@ -99,284 +103,6 @@ def service(provider) -> NoteService:
     return NoteService(provider, AnyOf(GrantBasedAuthorizer(), OwnershipAuthorizer()))
 
 
-user_ids = st.sampled_from([None, "u", "v", "None", "1"])
-resources = st.sampled_from(
-    ["notes", "notes:1", "notes:2", "notes:01", "notes:x", "other", "other:1"]
-)
-grants = st.builds(ResourceGrant, resources, st.frozensets(st.sampled_from(Action), max_size=3))
-contexts = st.builds(
-    AuthContext,
-    user_id=user_ids,
-    roles=st.frozensets(st.sampled_from(["r", "s"])),
-    grants=st.lists(grants, max_size=3).map(tuple),
-)
-roles = st.dictionaries(
-    st.sampled_from(["r", "s"]), st.frozensets(st.sampled_from(Action)), max_size=2
-)
-simple = st.one_of(
-    st.just(GrantBasedAuthorizer()),
-    st.just(OwnershipAuthorizer()),
-    st.just(OwnershipAuthorizer("no_such_field")),
-    st.just(OwnershipAuthorizer("rank")),
-    st.builds(RoleBasedAuthorizer, roles),
-    st.just(BaseAuthorizer()),
-)
-policies = st.recursive(
-    simple,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(lambda parts: AnyOf(*parts)),
-        st.lists(inner, max_size=3).map(lambda parts: AllOf(*parts)),
-        inner.map(RowByRow),
-    ),
-    max_leaves=4,
-)
-rows = st.lists(
-    st.tuples(st.sampled_from([None, "u", "v", "None", ""]), st.sampled_from([None, 1, 2])),
-    max_size=5,
-)
-
-
-@given(policy=policies, ctx=contexts, content=rows, limit=st.integers(0, 6), skip=st.integers(0, 2))
-def test_list_is_what_authorize_permits(policy, ctx, content, limit, skip):
-    async def check() -> None:
-        provider = InMemoryRepositoryProvider(Note)
-        admin = NoteService(provider, GrantBasedAuthorizer())
-        service = NoteService(provider, policy)
-        with tenant_context("a"):
-            await admin.create_many([new(owner_id=o, rank=r) for o, r in content], ADMIN)
-            expected = []
-            for note in await provider.get_repository(Note).find_all():
-                try:
-                    await policy.authorize(ctx, Action.READ, Resource(Note, note))
-                except ServiceAuthorizationError:
-                    continue
-                expected.append(note.pk)
-            query = QueryParams(limit=limit, offset=skip)
-            window = expected[skip : skip + limit]
-            assert [n.pk for n in await service.list(query, ctx)] == window
-            assert [n.pk async for n in service.stream(query, ctx)] == window
-            assert await service.count(query, ctx) == len(expected)
-            assert (await service.paged_list(query, ctx)).total_count == len(expected)
-            assert [n.pk for n in (await service.paged_list(ctx=ctx)).results] == expected
-            for pk in range(1, len(content) + 1):
-                assert await service.exists(pk, ctx) == (pk in expected)
-
-    anyio.run(check)
-
-
-def test_grants_on_rows_whose_keys_cannot_be_read_back():
-    class Day(DomainModel):
-        pk: Annotated[date, PrimaryKey()] = pk_field(init=True)
-
-    class Cell(DomainModel):
-        row: Annotated[str, PrimaryKey()]
-        number: Annotated[int, PrimaryKey()]
-
-    class DayService(AsyncService[Day, date, CreateDTO, ReadDTO, UpdateDTO]):
-        pass
-
-    class CellService(AsyncService[Cell, Any, CreateDTO, ReadDTO, UpdateDTO]):
-        pass
-
-    async def check() -> None:
-        keys = ("days:2024-01-02", "cells:a%3Ab:1", "cells:a:2", "cells:a:x", "cells:a:1:1")
-        user = AuthContext("u", grants=[ResourceGrant(k, frozenset({Action.READ})) for k in keys])
-        provider = InMemoryRepositoryProvider(Day, Cell)
-        days = [Day(pk=date(2024, 1, day)) for day in (1, 2, 3)]
-        await provider.get_repository(Day).save_many(days)
-        cells = [Cell(row=r, number=n) for r, n in (("a:b", 1), ("a", 1), ("a", 2), ("a:1", 1))]
-        await provider.get_repository(Cell).save_many(cells)
-        day_service = DayService(provider, GrantBasedAuthorizer())
-        assert [d.pk for d in await day_service.list(ctx=user)] == [date(2024, 1, 2)]
-        cell_service = CellService(provider, GrantBasedAuthorizer())
-        found = [c.pk for c in await cell_service.list(ctx=user)]
-        assert found == [("a", 2), ("a:b", 1)]
-        assert [await cell_service.exists(c.pk, user) for c in cells] == [True, False, True, False]
-        many = await cell_service.delete_many([], user)
-        assert many is None
-        with pytest.raises(ServiceNotFoundError):
-            await cell_service.delete_many([("a", 1), 3], user)
-
-    anyio.run(check)
-
-
-def test_a_stricter_subclass_is_not_bypassed_by_the_inherited_condition():
-    class Strict(GrantBasedAuthorizer):
-        def decide(self, ctx, action, resource):
-            return super().decide(ctx, action, resource) and False
-
-    assert Strict().compile(ADMIN, Action.READ, Note) is None
-
-
-class Trip:
-    """Cancels a scope at the n-th point."""
-
-    def __init__(self, at: int) -> None:
-        self.left = at
-        self.scope = anyio.CancelScope()
-        self.open = 0
-
-    async def point(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.scope.cancel()
-        await anyio.lowlevel.checkpoint()
-
-
-def tripping(provider: InMemoryRepositoryProvider, trip: Trip) -> Any:  # noqa: C901 - one wrapper
-    class Repository(InMemoryRepository):
-        async def find_by_id(self, pk, *, where=None):
-            await trip.point()
-            found = await super().find_by_id(pk, where=where)
-            await trip.point()
-            return found
-
-        async def find_by_query(self, params):
-            await trip.point()
-            found = await super().find_by_query(params)
-            await trip.point()
-            return found
-
-        async def save(self, entity):
-            await trip.point()
-            saved = await super().save(entity)
-            await trip.point()
-            return saved
-
-        async def save_many(self, entities):
-            await trip.point()
-            saved = await super().save_many(entities)
-            await trip.point()
-            return saved
-
-        async def delete(self, entity):
-            await trip.point()
-            await super().delete(entity)
-            await trip.point()
-
-        async def stream_by_query(self, params):
-            async with aclosing(super().stream_by_query(params)) as stream:
-                async for entity in stream:
-                    await trip.point()
-                    yield entity
-
-    class UnitOfWork(InMemoryUnitOfWork):
-        async def _begin(self):
-            await trip.point()
-            trip.open += 1
-
-        def _make_repository(self, entity_cls):
-            return Repository(self._store.table(entity_cls), self._changes, self._clock)
-
-        async def commit(self):
-            await trip.point()
-            await super().commit()
-
-        async def rollback(self):
-            await anyio.lowlevel.checkpoint()
-            await super().rollback()
-
-        async def _close(self):
-            await anyio.lowlevel.checkpoint()
-            trip.open -= 1
-
-    class Provider(InMemoryRepositoryProvider):
-        def make_uow(self):
-            return UnitOfWork(provider._store, provider._models, provider._clock)
-
-    return Provider()
-
-
-OPERATIONS = {
-    "get": lambda s: s.get(1, ADMIN),
-    "exists": lambda s: s.exists(1, ADMIN),
-    "list": lambda s: s.list(QueryParams(), ADMIN),
-    "count": lambda s: s.count(QueryParams(), ADMIN),
-    "paged_list": lambda s: s.paged_list(QueryParams(), ADMIN),
-    "stream": lambda s: _drain(s.stream(QueryParams(), ADMIN)),
-    "create": lambda s: s.create(new(), ADMIN),
-    "create_many": lambda s: s.create_many([new(), new()], ADMIN),
-    "update": lambda s: s.update(1, Dto.update(title="u"), ADMIN),
-    "update_many": lambda s: s.update_many(
-        [(1, Dto.update(title="u")), (2, Dto.update(title="u"))], ADMIN
-    ),
-    "delete": lambda s: s.delete(1, ADMIN),
-    "delete_many": lambda s: s.delete_many([1, 2], ADMIN),
-    "restore": lambda s: s.restore(3, ADMIN),
-    "purge": lambda s: s.purge(1, ADMIN),
-}
-
-
-async def _drain(stream: Any) -> None:
-    async with aclosing(stream):
-        async for _ in stream:
-            pass
-
-
-def observed(trip: Trip, announced: list[Any]) -> type[NoteService]:
-    class Observed(NoteService):
-        async def _after_write(self, uow, ctx, changes):
-            await trip.point()
-            await super()._after_write(uow, ctx, changes)
-            await trip.point()
-
-        async def _after_commit(self, ctx, changes):
-            await anyio.lowlevel.checkpoint()
-            announced.extend(changes)
-            await super()._after_commit(ctx, changes)
-
-    return Observed
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("by_row", [False, True])
-@pytest.mark.parametrize("operation", OPERATIONS)
-async def test_cancellation_at_each_await(operation: str, by_row: bool):
-    for at in range(1, 60):
-        provider = InMemoryRepositoryProvider(Note)
-        trip = Trip(at)
-        announced: list[Any] = []
-
-        plain = NoteService(provider, GrantBasedAuthorizer())
-        policy: AbstractAuthorizer = GrantBasedAuthorizer()
-        cls = observed(trip, announced)
-        service = cls(tripping(provider, trip), RowByRow(policy) if by_row else policy)
-        with tenant_context("a"):
-            await plain.create_many([new(), new(), new()], ADMIN)
-            await plain.delete(3, ADMIN)
-            before = state(provider)
-            with trip.scope:
-                await OPERATIONS[operation](service)
-            assert trip.open == 0
-            after = state(provider)
-            if trip.scope.cancelled_caught:
-                assert after == before or announced, "half done"
-                assert bool(announced) == (after != before)
-            else:
-                assert bool(announced) == (after != before)
-        if trip.left > 0:
-            return
-    raise AssertionError("too many awaits")
-
-
-def state(provider: InMemoryRepositoryProvider) -> Any:
-    rows = provider._store.table(Note).rows.values()
-    return [(r["pk"], r["title"], r["version"], r["deleted_at"] is None) for r in rows]
-
-
-@pytest.mark.anyio
-async def test_a_stream_left_early_closes_its_unit_of_work(provider):
-    trip = Trip(10**6)
-    service = NoteService(tripping(provider, trip), GrantBasedAuthorizer())
-    with tenant_context("a"):
-        await service.create_many([new(), new()], ADMIN)
-        async with aclosing(service.stream(ctx=ADMIN)) as stream:
-            async for _ in stream:
-                assert trip.open == 1
-                break
-    assert trip.open == 0
-
-
 @pytest.mark.anyio
 async def test_a_stream_belongs_to_the_tenant_that_asked(service):
     with tenant_context("a"):
@@ -385,31 +111,6 @@ async def test_a_stream_belongs_to_the_tenant_that_asked(service):
     with tenant_context("b"):
         await service.create(new("b's"), ADMIN)
         assert [note.title async for note in stream] == ["a's"]
-
-
-@pytest.mark.anyio
-async def test_fifty_writers_lose_nothing(provider):
-    service = NoteService(tripping(provider, Trip(10**6)), GrantBasedAuthorizer())
-
-    async def write() -> None:
-        with tenant_context("a"):
-            while True:
-                note: Any = await service.get(1, ADMIN)
-                change = Dto.update(rank=note.rank + 1, expected_version=note.version)
-                try:
-                    await service.update(1, change, ADMIN)
-                except StaleEntityError:
-                    continue
-                return
-
-    with tenant_context("a"):
-        await service.create(new(rank=0), ADMIN)
-    async with anyio.create_task_group() as group:
-        for _ in range(50):
-            group.start_soon(write)
-    with tenant_context("a"):
-        note: Any = await service.get(1, ADMIN)
-    assert (note.rank, note.version) == (50, 51)
 
 
 @pytest.mark.anyio
@@ -694,6 +395,11 @@ async def test_hooks_see_every_write(provider):
     assert log == [(phase, changes) for changes in expected for phase in ("write", "commit")]
 
 
+def state(provider: InMemoryRepositoryProvider) -> Any:
+    rows = provider._store.table(Note).rows.values()
+    return [(r["pk"], r["title"], r["version"], r["deleted_at"] is None) for r in rows]
+
+
 @pytest.mark.anyio
 async def test_a_failing_hook_rolls_back_before_and_reports_after_the_commit(provider):
     class Before(NoteService):
@@ -728,15 +434,56 @@ async def test_versions_and_conflicts(service):
         await service.delete(1, ADMIN, expected_version=2)
 
 
-def test_a_service_has_to_name_its_model():
+def test_a_service_has_to_fit_its_model():
+    def make(cls: Any, provider: Any = None) -> Any:
+        return cls(provider or InMemoryRepositoryProvider(), GrantBasedAuthorizer())
+
     class Nameless(AsyncService):
         pass
 
     with pytest.raises(ModelDefinitionError, match="which model"):
-        Nameless(InMemoryRepositoryProvider(), GrantBasedAuthorizer())
+        make(Nameless)
 
-    class Untold(SoftDeleteService[Note, int, str, str, str]):
+    class Untold(TenantAwareService[Local, int, str, str, str]):
         pass
 
     with pytest.raises(ModelDefinitionError, match="AbstractDTOAssembler"):
-        Untold(InMemoryRepositoryProvider(), GrantBasedAuthorizer())
+        make(Untold)
+
+    class Open(SoftDeleteService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    with pytest.raises(ModelDefinitionError, match="Note has tenants; derive"):
+        make(Open)
+
+    class Shared(TenantAwareService[Plain, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    with pytest.raises(ModelDefinitionError, match="all tenants would share its rows"):
+        make(Shared)
+    make(Shared, TenantUoWProvider())
+
+
+@pytest.mark.anyio
+async def test_a_store_for_each_tenant_needs_no_tenant_field():
+    class Shared(TenantAwareService[Plain, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    stores = {tenant: InMemoryRepositoryProvider(Plain) for tenant in "ab"}
+    service = Shared(TenantUoWProvider(stores), RoleBasedAuthorizer({"r": list(Action)}))
+    user = AuthContext("u", roles=["r"])
+    with tenant_context("a"):
+        await service.create(generate_dtos(Plain).create(name="a's"), user)
+    with tenant_context("b"):
+        assert await service.list(ctx=user) == []
+    with pytest.raises(TenantRequiredError):
+        await service.list(ctx=user)
+
+
+@pytest.mark.anyio
+async def test_a_stream_takes_no_cursor(service):
+    with tenant_context("a"):
+        await service.create_many([new(), new()], ADMIN)
+        page = await service.paged_list(QueryParams(limit=1), ADMIN)
+        with pytest.raises(ServiceValidationError, match="no cursor"):
+            service.stream(QueryParams(limit=1, cursor=page.next.cursor), ADMIN)

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
 from varco_domain.dto import ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
+from varco_domain.dto._check import check_dtos
 from varco_domain.dto._factory import writable_fields
 from varco_domain.exception import ServiceValidationError
 from varco_domain.meta import MetaReader
@@ -42,6 +43,9 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
     Args:
         entity_cls: The model; may be left out in a subclass of ``AutoAssembler[Post, C, R, U]``.
         read: The read class; by default the subclass's R, or the generated one.
+
+    Raises:
+        ModelDefinitionError: A DTO's field would be dropped, or one that is needed is not there.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -67,6 +71,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
             chosen = generate_dtos(cls).read
         meta = MetaReader.read(cls)
         writable = writable_fields(meta)
+        check_dtos(type(self), meta, writable, (arguments[1], chosen, arguments[3]))
         self.entity_cls = cls
         self.read_cls: type[R] = chosen
         self._validate = chosen.__pydantic_validator__.validate_python

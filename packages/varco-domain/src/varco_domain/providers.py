@@ -5,7 +5,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._streams import closing
@@ -20,6 +20,9 @@ __all__ = ("IUoWProvider", "RepositoryProvider")
 
 class IUoWProvider(ABC):
     """Makes units of work; what a service asks for."""
+
+    separates_tenants: ClassVar[bool] = False
+    """Whether each tenant's rows are in a store of their own, so that models name no tenant."""
 
     @abstractmethod
     def make_uow(self) -> AsyncUnitOfWork:
@@ -142,10 +145,15 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
         async with self._provider.make_uow() as uow:
             return await uow.repository(self._entity_cls).update_many_by_query(params, update)
 
-    async def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
-        """Iterate over the entities that a query selects."""
+    def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
+        """Iterate over the entities that a query selects, for the tenant in context now."""
+        uow = self._provider.make_uow()
+        uow.bind_tenancy()
+        return self._stream(uow, params)
+
+    async def _stream(self, uow: AsyncUnitOfWork, params: QueryParams) -> AsyncGenerator[D]:
         async with (
-            self._provider.make_uow() as uow,
+            uow,
             closing(uow.repository(self._entity_cls).stream_by_query(params)) as stream,
         ):
             async for entity in stream:

@@ -1,7 +1,8 @@
 """The unit of work: one transaction and the repositories that take part in it."""
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -135,24 +136,32 @@ class AsyncUnitOfWork(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        failure = cancelled = None
         try:
-            if exc_type is not None:
-                await _shielded(self.rollback)
-            else:
+            if exc_type is None:
                 try:
-                    await self.commit()
-                except BaseException:
-                    await _shielded(self.rollback)
-                    raise
+                    if self._callbacks:
+                        # Somebody waits to hear of it.
+                        cancelled = await _to_the_end(self.commit)
+                    else:
+                        await self.commit()
+                except BaseException as error:  # noqa: BLE001 - raised below, after the rollback
+                    failure = error
+            if exc_type is not None or failure is not None:
+                cancelled = await _to_the_end(self.rollback) or cancelled
         finally:
             self._state = "closed"
             self._repositories.clear()
             if self._closes:
-                await _shielded(self._close)
-        if exc_type is None and self._callbacks:
-            await self._run_callbacks()
+                cancelled = await _to_the_end(self._close) or cancelled
+        if exc_type is None and failure is None and self._callbacks:
+            cancelled = await self._run_callbacks() or cancelled
+        if cancelled is not None:
+            raise cancelled from failure
+        if failure is not None:
+            raise failure
 
-    async def _run_callbacks(self) -> None:
+    async def _run_callbacks(self) -> BaseException | None:
         errors: list[Exception] = []
 
         async def run() -> None:
@@ -163,13 +172,39 @@ class AsyncUnitOfWork(ABC):
                     errors.append(error)
 
         # Committed work is announced even when the caller gives up meanwhile.
-        await _shielded(run)
+        cancelled = await _to_the_end(run)
         if errors:
-            raise AfterCommitError(tuple(errors))
+            failure = AfterCommitError(tuple(errors))
+            if cancelled is None:
+                raise failure
+            raise cancelled from failure
+        return cancelled
 
 
-async def _shielded(call: Callable[[], Awaitable[None]]) -> None:
-    from anyio import CancelScope  # noqa: PLC0415 - models and stubs need no anyio
+async def _to_the_end(call: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:
+    """Run a call to its end, however often the task is cancelled, and return the cancellation.
 
-    with CancelScope(shield=True):
+    A shielded scope holds off what anyio and trio cancel. A task of asyncio can be cancelled past
+    all scopes (``task.cancel()``, ``asyncio.timeout``): there the call has a task of its own.
+    """
+    import anyio  # noqa: PLC0415 - models and stubs need no anyio
+
+    with anyio.CancelScope(shield=True):
+        if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
+            return await _awaited(asyncio.create_task(call()))
         await call()
+    return None
+
+
+async def _awaited(task: asyncio.Task[None]) -> BaseException | None:
+    cancelled: BaseException | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None and cancelled is not None:
+        raise cancelled from failure
+    task.result()
+    return cancelled

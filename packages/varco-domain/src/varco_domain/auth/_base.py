@@ -1,10 +1,10 @@
 """Who acts, on what, and the question whether they may."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from varco_domain.exception import ServiceAuthorizationError
 from varco_domain.meta import MetaReader
@@ -57,8 +57,8 @@ class AuthContext:
             object.__setattr__(self, "grants", tuple(self.grants))
 
     def is_anonymous(self) -> bool:
-        """Whether the user is not known."""
-        return self.user_id is None
+        """Whether the user is not known; an empty name is nobody's."""
+        return not self.user_id
 
     def has_role(self, role: str) -> bool:
         """Whether the user has the role."""
@@ -128,14 +128,14 @@ def resource_key(entity_type: type[DomainModel], pk: Any = None) -> str:
 class AbstractAuthorizer(ABC):
     """Decides who may do what. Safe to use from several tasks: it keeps no state of a call.
 
-    A subclass that changes the decision has to change ``compile`` with it; one that does not loses
-    the inherited ``compile``, and its rows are decided one by one.
+    A subclass that changes the decision, itself or through a mixin, has to change ``compile`` with
+    it; one that does not loses the inherited ``compile``, and its rows are decided one by one.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        decides = "authorize" in cls.__dict__ or "decide" in cls.__dict__
-        if decides and "compile" not in cls.__dict__:
+        decided = min(_place(cls, "authorize"), _place(cls, "decide"))
+        if decided < _place(cls, "compile"):
             cls.compile = AbstractAuthorizer.compile  # type: ignore[method-assign] # see the docstring
 
     @abstractmethod
@@ -155,6 +155,27 @@ class AbstractAuthorizer(ABC):
         """
         del ctx, action, entity_type
         return None
+
+
+def _place(cls: type, name: str) -> int:
+    """Return which class in the order of look-up defines a name; the last one if none does."""
+    found = (place for place, base in enumerate(cls.__mro__) if name in base.__dict__)
+    return next(found, len(cls.__mro__))
+
+
+async def ask(
+    authorizer: AbstractAuthorizer, ctx: AuthContext, action: Action, resource: Resource
+) -> None:
+    """Return if an authorizer permits; one that returns False in place of raising does not.
+
+    Raises:
+        ServiceAuthorizationError: It does not permit.
+    """
+    authorize = cast("Callable[..., Awaitable[object]]", authorizer.authorize)
+    if await authorize(ctx, action, resource) is False:
+        raise ServiceAuthorizationError(
+            action.value, resource.entity_type, reason=f"{type(authorizer).__name__} returned False"
+        )
 
 
 class BaseAuthorizer(AbstractAuthorizer):

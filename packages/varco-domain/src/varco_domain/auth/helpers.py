@@ -10,6 +10,7 @@ from varco_domain.auth._base import (
     AuthContext,
     BaseAuthorizer,
     Resource,
+    ask,
     resource_key,
 )
 from varco_domain.exception import ServiceAuthorizationError
@@ -37,15 +38,14 @@ class GrantBasedAuthorizer(BaseAuthorizer):
 
     def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
         """Look for a grant on the table or on the row."""
-        grants = ctx.grants
-        if not grants:
-            return None
         return ctx.can(action, resource.key) or None
 
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
         """Return all rows, the rows granted one by one, or none."""
+        if type(ctx).can is not AuthContext.can:
+            return None  # a context of one's own may decide otherwise than by its grants
         meta = MetaReader.read(entity_type)
         prefix = f"{meta.table}:"
         keys: list[str] = []
@@ -150,7 +150,7 @@ class OwnershipAuthorizer(BaseAuthorizer):
         """Compare the entity's owner with the caller."""
         del action
         field = MetaReader.read(resource.entity_type).fields.get(self._owner_field)
-        if field is None or ctx.user_id is None or resource.entity is None:
+        if field is None or not ctx.user_id or resource.entity is None:
             return None
         mine = parse_scalar(field, ctx.user_id)
         if mine is None or str(mine) != ctx.user_id:
@@ -163,7 +163,7 @@ class OwnershipAuthorizer(BaseAuthorizer):
         """Return the caller's rows."""
         del action
         field = MetaReader.read(entity_type).fields.get(self._owner_field)
-        if field is None or ctx.user_id is None:
+        if field is None or not ctx.user_id:
             return _NO_ROWS
         mine = parse_scalar(field, ctx.user_id)
         if mine is None or str(mine) != ctx.user_id:
@@ -184,7 +184,7 @@ class AllOf(AbstractAuthorizer):
                 action.value, resource.entity_type, reason="empty AllOf"
             )
         for authorizer in self._authorizers:
-            await authorizer.authorize(ctx, action, resource)
+            await ask(authorizer, ctx, action, resource)
 
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
@@ -207,7 +207,7 @@ class AnyOf(AbstractAuthorizer):
         refusal: ServiceAuthorizationError | None = None
         for authorizer in self._authorizers:
             try:
-                await authorizer.authorize(ctx, action, resource)
+                await ask(authorizer, ctx, action, resource)
             except ServiceAuthorizationError as error:
                 refusal = error
             else:

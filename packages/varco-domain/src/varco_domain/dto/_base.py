@@ -25,13 +25,18 @@ class UpdateOperation(StrEnum):
     MERGE = "MERGE"
 
 
-class CreateDTO(BaseModel):
+class _DTO(BaseModel):
+    # Bytes are base64 in JSON: not all of them are text.
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+class CreateDTO(_DTO):
     """Base of what creates an entity; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class ReadDTO(BaseModel):
+class ReadDTO(_DTO):
     """Base of what a caller gets to see."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -46,7 +51,7 @@ class AuditedReadDTO(ReadDTO):
     updated_at: datetime
 
 
-class UpdateDTO(BaseModel):
+class UpdateDTO(_DTO):
     """Base of what changes an entity: a field that is not set stays as it is.
 
     Attributes:

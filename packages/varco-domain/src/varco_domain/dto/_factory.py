@@ -4,10 +4,12 @@ from dataclasses import MISSING
 from datetime import datetime
 from threading import Lock
 from typing import Annotated, Any, NamedTuple
+from warnings import catch_warnings, filterwarnings
 from weakref import WeakKeyDictionary
 
 from pydantic import AwareDatetime, Field, create_model
 
+from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldKind, FieldMeta
 from varco_domain.dto._base import AuditedReadDTO, CreateDTO, ReadDTO, UpdateDTO
 from varco_domain.meta import MetaReader, ParsedMeta
@@ -32,6 +34,9 @@ def generate_dtos(domain_cls: type) -> DTOSet:
 
     The limits of the fields are theirs. Fields that the library keeps (generated keys, tenant,
     audit times, version, deletion mark) are in none but the read class.
+
+    Raises:
+        ModelDefinitionError: A field is called like one that DTOs have already (``op``).
     """
     with _lock:
         made = _made.get(domain_cls)
@@ -50,11 +55,11 @@ def _make(meta: ParsedMeta) -> DTOSet:
     create: dict[str, Any] = {}
     update: dict[str, Any] = {}
     for name, field in writable_fields(meta).items():
+        _check_name(meta, name)
         limited = _limited(field)
         create[name] = (limited | None if field.nullable else limited, _default(field))
         if not field.primary_key:
-            # The default stands for "not set" and is never looked at; an explicit null is refused.
-            update[name] = (limited | None if field.nullable else limited, None)
+            update[name] = (limited | None if field.nullable else limited, _unset())
     read: dict[str, Any] = {
         name: (_plain(field), Field())
         for name, field in meta.fields.items()
@@ -65,11 +70,33 @@ def _make(meta: ParsedMeta) -> DTOSet:
     name = meta.entity_cls.__name__
     base: type[ReadDTO] = AuditedReadDTO if _audit(meta) else ReadDTO
     module = meta.entity_cls.__module__
-    return DTOSet(
-        create_model(f"Create{name}", __base__=CreateDTO, __module__=module, **create),
-        create_model(f"{name}Read", __base__=base, __module__=module, **read),
-        create_model(f"Update{name}", __base__=UpdateDTO, __module__=module, **update),
-    )
+    with catch_warnings():
+        # A field may be called like a method that pydantic keeps for version 1, such as "json".
+        filterwarnings("ignore", 'Field name ".*" in ".*" shadows an attribute', UserWarning)
+        return DTOSet(
+            create_model(f"Create{name}", __base__=CreateDTO, __module__=module, **create),
+            create_model(f"{name}Read", __base__=base, __module__=module, **read),
+            create_model(f"Update{name}", __base__=UpdateDTO, __module__=module, **update),
+        )
+
+
+def _check_name(meta: ParsedMeta, name: str) -> None:
+    of_pydantic = name.startswith("model_") and hasattr(CreateDTO, name)
+    if of_pydantic or name in UpdateDTO.model_fields:
+        raise ModelDefinitionError(
+            meta.entity_cls.__name__,
+            name,
+            "generated DTOs have another use for this name; rename it, or write DTOs of your own",
+        )
+
+
+def _unset() -> Any:
+    """The default of an update's field: it is never looked at, and null may not be allowed."""
+    return Field(default=None, json_schema_extra=_drop_default)
+
+
+def _drop_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
 
 
 def _audit(meta: ParsedMeta) -> frozenset[str | None]:

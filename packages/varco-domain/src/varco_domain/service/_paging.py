@@ -54,7 +54,13 @@ class Pager:
         return QueryParams(_both(self._checked(params)[0], where))
 
     def stream(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
-        """Return the query of a stream: sorted down to the key, limited only when asked to."""
+        """Return the query of a stream: sorted down to the key, limited only when asked to.
+
+        Raises:
+            ServiceValidationError: A cursor is given.
+        """
+        if params.cursor is not None:
+            raise ServiceValidationError("a stream has no pages and takes no cursor", "cursor")
         node, sort = self._checked(params)
         return QueryParams(_both(node, where), sort, params.limit, params.offset)
 

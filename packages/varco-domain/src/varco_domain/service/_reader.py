@@ -12,6 +12,7 @@ from varco_domain._streams import closing
 from varco_domain._tenancy import current_tenant
 from varco_domain.assembler import AbstractDTOAssembler
 from varco_domain.auth import ANONYMOUS, AbstractAuthorizer, Action, AuthContext, Resource
+from varco_domain.auth._base import ask
 from varco_domain.dto import PagedReadDTO
 from varco_domain.exception import ServiceAuthorizationError, ServiceNotFoundError
 from varco_domain.meta import MetaReader, ParsedMeta
@@ -46,6 +47,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     _meta: ParsedMeta
     _type_arguments: ClassVar[tuple[Any, ...]] = ()
     _hides_deleted: ClassVar[bool] = False
+    _scopes_tenants: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -65,7 +67,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     ) -> None:
         self._uow_provider = uow_provider
         self._authorizer = authorizer
-        check_service(type(self))
+        check_service(type(self), uow_provider)
         chosen, self._assembler_is_pure = assembler_for(type(self), assembler)
         self._assembler: AbstractDTOAssembler[D, C, R, U] = chosen
         self._pager: Pager = Pager(type(self), self._assembler)
@@ -199,7 +201,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
 
     async def _permits(self, ctx: AuthContext, action: Action, entity: D) -> bool:
         try:
-            await self._authorizer.authorize(ctx, action, Resource(self._entity_cls, entity))
+            await ask(self._authorizer, ctx, action, Resource(self._entity_cls, entity))
         except ServiceAuthorizationError:
             return False
         return True

@@ -8,6 +8,7 @@ from varco_domain.assembler import AbstractDTOAssembler, AutoAssembler
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel, domain_replace
+from varco_domain.providers import IUoWProvider
 
 
 class AssemblerError(DomainError):
@@ -16,11 +17,11 @@ class AssemblerError(DomainError):
     code = "domain.assembler"
 
 
-def check_service(service_cls: Any) -> None:
+def check_service(service_cls: Any, provider: IUoWProvider) -> None:
     """Check that a service fits its model.
 
     Raises:
-        ModelDefinitionError: It names no model, or deletion means another thing to each.
+        ModelDefinitionError: It names no model, or deletion or tenants mean another thing to each.
     """
     name: str = service_cls.__name__
     if not service_cls._type_arguments:  # noqa: SLF001 - of the class it serves
@@ -36,6 +37,18 @@ def check_service(service_cls: Any) -> None:
             f"{model} marks deleted entities; derive from SoftDeleteService to hide them"
             if meta.deleted_at_field is not None
             else f"{model} has no deletion mark; derive it from SoftDeleteMixin",
+        )
+    scopes: bool = service_cls._scopes_tenants  # noqa: SLF001 - as above
+    if meta.tenant_field is not None and not scopes:
+        raise ModelDefinitionError(
+            name, None, f"{meta.entity_cls.__name__} has tenants; derive from TenantAwareService"
+        )
+    if scopes and meta.tenant_field is None and not getattr(provider, "separates_tenants", False):
+        raise ModelDefinitionError(
+            name,
+            None,
+            f"{meta.entity_cls.__name__} has no tenant field, and all tenants would share its "
+            "rows; derive it from TenantMixin, or give each tenant a store (TenantUoWProvider)",
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Generic
 
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
+from varco_domain.auth._base import ask
 from varco_domain.exception import ServiceValidationError, StaleEntityError
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._reader import EntityReader
@@ -83,7 +84,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             ServiceConflictError: Its key or a unique value is taken.
         """
         entity = self._prepare_new(check_assembled(self._assembler.to_domain(dto)), ctx)
-        await self._authorizer.authorize(ctx, Action.CREATE, Resource(self._entity_cls, entity))
+        await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
         if self._validates:
             (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
@@ -97,12 +98,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     async def create_many(
         self, dtos: Sequence[C], ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[R]:
-        """Create several entities, all or none; errors name the index."""
+        """Create several entities, all or none; validation errors name the index."""
         self._pager.check_bulk(len(dtos))
         to_domain = self._assembler.to_domain
         entities = [self._prepare_new(check_assembled(to_domain(dto)), ctx) for dto in dtos]
         for entity in entities:
-            await self._authorizer.authorize(ctx, Action.CREATE, Resource(self._entity_cls, entity))
+            await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
         await self._validate_many(entities, ctx)
         async with self._uow_provider.make_uow() as uow:
             if self._checks_writes:
@@ -142,7 +143,10 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     async def update_many(
         self, updates: Sequence[tuple[PK, U]], ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[R]:
-        """Change several entities, each given as (key, DTO), all or none; errors name the index."""
+        """Change several entities, each given as (key, DTO), all or none.
+
+        Raises what ``update`` raises; validation errors name the index.
+        """
         where, by_row = self._visible(ctx)
         async with self._uow_provider.make_uow() as uow:
             pks = [pk for pk, _ in updates]
@@ -174,7 +178,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         where, by_row = self._visible(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
-            await self._authorizer.authorize(ctx, Action.DELETE, Resource(self._entity_cls, before))
+            await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             if expected_version is not None:
                 self._check_version(before, expected_version)
             after = await self._remove(uow, before)
@@ -188,7 +192,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             befores = await self._find_many(uow, pks, ctx, where, by_row=by_row)
             for before in befores:
                 resource = Resource(self._entity_cls, before)
-                await self._authorizer.authorize(ctx, Action.DELETE, resource)
+                await ask(self._authorizer, ctx, Action.DELETE, resource)
             afters = await self._remove_many(uow, befores)
             if self._observes_writes or self._observes_commits:
                 pairs = zip(befores, afters, strict=True)
@@ -198,7 +202,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     async def _changed(self, before: D, dto: U, ctx: AuthContext) -> D:
         """Return the entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
-        await self._authorizer.authorize(ctx, Action.UPDATE, resource)
+        await ask(self._authorizer, ctx, Action.UPDATE, resource)
         expected = getattr(dto, "expected_version", None)
         if expected is not None:
             self._check_version(before, expected)
@@ -208,7 +212,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             entity = self._assembler.apply_update(snapshot(self._meta, before), dto)
             check_update(self._meta, before, entity)
         # What it becomes has to be the caller's to change as well, or a row could be given away.
-        await self._authorizer.authorize(ctx, Action.UPDATE, Resource(self._entity_cls, entity))
+        await ask(self._authorizer, ctx, Action.UPDATE, Resource(self._entity_cls, entity))
         return entity
 
     def _check_version(self, entity: D, expected: int) -> None:

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import ClassVar, Generic, Self
 
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
+from varco_domain.auth._base import ask
 from varco_domain.mapper import utc_now
 from varco_domain.model import domain_replace
 from varco_domain.service._types import PK, C, ChangeKind, D, R, U
@@ -55,7 +56,7 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         where, by_row = self._visible(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
-            await self._authorizer.authorize(ctx, Action.DELETE, Resource(self._entity_cls, before))
+            await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             entity = domain_replace(before, **{self._mark: None})
             await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
@@ -75,7 +76,7 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         where, by_row = self._visible(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
-            await self._authorizer.authorize(ctx, Action.DELETE, Resource(self._entity_cls, before))
+            await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             await self._get_repo(uow).delete(before)
             await self._announce(uow, ctx, [self._change(ChangeKind.PURGED, before, None)])
 

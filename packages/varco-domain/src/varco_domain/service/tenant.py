@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from threading import Lock
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from varco_domain._errors import DomainError, ModelDefinitionError
 from varco_domain._tenancy import (
@@ -41,8 +41,11 @@ __all__ = (
 class TenantAwareService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Serves the tenant in context; without one, every call raises TenantRequiredError.
 
-    References to another tenant's rows are refused like references to nothing.
+    References to another tenant's rows are refused like references to nothing. The model has a
+    tenant field, unless each tenant has a store of its own (``TenantUoWProvider``).
     """
+
+    _scopes_tenants: ClassVar[bool] = True
 
     def _tenant(self) -> str | None:
         """Return the tenant to serve; None inside ``cross_tenant_access``."""
@@ -121,6 +124,8 @@ class TenantUoWProvider(IUoWProvider):
 
     Tenants may be registered while it is in use, from any thread.
     """
+
+    separates_tenants: ClassVar[bool] = True
 
     def __init__(self, providers: Mapping[str, IUoWProvider] | None = None) -> None:
         # Written under _lock; a read is one look-up in a dict.

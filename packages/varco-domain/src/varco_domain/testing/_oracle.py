@@ -24,7 +24,9 @@ class Known:
 
 ALL = frozenset(Action)
 EDIT = frozenset({Action.CREATE, Action.READ, Action.UPDATE})
-TENANTS = ("a", "b", "c")
+# What stands in the titles of each tenant's documents, and in nothing that others get to see.
+SECRETS = {"a": "#1#", "b": "#2#", "c": "#3#"}
+TENANTS = tuple(SECRETS)
 USERS: dict[str, AuthContext] = {
     "admin": AuthContext("admin", grants=(ResourceGrant("contract_documents", ALL),)),
     "editor": AuthContext("editor", grants=(ResourceGrant("contract_documents", EDIT),)),

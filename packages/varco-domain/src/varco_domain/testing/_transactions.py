@@ -123,10 +123,50 @@ class TenantContract(ContractBase):
     async def test_no_tenant_is_an_error(self) -> None:
         async with self.provider() as provider:
             repo = provider.get_repository(Document)
+            document = Document(title="t")
+            everything = QueryParams()
+            for call in (
+                lambda: repo.find_by_id(1),
+                lambda: repo.exists(1),
+                repo.find_all,
+                repo.count,
+                lambda: repo.find_by_query(everything),
+                lambda: repo.update_many_by_query(everything, {"title": "x"}),
+                lambda: repo.save(document),
+                lambda: repo.save_many([document]),
+                lambda: repo.delete(document),
+                lambda: repo.delete_many([document]),
+            ):
+                with raises(TenantRequiredError):
+                    await call()
             with raises(TenantRequiredError):
-                await repo.find_all()
-            with raises(TenantRequiredError):
-                await repo.save(Document(title="t"))
+                _ = [d async for d in repo.stream_by_query(everything)]
+
+    async def test_tenants_that_look_alike_are_apart(self) -> None:
+        alike = ["a", "A", "a ", " a", "á", "a\u0301", "%", "_", "a%", "'a'"]
+        async with self.provider() as provider:
+            repo = provider.get_repository(Document)
+            kept: dict[str, Document] = {}
+            for tenant in alike:
+                with tenant_context(tenant):
+                    kept[tenant] = await repo.save(Document(title=tenant, slug="s"))
+            for tenant in alike:
+                with tenant_context(tenant):
+                    assert [d.title for d in await repo.find_all()] == [tenant]
+                    assert await repo.update_many_by_query(QueryParams(), {"rank": 1}) == 1
+                    for other in alike:
+                        assert await repo.exists(kept[other].pk) == (other == tenant)
+
+    async def test_a_stream_belongs_to_the_tenant_that_asked(self) -> None:
+        async with self.provider() as provider:
+            repo = provider.get_repository(Document)
+            for tenant in "ab":
+                with tenant_context(tenant):
+                    await repo.save(Document(title=tenant))
+            with tenant_context("a"):
+                stream = repo.stream_by_query(QueryParams())
+            with tenant_context("b"):
+                assert [document.title async for document in stream] == ["a"]
 
     async def test_every_method_stays_in_the_tenant(self) -> None:
         async with self.provider() as provider:

@@ -1,0 +1,60 @@
+"""Whether DTOs that somebody wrote fit a model whose names they use."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from varco_domain._errors import ModelDefinitionError
+from varco_domain._fields import FieldMeta
+from varco_domain.dto._base import UpdateDTO
+from varco_domain.meta import MetaReader, ParsedMeta
+
+
+def check_dtos(
+    assembler_cls: Any,
+    meta: ParsedMeta,
+    writable: Mapping[str, FieldMeta],
+    dtos: tuple[Any, Any, Any],
+) -> None:
+    """Check the (create, read, update) classes that an assembler takes over name by name.
+
+    What a subclass of the assembler does by itself is not checked, nor is a type variable.
+
+    Raises:
+        ModelDefinitionError: A field would be dropped, or one that is needed is not there.
+    """
+    create, read, update = (getattr(dto, "model_fields", None) for dto in dtos)
+    model: Any = meta.entity_cls
+    if create and not _overrides(assembler_cls, "to_domain"):
+        _refuse(dtos[0], set(create) - set(writable), f"{model.__name__} does not let it be set")
+        needed = {
+            f.name
+            for f in MetaReader.domain_fields(model)
+            if f.init and not meta.fields[f.name].has_default
+        }
+        _refuse(dtos[0], needed - set(create), f"it is not there, and {model.__name__} needs it")
+    if update and not _overrides(assembler_cls, "apply_update"):
+        changeable = {name for name, field in writable.items() if not field.primary_key}
+        unknown = set(update) - changeable - set(UpdateDTO.model_fields)
+        _refuse(dtos[2], unknown, f"{model.__name__} does not let it be changed")
+    if read and not _overrides(assembler_cls, "to_read_dto"):
+        absent = {
+            name
+            for name, field in read.items()
+            if field.is_required()
+            and field.validation_alias is None
+            and name not in meta.fields
+            and not hasattr(model, name)
+        }
+        _refuse(dtos[1], absent, f"{model.__name__} has no such attribute")
+
+
+def _overrides(assembler_cls: Any, name: str) -> bool:
+    from varco_domain.assembler import AutoAssembler  # noqa: PLC0415 - it imports this module
+
+    return getattr(assembler_cls, name) is not getattr(AutoAssembler, name)
+
+
+def _refuse(dto_cls: Any, names: Iterable[str], reason: str) -> None:
+    name = min(names, default=None)
+    if name is not None:
+        raise ModelDefinitionError(dto_cls.__name__, name, reason)
