@@ -1,12 +1,13 @@
 """The examples of the specification as they are written, with what they leave open filled in.
 
-Each test executes the text of an example; what stands before and after it is ours. The examples
-with a `RedisCache` or `RedisEventBus` belong to the tests of varco-redis.
+Each test executes the text of an example; what stands before and after it is ours.
 """
 # ruff: noqa: E501 - the lines are the specification's
 
 import ast
 import inspect
+import os
+import socket
 import sys
 import textwrap
 import types
@@ -39,6 +40,18 @@ def page():
 
     yield run
     del sys.modules[module.__name__]
+
+
+@pytest.fixture
+def _redis():
+    """The examples name this server."""
+    try:
+        socket.create_connection(("localhost", 6379), 2).close()
+    except OSError as error:
+        reason = f"no Redis on localhost:6379: {error}"
+        pytest.fail(f"{reason}; run scripts/services") if os.environ.get("CI") else pytest.skip(
+            reason
+        )
 
 
 POST = """
@@ -463,4 +476,185 @@ async def test_serialization(page):
         # Pass-through for pre-serialized bytes
         noop = NoOpSerializer()
         assert noop.serialize(b"raw") is b"raw"
+    """)
+
+
+@pytest.mark.usefixtures("_redis")
+async def test_cache_in_layers_on_redis(page):
+    await page("""
+        product_dict = {"name": "book"}
+    """)
+    module = await page("""
+        from varco_core.cache import InMemoryCache, LayeredCache, TTLStrategy
+        from varco_redis.cache import RedisCache, RedisCacheSettings
+        l1 = InMemoryCache(strategy=TTLStrategy(60))
+        l2 = RedisCache(RedisCacheSettings(url="redis://localhost:6379/0"))
+        async with LayeredCache(l1, l2, promote_ttl=60) as cache:
+            await cache.set("product:1", product_dict, ttl=300)
+            l1.drop("product:1")
+            # First read fetches from L2 Redis and promotes to L1
+            result = await cache.get("product:1")
+            promoted = l1.peek("product:1")
+            # Subsequent reads are served from L1 (in-process, zero network)
+            left = await l2.ttl("product:1")
+            await cache.delete("product:1")
+            gone = await l2.get("product:1")
+    """)
+    assert module.result == module.promoted == {"name": "book"}
+    assert 290 < module.left <= 300
+    assert module.gone is None
+
+
+@pytest.mark.usefixtures("_redis")
+async def test_cached_on_redis(page):
+    await page("""
+        from varco_core.cache import CacheBackend
+        calls = []
+        class db:
+            @staticmethod
+            async def fetch_post(post_id):
+                calls.append(post_id)
+                return {"id": post_id}
+    """)
+    await page("""
+        from varco_core.cache import cached, InMemoryCache, LayeredCache, TTLStrategy
+        from varco_redis.cache import RedisCache, RedisCacheSettings
+        # Declare a module-level cache (started at app startup)
+        _cache = LayeredCache(
+            InMemoryCache(strategy=TTLStrategy(60)),
+            RedisCache(RedisCacheSettings(key_prefix="posts:")),
+            promote_ttl=60,
+        )
+        await _cache.clear()
+        @cached(_cache, ttl=300, namespace="posts")
+        async def get_post(post_id: int) -> dict:
+            return await db.fetch_post(post_id) # only called on a cache miss
+        post = await get_post(42) # miss → hits DB → cached
+        post = await get_post(42) # hit → served from cache
+        assert calls == [42]
+        _cache.layers[0].drop_prefix("")
+        assert await get_post(42) == {"id": 42}
+        assert calls == [42] # from Redis
+        # Evict a specific entry:
+        await get_post.invalidate(42)
+        await get_post(42)
+        assert calls == [42, 42]
+        # Evict all entries in this cache:
+        await get_post.invalidate_all()
+        await get_post(42)
+        assert calls == [42, 42, 42]
+        await _cache.clear()
+        await _cache.stop()
+    """)
+
+
+MIXIN_SERVICE = """
+        from varco_core import IUoWProvider
+        from varco_core.assembler import AbstractDTOAssembler
+        from varco_core.auth import AbstractAuthorizer
+        from varco_core.query import QueryParams
+        from varco_core import AsyncService, CacheServiceMixin
+        from providify import Inject, Singleton
+        @Singleton
+        class PostService(
+            CacheServiceMixin[Post, int, CreatePostDTO, PostReadDTO, UpdatePostDTO],
+            AsyncService[Post, int, CreatePostDTO, PostReadDTO, UpdatePostDTO],
+        ):
+            _cache_namespace = "post" # unique key prefix
+            _cache_ttl = 300 # seconds
+            def __init__(
+                self,
+                uow_provider: Inject[IUoWProvider],
+                authorizer: Inject[AbstractAuthorizer],
+                assembler: Inject[AbstractDTOAssembler[Post, CreatePostDTO, PostReadDTO, UpdatePostDTO]],
+                # No cache parameter — resolved via ClassVar[Inject[CacheBackend]]
+            ) -> None:
+                super().__init__(uow_provider=uow_provider, authorizer=authorizer, assembler=assembler)
+            def _get_repo(self, uow): return uow.posts
+"""
+
+
+@pytest.mark.usefixtures("_redis")
+async def test_cache_service_mixin_on_redis(page, monkeypatch):
+    monkeypatch.setenv("VARCO_REDIS_CACHE_KEY_PREFIX", f"varco-test-mixin-{os.getpid()}:")
+    for text in (POST, POST_DTOS, MIXIN_SERVICE, CONTAINER):
+        await page(text)
+    await page("""
+        # Register the cache backend once — all CacheServiceMixin subclasses share it:
+        from varco_redis.cache import RedisCacheConfiguration
+        container.register(PostService)
+        await container.ainstall(RedisCacheConfiguration) # binds CacheBackend
+        post_service = await container.aget(PostService)
+        params = QueryParams()
+        created = await post_service.create(CreatePostDTO(title="a", body="b"), ctx)
+        # Usage is identical to a plain PostService — caching is transparent:
+        post = await post_service.get(created.pk, ctx) # look-aside (ReadDTO cached)
+        posts = await post_service.list(params, ctx) # cached by params hash
+        assert [post] == posts == await post_service.list(params, ctx)
+        await post_service.update(created.pk, UpdatePostDTO(title="c"), ctx) # evicts get key + list
+        assert (await post_service.get(created.pk, ctx)).title == "c"
+        assert [one.title for one in await post_service.list(params, ctx)] == ["c"]
+        from varco_core.cache import CacheBackend
+        cache = await container.aget(CacheBackend)
+        stats = cache.stats()
+        await cache.stop()
+    """)
+    stats = sys.modules["specification_page"].stats
+    assert stats.hits >= 1
+    assert stats.errors == 0
+
+
+@pytest.mark.usefixtures("_redis")
+async def test_invalidation_across_processes_on_redis(page):
+    for text in (POST, POST_DTOS, POST_SERVICE, CONTAINER):
+        await page(text)
+    await page("""
+        from varco_core import CacheServiceMixin
+        import asyncio
+        from varco_core.assembler import AutoAssembler
+        from varco_core.auth.helpers import GrantBasedAuthorizer
+        parts = (storage, GrantBasedAuthorizer(), AutoAssembler(Post))
+        dto = UpdatePostDTO(title="new")
+    """)
+    await page("""
+        from varco_core.cache import InMemoryCache, LayeredCache, TTLStrategy
+        from varco_redis.cache import RedisCache, RedisCacheSettings
+        from varco_redis import RedisEventBus, RedisEventBusSettings
+        bus_settings = RedisEventBusSettings(url="redis://localhost:6379/0")
+        cache_settings = RedisCacheSettings(url="redis://localhost:6379/0")
+        async with (
+            RedisEventBus(bus_settings) as bus,
+            LayeredCache(
+                InMemoryCache(strategy=TTLStrategy(60)),
+                RedisCache(cache_settings),
+                promote_ttl=60,
+            ) as cache,
+            # Another process:
+            RedisEventBus(bus_settings) as other_bus,
+            LayeredCache(
+                InMemoryCache(strategy=TTLStrategy(60)),
+                RedisCache(cache_settings),
+                promote_ttl=60,
+            ) as other_cache,
+        ):
+            class PostService(CacheServiceMixin, AsyncService[Post, int, CreatePostDTO, PostReadDTO, UpdatePostDTO]):
+                _cache_namespace = "post"
+                _cache_bus_channel = "posts.cache.invalidations"
+                def __init__(self, *parts, cache, bus):
+                    super().__init__(*parts)
+                    self._cache = cache
+                    self._cache_bus = bus # publishes CacheInvalidated on every mutation
+            await cache.clear()
+            post_service = PostService(*parts, cache=cache, bus=bus)
+            other = PostService(*parts, cache=other_cache, bus=other_bus)
+            pk = (await post_service.create(CreatePostDTO(title="a", body="b"), ctx)).pk
+            assert (await other.get(pk, ctx)).title == (await post_service.get(pk, ctx)).title == "a"
+            # All instances sharing this bus evict their L1 caches automatically.
+            await post_service.update(pk, dto, ctx)
+            for _ in range(500):
+                if (await other.get(pk, ctx)).title == "new":
+                    break
+                await asyncio.sleep(0.02)
+            assert (await other.get(pk, ctx)).title == "new"
+            await cache.clear()
     """)

@@ -66,6 +66,9 @@ class CacheBackend(ABC):
     reliable: ClassVar[bool] = False
     """Whether operations never fail, and wait no longer than a limit of the cache's own."""
 
+    patience: ClassVar[float] = 0.0
+    """How many seconds `arm` may wait for a load of another process; 0 where nobody else loads."""
+
     leases: LeaseBook
     _background: Background
     _flights: Flights

@@ -68,6 +68,7 @@ class GuardedCache(CacheBackend):
             if not value > 0:
                 raise CacheConfigError(name, value, "seconds above zero")
         self.cache = cache
+        self.patience = cache.patience  # type: ignore[misc] # a view is what lies beneath it
         self.journal = Journal(_JOURNAL)
         self._time_limit = time_limit
         self._retry_after = retry_after
@@ -199,7 +200,10 @@ class GuardedCache(CacheBackend):
         inner = lease.inner
         if inner is None or not await self._readable():
             return MISSING
-        found = await self._ask(lambda: self.cache.arm(inner, look=look, type_hint=type_hint))
+        found = await self._ask(
+            lambda: self.cache.arm(inner, look=look, type_hint=type_hint),
+            patience=self.cache.patience,
+        )
         return MISSING if isinstance(found, _Failed) else found
 
     async def fill(
@@ -285,15 +289,17 @@ class GuardedCache(CacheBackend):
         except Exception:
             logger.warning("a cache failed to stop", exc_info=True)
 
-    async def _ask[T](self, call: Callable[[], Awaitable[T]]) -> T | _Failed:
-        """The answer within the time limit, unless the cache is being left alone."""
+    async def _ask[T](
+        self, call: Callable[[], Awaitable[T]], *, patience: float = 0.0
+    ) -> T | _Failed:
+        """The answer within the time limit and `patience`, unless the cache is left alone."""
         if self._failures >= _FAILURES:
             now = self._clock()
             if now < self._retry_at:
                 return _FAILED
             self._retry_at = now + self._retry_after
         try:
-            with anyio.fail_after(self._time_limit):
+            with anyio.fail_after(self._time_limit + patience):
                 answer = await call()
         except Exception as error:  # noqa: BLE001 # whatever a client raises means down
             self._errors += 1

@@ -230,7 +230,12 @@ class LayeredCache(CacheBackend):
                 return value
         for index, cache in enumerate(self._caches):
             if not cache.local:
-                lease.parts[index] = await cache.lease(lease.key, tags=lease.tags)
+                part = lease.parts[index] = await cache.lease(lease.key, tags=lease.tags)
+                if cache.patience:
+                    # Another process may be loading it: then what it loads will do.
+                    value = await cache.arm(part, look=look, type_hint=type_hint)
+                    if value is not MISSING:
+                        return value
         return MISSING
 
     async def fill(

@@ -10,7 +10,7 @@ import random
 import struct
 import time
 import zlib
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import NoPermissionError, ResponseError
 
@@ -72,9 +72,6 @@ class RedisCache(CacheBackend):
         RedisUnavailableError: From any operation, when Redis does not answer in time.
     """
 
-    patience: ClassVar[float] = math.inf
-    """How many seconds `arm` may wait for another process that loads the key already."""
-
     def __init__(
         self,
         settings: RedisCacheSettings | None = None,
@@ -89,6 +86,8 @@ class RedisCache(CacheBackend):
         """
         self.settings = settings or RedisCacheSettings()
         self._serializer: Serializer[Any] = serializer or JsonSerializer()
+        # How long `arm` may wait for another process that loads the key already.
+        self.patience = self.settings.load_wait + self.settings.time_limit  # type: ignore[misc] # as set
         self._link = Link(self.settings, on_connect=self._greet)
         self._owner = os.urandom(8)
         cluster = self.settings.is_cluster

@@ -1,7 +1,7 @@
 """The cache's Lua: entries, leases and generations, each operation one step for everybody.
 
-An entry:   "vrc1" stamp:8 | written:double expires:double | tags:u16 codec:u8 length:u32 | tags payload
-A lease:    "vrcL" owner:8 token:16 | written:double | tags
+An entry:   "vrc1" stamp:8 written:double expires:double tags:u16 codec:u8 length:u32 tags payload
+A lease:    "vrcL" owner:8 token:16 written:double tags
 A tag in either: length:u16 and its bytes.
 
 Beside them lies one hash, the meta key, with a number `s` that every invalidation counts up:

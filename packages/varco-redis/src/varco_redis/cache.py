@@ -2,5 +2,6 @@
 
 from varco_redis._cache import RedisCache
 from varco_redis._cache_settings import RedisCacheSettings
+from varco_redis._di import RedisCacheConfiguration
 
-__all__: tuple[str, ...] = ("RedisCache", "RedisCacheSettings")
+__all__: tuple[str, ...] = ("RedisCache", "RedisCacheConfiguration", "RedisCacheSettings")

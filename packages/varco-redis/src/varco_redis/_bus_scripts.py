@@ -1,0 +1,223 @@
+"""The bus's Lua. All keys of one call belong to one channel.
+
+`base` .. number is the stream of a partition. A partition has one owner in a group, a process that
+has said that it lives; only the owner takes events from it, since taking them checks that in the
+same step. `owners` holds "process fence milliseconds" for each partition.
+"""
+
+from __future__ import annotations
+
+from varco_redis._link import Script
+
+_NOW = """
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+"""
+# Drops what every group has handled; without a group, what is more than `most`.
+_TRIM = """
+local function before(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end
+local function parsed(id)
+  local ms, n = string.match(id, '(%d+)-(%d+)')
+  return {tonumber(ms), tonumber(n)}
+end
+local function trim(stream, most, keep_ms)
+  local groups = redis.call('XINFO', 'GROUPS', stream)
+  if #groups == 0 then return redis.call('XTRIM', stream, 'MAXLEN', '~', most) end
+  local least
+  for _, flat in ipairs(groups) do
+    local g = {}
+    for i = 1, #flat, 2 do g[flat[i]] = flat[i + 1] end
+    local id
+    if g['pending'] > 0 then
+      id = parsed(redis.call('XPENDING', stream, g['name'])[2])
+    else
+      id = parsed(g['last-delivered-id'])
+      id[2] = id[2] + 1
+    end
+    if not least or before(id, least) then least = id end
+  end
+  if keep_ms > 0 then
+    local old = {now_ms() - keep_ms, 0}
+    if before(old, least) then least = old end
+  end
+  return redis.call('XTRIM', stream, 'MINID', string.format('%.0f-%.0f', least[1], least[2]))
+end
+"""
+
+# KEYS: config, base. ARGV: partitions by default, most; then hash, key, handler, payload of each.
+# Answers how many were taken.
+PUBLISH = Script(
+    _NOW
+    + _TRIM
+    + """
+local config = redis.call('HMGET', KEYS[1], 'partitions', 'retention')
+local n, most = tonumber(config[1] or ARGV[1]), tonumber(ARGV[2])
+local taken = 0
+for i = 3, #ARGV, 4 do
+  local stream = KEYS[2] .. string.format('%.0f', ARGV[i] % n)
+  if redis.call('XLEN', stream) >= most then
+    trim(stream, most, 0)
+    local groups = redis.call('XINFO', 'GROUPS', stream)
+    if #groups > 0 and redis.call('XLEN', stream) >= most then return taken end
+  end
+  if ARGV[i + 2] ~= '' then
+    redis.call('XADD', stream, '*', 'e', ARGV[i + 3], 'k', ARGV[i + 1], 'h', ARGV[i + 2])
+  elseif ARGV[i + 1] ~= '' then
+    redis.call('XADD', stream, '*', 'e', ARGV[i + 3], 'k', ARGV[i + 1])
+  else
+    redis.call('XADD', stream, '*', 'e', ARGV[i + 3])
+  end
+  taken = taken + 1
+end
+return taken
+"""
+)
+
+# KEYS: config, base, members, owners. ARGV: partitions by default, group, process, milliseconds,
+# the partitions that it lets go, each between commas. Answers the fence of each partition that it
+# has, negative when another should have it, 0 for those it has not.
+COORDINATE = Script(
+    _NOW
+    + """
+local base, members, owners = KEYS[2], KEYS[3], KEYS[4]
+local group, me, life = ARGV[2], ARGV[3], tonumber(ARGV[4])
+redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1])
+local n = tonumber(redis.call('HGET', KEYS[1], 'partitions'))
+local now = now_ms()
+redis.call('ZREMRANGEBYSCORE', members, '-inf', now)
+redis.call('ZADD', members, now + life, me)
+redis.call('PEXPIRE', members, 100 * life)
+local all = redis.call('ZRANGE', members, 0, -1)
+local rank = {}
+for _, one in ipairs(all) do rank[one] = redis.sha1hex(base .. one) end
+table.sort(all, function(a, b) return rank[a] < rank[b] end)
+local answer = {}
+for p = 0, n - 1 do
+  local name = string.format('%d', p)
+  redis.pcall('XGROUP', 'CREATE', base .. name, group, '0', 'MKSTREAM')
+  local owner, fence, expires
+  local held = redis.call('HGET', owners, name)
+  if held then owner, fence, expires = string.match(held, '^(%S+) (%d+) (%d+)$') end
+  if owner == me and string.find(ARGV[5], ',' .. name .. ',', 1, true) then
+    redis.call('HDEL', owners, name)
+    owner = nil
+  end
+  local wanted = all[p % #all + 1] == me
+  local value = 0
+  if owner == me and tonumber(expires) > now then
+    value = wanted and tonumber(fence) or -tonumber(fence)
+  elseif wanted and (not owner or tonumber(expires) <= now) then
+    value = redis.call('HINCRBY', owners, 'fence', 1)
+    fence = string.format('%.0f', value)
+  end
+  if value ~= 0 then
+    redis.call('HSET', owners, name, string.format('%s %s %.0f', me, fence, now + life))
+  end
+  answer[p + 1] = value
+end
+return answer
+"""
+)
+
+# KEYS: members, owners. ARGV: process.
+LEAVE = Script("""
+redis.call('ZREM', KEYS[1], ARGV[1])
+local flat = redis.call('HGETALL', KEYS[2])
+for i = 1, #flat, 2 do
+  if string.sub(flat[i + 1], 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
+    redis.call('HDEL', KEYS[2], flat[i])
+  end
+end
+""")
+
+_OWNED = (
+    _NOW
+    + """
+local function owned(owners, name, me, fence)
+  local held = redis.call('HGET', owners, name)
+  if not held then return false end
+  local owner, number, expires = string.match(held, '^(%S+) (%d+) (%d+)$')
+  return owner == me and number == fence and tonumber(expires) > now_ms()
+end
+"""
+)
+
+# KEYS: owners, base. ARGV: group, consumer, process; then partition, fence and count of each.
+# Answers for each its new events, or nothing when it is not ours any more.
+TAKE = Script(
+    _OWNED
+    + """
+local answer = {}
+for i = 4, #ARGV, 3 do
+  local found = false
+  if owned(KEYS[1], ARGV[i], ARGV[3], ARGV[i + 1]) then
+    local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[i + 2],
+      'STREAMS', KEYS[2] .. ARGV[i], '>')
+    found = read and read[1][2] or {}
+  end
+  answer[#answer + 1] = found
+end
+return answer
+"""
+)
+
+# KEYS: owners, stream. ARGV: group, consumer, process, partition, fence, where to begin, count.
+# Answers where to go on, the events that were taken but not acknowledged, how often each was
+# begun, and the last one that was taken at all; nothing when the partition is not ours.
+CLAIM = Script(
+    _OWNED
+    + """
+if not owned(KEYS[1], ARGV[4], ARGV[3], ARGV[5]) then return false end
+local stream, group = KEYS[2], ARGV[1]
+local claimed = redis.call('XAUTOCLAIM', stream, group, ARGV[2], 0, ARGV[6], 'COUNT', ARGV[7],
+  'JUSTID')
+local entries, times = {}, {}
+for _, id in ipairs(claimed[2]) do
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  if entry and pending then
+    entries[#entries + 1] = entry
+    times[#entries] = pending[4]
+  else
+    redis.call('XACK', stream, group, id)
+  end
+end
+local last = '0-0'
+for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+  local g = {}
+  for i = 1, #flat, 2 do g[flat[i]] = flat[i + 1] end
+  if g['name'] == group then last = g['last-delivered-id'] end
+end
+return {claimed[1], entries, times, last}
+"""
+)
+
+# KEYS: config, stream. ARGV: most without a group.
+TRIM = Script(
+    _NOW
+    + _TRIM
+    + """
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+return trim(KEYS[2], ARGV[1], tonumber(redis.call('HGET', KEYS[1], 'retention') or 0))
+"""
+)
+
+# KEYS: consumers. ARGV: name, process, milliseconds. Answers the first name that is free or ours.
+NAME = Script(
+    _NOW
+    + """
+local now = now_ms()
+for i = 1, 100000 do
+  local name = ARGV[1] .. '-' .. i
+  local held = redis.call('HGET', KEYS[1], name)
+  local process, expires
+  if held then process, expires = string.match(held, '^(%S+) (%d+)$') end
+  if not process or process == ARGV[2] or tonumber(expires) <= now then
+    redis.call('HSET', KEYS[1], name, string.format('%s %.0f', ARGV[2], now + ARGV[3]))
+    return name
+  end
+end
+"""
+)

@@ -1,0 +1,239 @@
+"""Dead letters in Redis."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from redis.exceptions import ResponseError
+
+from varco_events import (
+    AbstractDeadLetterQueue,
+    DeadLetterEntry,
+    DeadLetterQueueFullError,
+    Event,
+    EventSerializer,
+    JsonEventSerializer,
+    RawEvent,
+)
+from varco_redis._errors import RedisConfigError, RedisDataError
+from varco_redis._link import Script
+from varco_redis._part import RedisPart
+from varco_redis._settings import RedisSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger("varco_redis.dlq")
+
+# KEYS of all: `all` and `ready`, sorted by number, `leased`, sorted by the end of the lease,
+# `data`, and `damaged`, what could not be read.
+_PUSH = Script("""
+if redis.call('HEXISTS', KEYS[4], ARGV[1]) == 1 then return 1 end
+local limit = tonumber(ARGV[2])
+if limit > 0 and redis.call('HLEN', KEYS[4]) >= limit then return 0 end
+local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local number = (tonumber(last[2]) or 0) + 1
+redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[1], number, ARGV[1])
+redis.call('ZADD', KEYS[2], number, ARGV[1])
+return 1
+""")
+_POP = Script("""
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+  local number = redis.call('ZSCORE', KEYS[1], id)
+  if number then redis.call('ZADD', KEYS[2], number, id) end
+  redis.call('ZREM', KEYS[3], id)
+end
+local found = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)) do
+  redis.call('ZREM', KEYS[2], id)
+  local data = redis.call('HGET', KEYS[4], id)
+  if data then
+    redis.call('ZADD', KEYS[3], now + ARGV[2], id)
+    found[#found + 1] = id
+    found[#found + 1] = data
+  else
+    redis.call('ZREM', KEYS[1], id)
+  end
+end
+return found
+""")
+_PEEK = Script("""
+local found = {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[1] - 1)) do
+  local data = redis.call('HGET', KEYS[4], id)
+  if data then
+    found[#found + 1] = id
+    found[#found + 1] = data
+  end
+end
+return found
+""")
+_ACK = Script("""
+for i = 1, 3 do redis.call('ZREM', KEYS[i], ARGV[1]) end
+return redis.call('HDEL', KEYS[4], ARGV[1])
+""")
+_NACK = Script("""
+local number = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if number and redis.call('ZREM', KEYS[3], ARGV[1]) == 1 then
+  redis.call('ZADD', KEYS[2], number, ARGV[1])
+end
+""")
+_SET_ASIDE = Script("""
+local data = redis.call('HGET', KEYS[4], ARGV[1])
+for i = 1, 3 do redis.call('ZREM', KEYS[i], ARGV[1]) end
+redis.call('HDEL', KEYS[4], ARGV[1])
+if data then redis.call('HSET', KEYS[5], ARGV[1], data) end
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RedisDeadLetterQueueSettings(RedisSettings):
+    """Where the queue is.
+
+    Attributes:
+        key_prefix: The beginning of its keys in Redis.
+        name: One queue for each.
+        max_size: A push beyond it is refused; None for no limit.
+    """
+
+    key_prefix: str = "varco:"
+    name: str = "dead-letters"
+    max_size: int | None = None
+
+    def __post_init__(self) -> None:
+        RedisSettings.__post_init__(self)
+        self._check_above_zero("max_size")
+        if not self.name:
+            raise RedisConfigError("name", self.name, "give the queue a name")
+
+
+class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
+    """Failed events in Redis; every operation is one step that no crash can cut in two.
+
+    Leases are measured with Redis's clock. An entry that cannot be read is set aside in the hash
+    `...damaged`, logged, and holds up no other. Safe for any number of processes.
+
+    Raises:
+        RedisUnavailableError: From any operation, when Redis does not answer in time.
+        RedisDataError: Likewise, when there is something else under the queue's keys.
+    """
+
+    def __init__(
+        self,
+        settings: RedisDeadLetterQueueSettings | None = None,
+        *,
+        serializer: EventSerializer | None = None,
+    ) -> None:
+        self.settings = settings or RedisDeadLetterQueueSettings()
+        super().__init__(self.settings)
+        self._serializer = serializer or JsonEventSerializer()
+        base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"
+        self._keys = [base + name for name in ("all", "ready", "leased", "data", "damaged")]
+
+    async def push(self, entry: DeadLetterEntry) -> None:
+        """Append `entry`; an entry id that is there already is kept once.
+
+        Raises:
+            DeadLetterQueueFullError: The queue holds `max_size` entries.
+        """
+        limit = self.settings.max_size
+        if not await self._run(_PUSH, str(entry.entry_id), limit or 0, self._encoded(entry)):
+            raise DeadLetterQueueFullError(entry.entry_id, limit or 0)
+
+    async def pop_batch(
+        self, *, limit: int = 10, visibility_timeout: float = 30.0
+    ) -> list[DeadLetterEntry]:
+        """Lease the oldest entries that are visible, for `visibility_timeout` seconds."""
+        if limit < 1:
+            return []
+        milliseconds = max(1, math.ceil(visibility_timeout * 1000))
+        return await self._readable(await self._run(_POP, limit, milliseconds))
+
+    async def ack(self, entry_id: UUID) -> None:
+        """Remove an entry for good; an unknown id is no error."""
+        await self._run(_ACK, str(entry_id))
+
+    async def nack(self, entry_id: UUID) -> None:
+        """Make a leased entry visible again, at its old place; an unknown id is no error."""
+        await self._run(_NACK, str(entry_id))
+
+    async def count(self) -> int:
+        """How many entries are kept, leased ones included."""
+        try:
+            return int(await self._link.call("HLEN", self._keys[3]))
+        except ResponseError as error:
+            raise RedisDataError(self._keys[3], str(error)) from error
+
+    async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
+        """The oldest entries, leased ones included, without leasing them."""
+        if limit < 1:
+            return []
+        return await self._readable(await self._run(_PEEK, limit))
+
+    async def _run(self, script: Script, *args: Any) -> Any:
+        try:
+            return await self._link.run(script, self._keys, *args)
+        except ResponseError as error:
+            raise RedisDataError(self._keys[0], str(error)) from error
+
+    async def _readable(self, found: Sequence[bytes]) -> list[DeadLetterEntry]:
+        entries: list[DeadLetterEntry] = []
+        for name, data in zip(found[::2], found[1::2], strict=True):
+            try:
+                entries.append(self._decoded(UUID(name.decode()), data))
+            except (ValueError, KeyError, TypeError) as error:
+                await self._run(_SET_ASIDE, name)
+                logger.error(  # noqa: TRY400 # the bytes are kept, the stack tells nothing
+                    "dead letter %r cannot be read and was set aside in %r: %r",
+                    name,
+                    self._keys[4],
+                    error,
+                )
+        return entries
+
+    def _encoded(self, entry: DeadLetterEntry) -> bytes:
+        event = entry.event
+        head = {
+            "channel": entry.channel,
+            "handler": entry.handler_name,
+            "error_type": entry.error_type,
+            "error_message": entry.error_message,
+            "attempts": entry.attempts,
+            "first": entry.first_failed_at.isoformat(),
+            "last": entry.last_failed_at.isoformat(),
+            "event_id": str(event.event_id),
+            "type": event.raw_type if isinstance(event, RawEvent) else event.event_type_name(),
+        }
+        return json.dumps(head).encode() + b"\n" + self._serializer.serialize(event)
+
+    def _decoded(self, entry_id: UUID, data: bytes) -> DeadLetterEntry:
+        line, _, payload = data.partition(b"\n")
+        head: dict[str, Any] = json.loads(line)
+        return DeadLetterEntry(
+            event=self._event(head, payload),
+            channel=str(head["channel"]),
+            handler_name=str(head["handler"]),
+            error_type=str(head["error_type"]),
+            error_message=str(head["error_message"]),
+            attempts=int(head["attempts"]),
+            first_failed_at=datetime.fromisoformat(head["first"]),
+            last_failed_at=datetime.fromisoformat(head["last"]),
+            entry_id=entry_id,
+        )
+
+    def _event(self, head: dict[str, Any], payload: bytes) -> Event:
+        try:
+            return self._serializer.deserialize(payload)
+        except Exception:  # noqa: BLE001 # whatever a serializer raises: what it was is kept
+            return RawEvent(
+                raw_type=str(head["type"]), payload=payload, event_id=UUID(head["event_id"])
+            )

@@ -1,0 +1,232 @@
+"""Locks, rate limits, deduplication, dead letters, settings: what each promises."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from varco_events import DeadLetterEntry, Event
+from varco_redis import (
+    RedisConfigError,
+    RedisDataError,
+    RedisDeadLetterQueue,
+    RedisDeadLetterQueueSettings,
+    RedisDeduplicator,
+    RedisDeduplicatorSettings,
+    RedisEventBusSettings,
+    RedisLock,
+    RedisLockLostError,
+    RedisLockTimeoutError,
+    RedisRateLimiter,
+    RedisSettings,
+    RedisUnavailableError,
+)
+from varco_redis.cache import RedisCacheSettings
+
+pytestmark = pytest.mark.anyio
+
+
+class Noted(Event):
+    __event_type__ = "varco.redis.test.noted"
+    number: int
+
+
+async def test_a_lock_is_held_by_one_and_its_tokens_grow(url, prefix):
+    async with RedisLock(RedisSettings(url=url), key_prefix=prefix) as locks:
+        inside, tokens = [], []
+
+        async def work(number):
+            async with locks.hold("job", ttl=30) as held:
+                inside.append(number)
+                assert len(inside) == 1
+                await asyncio.sleep(0.001)
+                tokens.append(held.token)
+                inside.remove(number)
+
+        await asyncio.gather(*map(work, range(20)))
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 20
+
+
+async def test_a_lock_that_was_lost_says_so_and_its_token_is_smaller(url, prefix, client):
+    async with RedisLock(RedisSettings(url=url), key_prefix=prefix) as locks:
+        first = await locks.acquire("job", ttl=30)
+        with pytest.raises(RedisLockTimeoutError, match="job"):
+            await locks.acquire("job", wait=0.05)
+        # It expires, as after a freeze, and Redis forgets the last token.
+        for key in await client.keys(f"*{prefix}*"):
+            await client.delete(key)
+        second = await locks.acquire("job", ttl=30, wait=0)
+        assert second.token > first.token
+        with pytest.raises(RedisLockLostError):
+            await first.extend()
+        with pytest.raises(RedisLockLostError):
+            await first.release()
+        await second.release()
+
+        async def lose():
+            async with locks.hold("job", ttl=30):
+                for key in await client.keys(f"*{prefix}*held"):
+                    await client.delete(key)
+
+        with pytest.raises(RedisLockLostError):
+            await lose()
+
+
+async def test_a_held_lock_is_extended_while_the_block_runs(url, prefix):
+    async with RedisLock(RedisSettings(url=url), key_prefix=prefix) as locks:
+        async with locks.hold("job", ttl=1.5):
+            with pytest.raises(RedisLockTimeoutError):
+                await locks.acquire("job", wait=2.5)
+        await (await locks.acquire("job", wait=0)).release()
+
+
+async def test_a_rate_limit_is_shared(url, prefix):
+    settings = RedisSettings(url=url)
+    limits = [
+        RedisRateLimiter(settings, name="api", rate=5, per=600, key_prefix=prefix) for _ in range(2)
+    ]
+    async with limits[0], limits[1]:
+        waits = await asyncio.gather(*(limits[n % 2].take("ann") for n in range(12)))
+        assert sum(wait == 0 for wait in waits) == 5
+        assert all(100 < wait <= 120 for wait in waits if wait)
+        assert await limits[0].take("bob") == 0
+        assert not await limits[0].acquire("ann", wait=0.01)
+        with pytest.raises(RedisConfigError, match="cost"):
+            await limits[0].take("bob", cost=6)
+    async with RedisRateLimiter(
+        settings, name="quick", rate=1000, burst=1, key_prefix=prefix
+    ) as quick:
+        for _ in range(5):
+            assert await quick.acquire()
+
+
+async def test_ids_are_remembered_for_some_time(url, prefix, client):
+    settings = RedisDeduplicatorSettings(url=url, key_prefix=prefix, remember=100)
+    async with RedisDeduplicator(settings) as seen, RedisDeduplicator(settings) as elsewhere:
+        one = uuid4()
+        assert not await seen.is_duplicate(one)
+        await seen.mark_seen(one)
+        assert await elsewhere.is_duplicate(one)
+        assert not await elsewhere.is_duplicate(uuid4())
+    (key,) = await client.keys(f"{prefix}*")
+    assert 90 < await client.ttl(key) <= 100
+
+
+async def test_garbage_among_dead_letters_holds_up_nothing(url, prefix, client, caplog):
+    settings = RedisDeadLetterQueueSettings(url=url, key_prefix=prefix)
+    async with RedisDeadLetterQueue(settings) as queue:
+        entries = [DeadLetterEntry(event=Noted(number=n), handler_name="x") for n in range(3)]
+        for entry in entries:
+            await queue.push(entry)
+        base = f"{{{prefix}dead-letters}}:"
+        whole = await client.hget(base + "data", str(entries[0].entry_id))
+        await client.hset(base + "data", str(entries[0].entry_id), b"\x80garbage")
+        # The event alone is damaged: the rest of the entry is worth keeping.
+        await client.hset(base + "data", str(entries[1].entry_id), whole[:-5])
+        first, second = await queue.pop_batch()
+        assert (first.entry_id, first.event.raw_type) == (entries[1].entry_id, Noted.__event_type__)
+        assert second == entries[2]
+        assert await queue.count() == 2
+        assert await client.hlen(base + "damaged") == 1
+        assert "set aside" in caplog.text
+        await client.delete(base + "ready")
+        await client.set(base + "ready", "not a sorted set")
+        with pytest.raises(RedisDataError, match="WRONGTYPE"):
+            await queue.pop_batch()
+
+
+async def test_a_dead_server_raises_within_the_time_limit(make_server):
+    server = make_server()
+    settings = {"url": server.url, "time_limit": 1.0, "connect_time_limit": 0.5}
+    queue = RedisDeadLetterQueue(RedisDeadLetterQueueSettings(**settings))
+    entry = DeadLetterEntry(event=Noted(number=1))
+    await queue.push(entry)
+    assert await queue.is_healthy()
+    server.freeze()
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(RedisUnavailableError):
+        await queue.push(entry)
+    assert asyncio.get_running_loop().time() - began < 6
+    server.kill()
+    with pytest.raises(RedisUnavailableError, match=r"127\.0\.0\.1"):
+        await queue.push(entry)
+    assert not await queue.is_healthy()
+    server.start()
+    await queue.push(entry)
+    await queue.stop()
+
+
+def test_secrets_are_not_shown():
+    settings = RedisCacheSettings(
+        url="redis://ann:hunter2@example/0?password=hunter2", password="hunter3"
+    )
+    assert "hunter" not in repr(settings) + str(settings)
+    with pytest.raises(RedisConfigError) as caught:
+        RedisSettings(url="http://ann:hunter2@example")
+    assert "hunter" not in str(caught.value)
+    assert "redis+sentinel" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (RedisSettings, {"time_limit": 0}),
+        (RedisSettings, {"url": "redis+sentinel://host"}),
+        (RedisCacheSettings, {"key_prefix": ""}),
+        (RedisCacheSettings, {"url": "redis+cluster://host", "key_prefix": "{a}"}),
+        (RedisCacheSettings, {"default_ttl": -1}),
+        (RedisEventBusSettings, {"mode": "carrier pigeon"}),
+        (RedisEventBusSettings, {"max_attempts": 0}),
+    ],
+)
+def test_settings_that_make_no_sense_are_told(kind, wrong):
+    with pytest.raises(RedisConfigError, match=next(iter(set(wrong) - {"url"} or wrong))):
+        kind(**wrong)
+
+
+def test_settings_come_from_the_environment():
+    environ = {
+        "VARCO_REDIS_URL": "rediss+sentinel://a:1,b:2/main/3",
+        "VARCO_REDIS_TLS_VERIFY": "no",
+        "VARCO_REDIS_DEFAULT_TTL": "1.5",
+        "VARCO_REDIS_MAX_CONNECTIONS": "7",
+    }
+    settings = RedisCacheSettings.from_env(environ=environ)
+    assert (settings.tls_verify, settings.default_ttl, settings.max_connections) == (False, 1.5, 7)
+    bus = RedisEventBusSettings.from_env("X_", {"X_BROADCAST": "a.*, b", "X_MODE": "pubsub"})
+    assert bus.broadcast == ("a.*", "b")
+    with pytest.raises(RedisConfigError, match="VARCO_REDIS_TLS_VERIFY"):
+        RedisCacheSettings.from_env(environ={"VARCO_REDIS_TLS_VERIFY": "perhaps"})
+
+
+async def test_providify_installs_the_parts(url, prefix, monkeypatch):
+    from providify import DIContainer
+
+    from varco_cache import CacheBackend
+    from varco_events import AbstractDeadLetterQueue, AbstractEventBus
+    from varco_redis import (
+        RedisCacheConfiguration,
+        RedisDeadLetterQueueConfiguration,
+        RedisEventBusConfiguration,
+    )
+
+    monkeypatch.setenv("VARCO_REDIS_URL", url)
+    monkeypatch.setenv("VARCO_REDIS_KEY_PREFIX", prefix)
+    monkeypatch.setenv("VARCO_REDIS_CACHE_KEY_PREFIX", f"{prefix}cache:")
+    container = DIContainer()
+    for one in (
+        RedisCacheConfiguration,
+        RedisEventBusConfiguration,
+        RedisDeadLetterQueueConfiguration,
+    ):
+        await container.ainstall(one)
+    cache = await container.aget(CacheBackend)
+    assert cache is await container.aget(CacheBackend)
+    assert cache.settings.key_prefix == f"{prefix}cache:"
+    bus = await container.aget(AbstractEventBus)
+    assert bus.settings.key_prefix == prefix
+    queue = await container.aget(AbstractDeadLetterQueue)
+    for part in (cache, bus, queue):
+        assert await part.is_healthy()
+        await part.stop()
