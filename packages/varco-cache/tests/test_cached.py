@@ -1,8 +1,12 @@
 import dataclasses
 import datetime as dt
+import enum
+import functools
+import inspect
 import uuid
 
 import anyio
+import pydantic
 import pytest
 
 from varco_cache import (
@@ -378,3 +382,158 @@ async def test_settings_that_make_no_sense_are_refused():
         cached(InMemoryCache(), stale_if_error=9)
     with pytest.raises(CacheConfigError, match="jitter=1"):
         cached(InMemoryCache(), ttl=3, jitter=1)
+
+
+async def test_functions_of_one_name_in_two_modules_do_not_share_results():
+    cache = InMemoryCache()
+
+    def define(module):
+        async def get(number):
+            return module
+
+        get.__module__ = module
+        return cached(cache, namespace="posts")(get)
+
+    one, two = define("one"), define("two")
+    assert [await one(1), await two(1), await one(1)] == ["one", "two", "one"]
+    await one.invalidate_all()
+    assert not await cache.exists(one.key_for(1))
+    assert await cache.exists(two.key_for(1))
+
+
+async def test_namesakes_of_two_modules_do_not_share_a_key():
+    @cached(InMemoryCache())
+    async def echo(value):
+        return value
+
+    def define(module):
+        kinds = [
+            enum.Enum("Kind", "A", module=module),
+            type("Kind", (str,), {"__module__": module}),
+            type("Kind", (tuple,), {"__module__": module}),
+            type("Kind", (), {"__module__": module, "__cache_key__": lambda self: "x"}),
+        ]
+        return [kinds[0].A, kinds[1]("x"), kinds[2](("x",)), kinds[3]()]
+
+    values = define("one") + define("two")
+    assert len({echo.key_for(value) for value in values}) == len(values)
+    flags = enum.Flag("Flags", "A B C")
+    values = [flags(number) for number in range(8)]
+    assert len({echo.key_for(value) for value in values}) == len(values)
+
+
+async def test_a_field_that_is_not_dumped_tells_models_apart():
+    class Query(pydantic.BaseModel):
+        text: str
+        user: int = pydantic.Field(exclude=True)
+
+    @cached(InMemoryCache())
+    async def find(query):
+        return query.user
+
+    assert [await find(Query(text="a", user=user)) for user in (1, 2, 1)] == [1, 2, 1]
+
+
+async def test_a_sentinel_is_a_default_like_any_other():
+    missing = object()
+
+    @cached(InMemoryCache())
+    async def get(key, default=missing, *, _prefix="p", _key=None):
+        return default is missing
+
+    assert await get(1)
+    assert await get(1, missing)
+    assert not await get(1, 2)
+    assert get.key_for(1) != get.key_for(1, "=")
+    with pytest.raises(CacheKeyError, match="'default'"):
+        get.key_for(1, object())
+
+
+async def test_a_method_forgets_its_long_keys_as_well():
+    cache = InMemoryCache()
+
+    class Repo:
+        @cached(cache)
+        async def find(self, text):
+            return text
+
+    one, two = Repo(), Repo()
+    await one.find("x" * 1000)
+    await two.find("x" * 1000)
+    await one.find.invalidate_all()
+    assert not await cache.exists(one.find.key_for("x" * 1000))
+    assert await cache.exists(two.find.key_for("x" * 1000))
+
+
+async def test_invalidate_all_leaves_what_others_keep_in_the_namespace():
+    cache = InMemoryCache()
+
+    @cached(cache, key="one:{number}", namespace="shared")
+    async def one(number):
+        return number
+
+    @cached(cache, key="two:{number}", namespace="shared")
+    async def two(number):
+        return number
+
+    await one(1)
+    await two(1)
+    await one.invalidate_all()
+    assert await cache.get_many(["shared:one:1", "shared:two:1"]) == {"shared:two:1": 1}
+
+
+async def test_a_cached_method_looks_like_the_method():
+    class Repo:
+        @cached(InMemoryCache())
+        async def find(self, pk: int, *, full: bool = False) -> str:
+            """Docs."""
+            return str(pk)
+
+        @cached(InMemoryCache())
+        @staticmethod
+        async def count(pk: int) -> int:
+            return pk
+
+    find = Repo().find
+    assert inspect.iscoroutinefunction(find)
+    assert inspect.iscoroutinefunction(Repo.find)
+    assert find.__name__ == "find"
+    assert list(inspect.signature(find).parameters) == ["pk", "full"]
+    assert list(inspect.signature(Repo.find).parameters) == ["self", "pk", "full"]
+    assert list(inspect.signature(Repo.count).parameters) == ["pk"]
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = find.nothing
+
+
+async def test_hits_and_misses_of_calls_are_counted(clock):
+    cache = InMemoryCache(clock=clock)
+
+    @cached(cache)
+    async def plain(number):
+        return number
+
+    @cached(cache, ttl=10, stale_if_error=10)
+    async def aged(number):
+        return number
+
+    for number in (1, 2, 1, 1):
+        await plain(number)
+        await aged(number)
+        await cache.get_or_set(f"k{number}", plain.__wrapped__.__get__(number))
+    stats = cache.stats()
+    assert (stats.hits, stats.misses, stats.loads) == (6, 6, 6)
+
+
+async def test_a_cache_chosen_by_the_first_argument_needs_it_by_position():
+    caches = {"here": InMemoryCache(), "there": InMemoryCache()}
+
+    @cached(lambda where: caches[where])
+    async def find(where, pk):
+        return pk
+
+    assert await find("here", 1) == 1
+    assert (caches["here"].size, caches["there"].size) == (1, 0)
+    with pytest.raises(CacheUsageError, match="by position"):
+        await find(where="here", pk=1)
+    with pytest.raises(CacheUsageError, match="functools"):
+        cached(InMemoryCache())(functools.partial(find, 1))

@@ -3,7 +3,15 @@ import math
 import anyio
 import pytest
 
-from varco_cache import MISSING, CacheConfigError, InMemoryCache, LayeredCache
+from varco_cache import (
+    MISSING,
+    CacheConfigError,
+    CacheKeyError,
+    CacheWarmer,
+    InMemoryCache,
+    LayeredCache,
+    TTLStrategy,
+)
 from varco_cache.testing import Fault, FaultyCache
 
 pytestmark = pytest.mark.anyio
@@ -216,3 +224,139 @@ async def test_settings_that_make_no_sense_are_refused():
         LayeredCache(InMemoryCache(), write_mode="both")
     with pytest.raises(CacheConfigError, match="promote_ttl=0"):
         LayeredCache(InMemoryCache(), promote_ttl=0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_many_keys_cost_one_call_of_the_far_layer(clock, mode):
+    stack = Stack(clock, mode, flush_interval=1000)
+    items = {f"k{number}": number for number in range(100)}
+    await stack.cache.set_many(items, ttl=50, tags={"t"})
+    await stack.cache.flush()
+    if mode != "write-back":
+        assert stack.calls == ["set"]
+    assert await stack.far.get_many(items) == items
+    await stack.near.clear()
+    stack.calls.clear()
+    assert await stack.cache.get_many([*items, "other"]) == items
+    assert stack.calls == ["get"]
+    assert await stack.near.get_many(items) == items  # promoted, with all that belongs to it
+    assert await stack.near.ttl("k1") == 50
+    assert await stack.cache.get_many(items) == items
+    assert stack.calls == ["get"]
+    stack.calls.clear()
+    await stack.cache.delete_many(items)
+    assert stack.calls == ["delete"]
+    assert await stack.cache.get_many(items) == {}
+
+
+async def test_many_keys_read_while_they_are_deleted_are_not_promoted(clock):
+    stack = Stack(clock)
+    await stack.cache.set_many({"a": 1, "b": 2}, tags={"t"})
+    await stack.near.clear()
+    get = stack.far.get_entries
+
+    async def slow(keys, **options):
+        entries = await get(keys, **options)
+        await stack.cache.delete("a")
+        return entries
+
+    stack.far.get_entries = slow
+    assert await stack.cache.get_many(["a", "b"]) == {"a": 1, "b": 2}
+    assert await stack.near.get_many(["a", "b"]) == {"b": 2}
+    assert not stack.near.leases
+
+
+async def test_writes_of_many_keys_do_not_wait_for_each_other(clock):
+    stack = Stack(clock)
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(stack.cache.set_many, {"a": 1, "b": 1})
+            group.start_soon(stack.cache.set_many, {"b": 2, "a": 2})
+            group.start_soon(stack.cache.delete_many, ["b", "a"])
+    assert await stack.near.get_many("ab") in ({}, await stack.far.get_many("ab"))
+
+
+async def test_no_copy_lives_longer_than_promote_ttl_however_it_got_there(clock):
+    stack = Stack(clock, promote_ttl=30)
+    await stack.cache.set("written", 1, ttl=100)
+    await stack.cache.set_many({"many": 1})
+
+    async def load():
+        return 1
+
+    await stack.cache.get_or_set("loaded", load, ttl=100)
+    for key in ("written", "many", "loaded"):
+        assert await stack.near.ttl(key) == 30
+    assert await stack.far.ttl("written") == await stack.far.ttl("loaded") == 100
+
+
+async def test_what_does_not_end_gets_the_default_of_the_layer_it_is_promoted_to(clock):
+    near, far = InMemoryCache(strategy=TTLStrategy(60), clock=clock), InMemoryCache(clock=clock)
+    cache = LayeredCache(near, far, clock=clock)
+    await far.set("endless", 1)
+    await far.set("long", 1, ttl=100)
+    assert await cache.get_many(["endless", "long"]) == {"endless": 1, "long": 1}
+    assert await near.ttl("endless") == 60
+    assert await near.ttl("long") == 100
+
+
+class Choosy(InMemoryCache):
+    """Holds numbers under string keys, and says so of anything else."""
+
+    local = reliable = False
+
+    async def set(self, key, value, **options):
+        self._check(key)
+        if not isinstance(value, int):
+            raise CacheKeyError("value", value, "give a number")
+        await super().set(key, value, **options)
+
+    async def delete(self, key):
+        self._check(key)
+        await super().delete(key)
+
+    def _check(self, key):
+        if not isinstance(key, str):
+            raise CacheKeyError("key", key, "use a string")
+
+
+async def test_what_a_layer_cannot_hold_is_an_error_and_no_sign_that_it_is_down(clock):
+    stack = Stack(clock)
+    stack.far = Choosy(clock=clock)
+    stack.cache.layers[1].cache = stack.far
+    await stack.cache.set("k", 1)
+    for _ in range(5):
+        with pytest.raises(CacheKeyError, match="give a number"):
+            await stack.cache.set("k", "text")
+        with pytest.raises(CacheKeyError, match="use a string"):
+            await stack.cache.delete(1)
+    assert await stack.cache.get("k") == await stack.far.get("k") == 1
+    assert stack.cache.stats().errors == 0
+
+
+async def test_a_key_that_cannot_be_there_does_not_keep_the_layer_from_returning(clock):
+    stack = Stack(clock)
+    stack.far = Choosy(clock=clock)
+    stack.cache.layers[1].cache = stack.far
+    await stack.cache.set_many({"a": 1, "b": 2})
+    stack.faults["*"] = Fault.ERROR_BEFORE
+    await stack.cache.delete(1)
+    await stack.cache.delete("a")
+    stack.faults.clear()
+    clock.advance(10)
+    await stack.near.clear()
+    assert await stack.cache.get_many(["a", "b"]) == {"b": 2}
+
+
+async def test_a_cancelled_start_leaves_nothing_open(clock):
+    stack = Stack(clock)
+
+    class Slow(CacheWarmer):
+        async def warm(self, cache):
+            await anyio.sleep_forever()
+
+    stack.cache.add_warmer(Slow())
+    with anyio.move_on_after(1):
+        async with stack.cache:
+            raise AssertionError("it did not wait for the warmer")
+    assert not stack.near.spawn(anyio.sleep_forever)

@@ -1,5 +1,7 @@
 """No read that starts after an acknowledged write or invalidation sees what was before it."""
 
+import random
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -147,3 +149,41 @@ def test_a_line_that_dies_hangs_and_returns_costs_no_error_and_no_old_value(run,
         run(lambda: World(kind).run(steps, faults=True))
 
     check()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["guarded", "write-through", "write-around", "write-back"])
+def test_a_line_that_dies_and_returns_under_load(run, kind, seed):
+    """Twenty callers go on, while the line changes its mind at any moment."""
+    rng = random.Random(seed)
+
+    async def work(world, steps):
+        for _ in range(steps):
+            key, how = rng.choice(KEYS), rng.choice(["read", "read", "write", "refresh"])
+            if how == "write":
+                await world.write(key, rng.choice(WRITES[:-1]))
+            else:
+                await world.do(None, how, key, 0)
+                await world.read(key)
+            await anyio.sleep(rng.random())
+
+    async def storm(world):
+        while True:
+            world.fault = rng.choice(list(Fault))
+            await anyio.sleep(3 * rng.random())
+            world.fault = Fault.NONE
+            world.clock.advance(rng.choice([0, 6]))
+            await anyio.sleep(rng.random())
+
+    async def check():
+        world = World(kind)
+        async with anyio.create_task_group() as storms:
+            storms.start_soon(storm, world)
+            async with anyio.create_task_group() as workers:
+                for _ in range(20):
+                    workers.start_soon(work, world, 25)
+            storms.cancel_scope.cancel()
+        await world.run([], faults=False)
+        assert world.cache.stats().errors > 0
+
+    run(check)

@@ -1,5 +1,8 @@
+import datetime as dt
 import math
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from varco_cache import (
@@ -14,6 +17,7 @@ from varco_cache import (
     TaggedStrategy,
     TTLStrategy,
 )
+from varco_cache._eviction import FifoPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -208,3 +212,139 @@ async def test_namespaces_are_apart_and_clear_alone():
     assert await users.get("1") == "user"
     with pytest.raises(CacheKeyError, match="use a string"):
         await posts.get(1)
+
+
+async def test_exists_asks_the_rule_as_get_does():
+    class Never(InvalidationStrategy):
+        def should_invalidate(self, key, metadata):
+            return True
+
+    cache = InMemoryCache(strategy=Never())
+    await cache.set("k", 1)
+    assert not await cache.exists("k")
+
+
+async def test_a_rule_may_forget_by_itself():
+    class Spreading(ExplicitStrategy):
+        def should_invalidate(self, key, metadata):
+            self.invalidate_many(["a", "b"])
+            return True
+
+    cache = InMemoryCache(strategy=Spreading())
+    await cache.set_many({"a": 1, "b": 2})
+    assert await cache.get("a", MISSING) is MISSING
+    assert cache.size == 0
+
+
+async def test_an_entry_that_cannot_be_measured_is_not_stored():
+    cache = InMemoryCache(max_bytes=100, sizeof=lambda key, value: len(value))
+    await cache.set("k", "old")
+    with pytest.raises(TypeError):
+        await cache.set("k", 1)
+    with pytest.raises(TypeError):
+        await cache.set("new", 1)
+    assert await cache.get("k") == "old"
+    assert (cache.stats().entries, cache.stats().size_bytes) == (1, 3)
+
+
+async def test_an_unhashable_key_is_named_by_every_operation():
+    cache = InMemoryCache()
+    for operation in (cache.get, cache.exists, cache.delete, cache.ttl, cache.get_entry):
+        with pytest.raises(CacheKeyError, match="'list'"):
+            await operation([1])
+
+
+async def test_a_span_of_time_is_no_ttl():
+    with pytest.raises(CacheConfigError, match="seconds above zero"):
+        TTLStrategy(dt.timedelta(seconds=3))
+
+
+async def test_no_tags_may_be_none():
+    cache = InMemoryCache()
+    await cache.set("k", 1, tags={"t"})
+    await cache.set("k", 2, tags=None)
+    await cache.invalidate_tags("t")
+    assert await cache.get("k") == 2
+
+
+async def test_tags_can_be_added_to_what_is_stored():
+    strategy = TaggedStrategy()
+    cache = InMemoryCache(strategy=strategy)
+    await cache.set("k", 1, tags={"a"})
+    strategy.register_tags("k", {"a", "b"})
+    strategy.register_tags("other", {"b"})
+    assert (await cache.get_entry("k")).tags == {"a", "b"}
+    strategy.invalidate_tag("b")
+    assert await cache.get("k") is None
+    strategy.clear_tag("b")
+    strategy.reset()
+    assert len(cache.leases.tags) == 0
+
+
+async def test_an_eviction_walks_past_so_many_entries_in_use_and_no_more():
+    cache = InMemoryCache(max_size=2000)
+    for _ in range(4):
+        for number in range(2000):
+            await cache.set(number, number)
+    moves = 0
+    remove = FifoPolicy.remove
+
+    def counting(self, slot):
+        nonlocal moves
+        moves += 1
+        remove(self, slot)
+
+    FifoPolicy.remove = counting
+    try:
+        longest = 0
+        for number in range(2000, 2100):
+            moves = 0
+            await cache.set(number, number)
+            longest = max(longest, moves)
+    finally:
+        FifoPolicy.remove = remove
+    assert 0 < longest <= 70
+
+
+async def test_a_sweep_ends_although_entries_are_used_meanwhile(clock):
+    cache = InMemoryCache(eviction="lru", clock=clock)
+    for number in range(500):
+        await cache.set(number, number, ttl=10 + number % 2)
+    clock.advance(10)
+    done = False
+
+    async def use():
+        while not done:
+            for number in range(1, 500, 2):
+                await cache.get(number)
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(use)
+        await anyio.lowlevel.checkpoint()
+        with anyio.fail_after(60):
+            await cache.sweep()
+        done = True
+    assert cache.stats().entries == 250
+    clock.advance(1)
+    await cache.sweep()
+    assert cache.stats().entries == 0
+
+
+async def test_many_prefixes_are_forgotten_without_a_sweep(clock):
+    cache = InMemoryCache(clock=clock)
+    for number in range(1000):
+        await cache.set(f"{number}:", number)
+    for number in range(10_000):
+        await cache.delete_prefix(f"other{number}:")
+        assert len(cache._prefixes) <= 1100
+    assert cache.size == 1000
+
+
+async def test_a_started_cache_reclaims_by_itself(clock):
+    async with InMemoryCache(clock=clock) as cache:
+        for number in range(1000):
+            await cache.set(number, number, ttl=5)
+        clock.advance(6)
+        await anyio.sleep(2)
+        assert cache.stats().entries == 0

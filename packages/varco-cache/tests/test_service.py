@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections import Counter
 from typing import Annotated, ClassVar
 
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from providify import DIContainer, InjectMeta, LiveMeta, Provider, Singleton
 
 from varco_cache import (
+    INVALIDATION_CHANNEL,
     CacheBackend,
     CacheConfigError,
     CachedService,
@@ -34,8 +37,9 @@ from varco_domain import (
     generate_dtos,
     tenant_context,
 )
+from varco_domain.auth import ANONYMOUS
 from varco_domain.model import DomainModel
-from varco_events import InMemoryEventBus
+from varco_events import AbstractEventProducer, InMemoryEventBus
 from varco_query import ComparisonNode, Operation, QueryParams
 
 pytestmark = pytest.mark.anyio
@@ -342,6 +346,150 @@ async def test_an_event_driven_strategy_forgets_keys_and_tags():
         if handled is not None:
             await handled
         assert await cache.get_many("abcd") == {"b": 2, "c": 3}
+
+
+async def test_a_late_or_lost_message_leaves_copies_and_brings_back_nothing(clock):
+    """What the README says of messages: here they wait until they are let through."""
+    waiting = []
+
+    class Late(InMemoryEventBus):
+        async def publish(self, event, *, channel="default"):
+            waiting.append((event, channel))
+
+    def process():
+        near, shared = InMemoryCache(clock=clock), far
+        return LayeredCache(near, shared, promote_ttl=30, clock=clock)
+
+    async with Late() as bus:
+        far = InMemoryCache(clock=clock)
+        one, provider = make(cache=process(), bus=bus)
+        two, _ = make(cache=process(), bus=bus, provider=provider)
+        note = await one.create(new(title="a"))
+        assert (await two.get(note.pk)).title == "a"
+        await one.update(note.pk, Dto.update(title="b"))
+        waiting.clear()  # lost
+        assert (await two.get(note.pk)).title == "a"
+        clock.advance(31)  # to the end of promote_ttl, and not of the entry
+        assert (await two.get(note.pk)).title == "b"
+        await one.update(note.pk, Dto.update(title="c"))
+        assert (await one.get(note.pk)).title == "c"
+        assert (await two.get(note.pk)).title == "b"
+        while waiting:  # late, and it comes twice
+            event, channel = waiting.pop()
+            for _ in range(2):
+                await InMemoryEventBus.publish(bus, event, channel=channel)
+        assert (await two.get(note.pk)).title == "c"
+        assert (await one.get(note.pk)).title == "c"
+
+
+async def test_a_cache_follows_a_bus_once_and_is_not_kept_alive_by_it():
+    async with InMemoryEventBus() as bus:
+        provider = CountingProvider()
+        provider.register(Note)
+
+        class Plain(AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+            pass
+
+        class Counted(InMemoryCache):
+            told = 0
+
+            async def invalidate_near(self, keys=(), tags=()):
+                self.told += 1
+                await super().invalidate_near(keys, tags)
+
+        cache, plain = Counted(), Plain(provider, Open())
+        for _ in range(3):
+            CachedService(plain, cache, namespace="notes", bus=bus)
+        event = CacheInvalidated(tags=["t"])
+        await bus.publish(event, channel=INVALIDATION_CHANNEL)
+        assert cache.told == 1
+        gone = weakref.ref(cache)
+        del cache, plain
+        gc.collect()
+        assert gone() is None
+        await bus.publish(event, channel=INVALIDATION_CHANNEL)
+
+
+async def test_a_read_of_ones_own_making_is_remembered_for_each_caller():
+    """It may show one caller more than another, and a hit does not run it."""
+
+    class Masking(AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+        async def get(self, pk, ctx=ANONYMOUS):
+            dto = await super().get(pk, ctx)
+            return dto if ctx.has_role("admin") else dto.model_copy(update={"title": "***"})
+
+        async def list(self, params=QueryParams(), ctx=ANONYMOUS):  # noqa: B008
+            rows = await super().list(params, ctx)
+            return [await self.get(row.pk, ctx) for row in rows]
+
+    class Cached(CacheServiceMixin[Note, int, CreateDTO, ReadDTO, UpdateDTO], Masking):
+        pass
+
+    admin, guest = AuthContext("ann", roles={"admin"}), AuthContext("bob")
+    mixed_in, provider = make(Cached)
+    wrapping = CachedService(Masking(provider, Open()), InMemoryCache(), namespace="n")
+    note = await mixed_in.create(new(title="secret"), admin)
+    for service in (mixed_in, wrapping):
+        for _ in range(2):
+            assert (await service.get(note.pk, admin)).title == "secret"
+            assert (await service.get(note.pk, guest)).title == "***"
+            assert [row.title for row in await service.list(ctx=admin)] == ["secret"]
+            assert [row.title for row in await service.list(ctx=guest)] == ["***"]
+    provider.uows = 0
+    await mixed_in.get(note.pk, guest)
+    await mixed_in.get(note.pk, AuthContext("bob"))
+    assert provider.uows == 0
+    await mixed_in.get(note.pk, AuthContext("eve"))
+    assert provider.uows == 1
+
+
+async def test_a_read_of_ones_own_on_top_is_run_on_a_hit_and_the_answer_is_shared():
+    class Checked(NoteService):
+        async def get(self, pk, ctx=ANONYMOUS):
+            if ctx.is_anonymous():
+                raise ServiceNotFoundError(pk, Note)
+            return await super().get(pk, ctx)
+
+    service, provider = make(Checked)
+    note = await service.create(new(title="a"))
+    provider.uows = 0
+    await service.get(note.pk, AuthContext("ann"))
+    await service.get(note.pk, AuthContext("bob"))
+    assert provider.uows == 1
+    with pytest.raises(ServiceNotFoundError):
+        await service.get(note.pk)
+
+
+async def test_cached_service_takes_what_the_specification_names():
+    class Keeping(AbstractEventProducer):
+        def __init__(self):
+            self.events = []
+
+        async def produce(self, event, *, channel="default"):
+            self.events.append((event, channel))
+
+    class Plain(AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    provider, producer = CountingProvider(), Keeping()
+    provider.register(Note)
+    plain = Plain(provider, Open())
+    service = CachedService(
+        plain,
+        InMemoryCache(),
+        namespace="notes",
+        entity_type=Note,
+        default_ttl=60,
+        producer=producer,
+        bus_channel="c",
+    )
+    note = await service.create(new(title="a"))
+    assert await service.exists(note.pk)
+    ((event, channel),) = producer.events
+    assert (event.namespace, event.operation, channel) == ("notes", "created", "c")
+    assert event.tags
+    with pytest.raises(CacheConfigError, match="serves Note"):
+        CachedService(plain, InMemoryCache(), namespace="notes", entity_type=TenantNote)
 
 
 step = st.tuples(

@@ -15,7 +15,7 @@ from varco_cache._errors import (
 )
 from varco_cache._eviction import Eviction
 from varco_cache._guard import GuardedCache
-from varco_cache._layered import LayeredCache, WriteMode
+from varco_cache._layered import LayeredCache
 from varco_cache._lease import Lease
 from varco_cache._memory import InMemoryCache
 from varco_cache._namespace import NamespacedCache
@@ -36,6 +36,7 @@ from varco_cache._warming import (
     QueryCacheWarmer,
     SnapshotCacheWarmer,
 )
+from varco_cache._write_mode import WriteMode
 
 __all__: tuple[str, ...] = (
     "INVALIDATION_CHANNEL",

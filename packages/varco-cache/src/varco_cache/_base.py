@@ -57,6 +57,9 @@ class CacheBackend(ABC):
     `fill`, `release` and `holds`; the others call `self.leases.revoke...` in every write and
     invalidation. `varco_cache.testing.CacheContract` proves either.
 
+    A backend raises a `CacheError` for what it could never do, such as a key or a value that it
+    cannot hold; whatever else it raises means that it is down.
+
     Safe for any number of tasks of one event loop; not for several threads.
     """
 
@@ -136,6 +139,17 @@ class CacheBackend(ABC):
             value = await self.get(key, MISSING, type_hint=type_hint)
             if value is not MISSING:
                 found[key] = value
+        return found
+
+    async def get_entries(
+        self, keys: Iterable[Any], *, type_hint: Any = None
+    ) -> dict[Any, CacheEntry]:
+        """The entries of those keys that hit; a backend that can asks for all at once."""
+        found: dict[Any, CacheEntry] = {}
+        for key in keys:
+            entry = await self.get_entry(key, type_hint=type_hint)
+            if entry is not None:
+                found[key] = entry
         return found
 
     async def set_many(
@@ -281,7 +295,11 @@ class CacheBackend(ABC):
         await self._background.close()
 
     async def __aenter__(self) -> Self:
-        await self._start(scoped=True)
+        try:
+            await self._start(scoped=True)
+        except BaseException:
+            await self.stop()  # nobody will leave what was not entered
+            raise
         return self
 
     async def __aexit__(

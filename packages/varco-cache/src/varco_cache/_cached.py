@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, overload
 
 from varco_cache._base import CacheBackend
 from varco_cache._callkey import chosen_owner_key, key_maker, owner_key
+from varco_cache._canonical import qualified
 from varco_cache._entry import FOREVER, MISSING, CacheEntry, checked_ttl
 from varco_cache._errors import CacheConfigError, CacheUsageError
 from varco_cache._tags import checked_tags
@@ -84,12 +85,13 @@ class _Core:
         self.windowed = freshness.windowed
         self._tags_for = tags if callable(tags) else None
         self._tags = frozenset[str]() if callable(tags) else checked_tags(tags)
-        name = f"{func.__module__}.{func.__qualname__}"
-        self.all_tag = None if key is None or namespace else f"cached:{name}"
-        if key is not None:
-            self.prefix = f"{namespace}:" if namespace else ""
-        else:
-            self.prefix = f"{namespace}:{func.__qualname__}:" if namespace else f"{name}:"
+        # Two functions of one name in two modules may share a namespace, not results.
+        name = qualified(func)
+        self.prefix = f"{namespace}:" if namespace else ""
+        # Keys of the caller's own making do not tell whose they are: a tag does.
+        self.all_tag = None if key is None else f"cached:{self.prefix}{name}"
+        if key is None:
+            self.prefix += f"{name}:"
         self.cache: CacheBackend | None = None
         self._factory: Callable[..., CacheBackend] | None = None
         leading: Callable[[Any], str] | None = None
@@ -108,7 +110,14 @@ class _Core:
         if self.cache is not None:
             return self.cache
         assert self._factory is not None  # noqa: S101 # one of the two is set
-        return (self._factory(*args[:1]) if self._factory_takes else self._factory()).guarded()
+        if not self._factory_takes:
+            return self._factory().guarded()
+        if not args:
+            raise CacheUsageError(
+                f"the cache of {self.func.__qualname__} is chosen by its first argument: "
+                f"pass that one by position"
+            )
+        return self._factory(args[0]).guarded()
 
     def tags_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> frozenset[str]:
         """The tags of a call's result."""
@@ -122,17 +131,14 @@ class _Core:
     ) -> Any:
         """What to do when the result is not at hand."""
         loader = functools.partial(self.func, *args, **kwargs)
+        tags, ttl = self.tags_for(args, kwargs), self.freshness.lifetime()
         if not self.windowed:
-            if not cache.local:
-                value = await cache.get(key, MISSING)
-                if value is not MISSING:
-                    return value
-            tags = self.tags_for(args, kwargs)
-            return await cache.load(key, loader, ttl=self.freshness.lifetime(), tags=tags)
+            if cache.local:
+                return await cache.load(key, loader, ttl=ttl, tags=tags)
+            return await cache.get_or_set(key, loader, ttl=ttl, tags=tags)
         entry = await cache.get_entry(key)
-        tags = self.tags_for(args, kwargs)
         if entry is None:
-            return await cache.load(key, loader, ttl=self.freshness.lifetime(), tags=tags)
+            return await cache.load(key, loader, ttl=ttl, tags=tags, look=not cache.local)
         return await self._aged(cache, key, entry, loader, tags)
 
     async def _aged(
@@ -205,6 +211,21 @@ class CachedMethod[**P, R]:
         """The undecorated function, unbound."""
         return self._core.func
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What a call takes: the parameters of the undecorated function without its owner."""
+        whole = inspect.signature(self._core.func)
+        parameters = list(whole.parameters.values())[len(self._owner) :]
+        return whole.replace(parameters=parameters)
+
+    if not TYPE_CHECKING:  # a checker would let every misspelling pass
+
+        def __getattr__(self, name: str) -> Any:
+            """`__name__` and the like, of the undecorated function."""
+            if name in CachedMethod.__slots__:
+                raise AttributeError(name)
+            return getattr(self._core.func, name)
+
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The cached result of the call, or a new one."""
         core = self._core
@@ -232,6 +253,10 @@ class CachedMethod[**P, R]:
     def key_for(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """The cache key of the call with these arguments."""
         return self._core.key_for(*self._owner, *args, **kwargs)
+
+
+# Frameworks ask of an instance whether calling it gives something to await.
+inspect.markcoroutinefunction(CachedMethod)
 
 
 class CachedFunction[**P, R]:
@@ -365,7 +390,8 @@ def cached(
     """Remember the results of an async function: one load per key however many callers wait.
 
     A failure reaches all who wait and is not cached; None is. A cache that is down costs nothing
-    but the call. Several decorated functions may share cache and namespace.
+    but the call. Several decorated functions may share cache and namespace, unless one `def` makes
+    them: what it closes over is no part of the key.
 
     Args:
         cache: The cache, or a callable that is given the first argument (`self`) and returns it.
@@ -394,7 +420,7 @@ def cached(
 
 
 def _checked(func: Any) -> Any:
-    if inspect.iscoroutinefunction(func):
+    if inspect.iscoroutinefunction(func) and hasattr(func, "__qualname__"):
         return func
     name = getattr(func, "__qualname__", repr(func))
     raise CacheUsageError(

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from varco_cache._canonical import LONGEST, PLAIN, canonical, shortened
+from varco_cache._canonical import LONGEST, PLAIN, canonical, qualified, shortened
 from varco_cache._errors import CacheConfigError, CacheKeyError
 
 type KeyMaker = Callable[..., str]
@@ -33,26 +33,34 @@ def key_maker(
     if callable(key):
         return lambda *args, **kwargs: prefix + key(*args, **kwargs)
     parameters = list(inspect.signature(func).parameters.values())
+    # Names that no parameter has: one of the same name would hide them.
     scope: dict[str, Any] = {
-        "_plain": PLAIN,
-        "_canonical": canonical,
-        "_prefix": prefix,
-        "_shortened": shortened,
-        "_leading": leading,
+        "_varco_plain": PLAIN,
+        "_varco_canonical": canonical,
+        "_varco_prefix": prefix,
+        "_varco_shortened": shortened,
+        "_varco_leading": leading,
     }
     shown = ", ".join(_declared(parameters, scope))
     if key is not None:
         _check_template(key, parameters)
-        scope["_format"] = key.format
+        scope["_varco_format"] = key.format
         given = ", ".join(f"{one.name}={one.name}" for one in parameters)
-        source = f"def make({shown}):\n    return _prefix + _format({given})"
+        source = f"def make({shown}):\n    return _varco_prefix + _varco_format({given})"
     else:
-        parts = ",".join(_part(one) for one in parameters[leading is not None :])
-        first = f"{{_leading({parameters[0].name})}}" if leading is not None else ""
+        first = 0 if leading is None else 1
+        shares = enumerate(parameters[first:], first)
+        parts = ",".join(_part(one, f"{_DEFAULT}{index}") for index, one in shares)
+        lead = "_varco_prefix"
+        if leading is not None:
+            lead += f" + _varco_leading({parameters[0].name})"
         source = (
             f"def make({shown}):\n"
-            f'    _key = f"{{_prefix}}{first}{parts}"\n'
-            f"    return _key if len(_key) <= {LONGEST} else _shortened(_prefix, _key)"
+            f"    _varco_lead = {lead}\n"
+            f'    _varco_key = f"{{_varco_lead}}{parts}"\n'
+            f"    if len(_varco_key) <= {LONGEST}:\n"
+            f"        return _varco_key\n"
+            f"    return _varco_shortened(_varco_lead, _varco_key)"
         )
     exec(source, scope)  # noqa: S102 # the text is made of the parameter names of a live function
     maker: KeyMaker = scope["make"]
@@ -77,22 +85,36 @@ def _declared(parameters: list[Parameter], scope: dict[str, Any]) -> list[str]:
         star = _STARS.get(one.kind, "")
         default = ""
         if one.default is not Parameter.empty:
-            scope[f"_default{index}"] = one.default
-            default = f"=_default{index}"
+            scope[f"{_DEFAULT}{index}"] = one.default
+            default = f"={_DEFAULT}{index}"
         shown.append(star + one.name + default)
     if last is Parameter.POSITIONAL_ONLY:
         shown.append("/")
     return shown
 
 
+_DEFAULT = "_varco_default"
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
 
 
-def _part(one: Parameter) -> str:
+def _part(one: Parameter, default: str) -> str:
     name = one.name
+    text = f"_varco_canonical('{name}', {name})"
     if one.kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
-        return f"{{_canonical('{name}', {name})}}"
-    return f"{{{name} if {name}.__class__ in _plain else _canonical('{name}', {name})!r}}"
+        return f"{{{text}}}"
+    plain = f"{name} if {name}.__class__ in _varco_plain else {text}"
+    if one.default is not Parameter.empty and not _has_text(one.default):
+        # A sentinel, which has no text but is the same in every call that leaves it out.
+        return f"{{'=' if {name} is {default} else repr({plain})}}"
+    return f"{{{plain}!r}}"
+
+
+def _has_text(value: object) -> bool:
+    try:
+        canonical("", value)
+    except CacheKeyError:
+        return False
+    return True
 
 
 def _check_template(template: str, parameters: list[Parameter]) -> None:
@@ -128,7 +150,7 @@ def owner_key(owner: Any) -> str:
     """
     kind: type[Any] = owner.__class__
     if isinstance(owner, type):
-        return f"{owner.__module__}.{owner.__qualname__}|"
+        return f"{qualified(owner)}|"
     if hasattr(kind, "__cache_key__"):
         return f"{owner.__cache_key__()!r}|"
     try:

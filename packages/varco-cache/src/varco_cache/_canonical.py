@@ -45,8 +45,8 @@ class Text(str):
 def canonical(name: str, value: Any) -> Text:
     """The text of an argument: the same for equal values, different for others.
 
-    Plain values, built-in containers, enums, dates, UUIDs, dataclasses and models with
-    `model_dump` have one; any other object may define `__cache_key__() -> str`.
+    Plain values, built-in containers, enums, dates, UUIDs, dataclasses and pydantic models have
+    one; any other object may define `__cache_key__() -> str`.
 
     Raises:
         CacheKeyError: There is no text that would not change from process to process.
@@ -72,25 +72,35 @@ def _text(name: str, value: Any, depth: int) -> str:
     depth -= 1
     own = getattr(kind, "__cache_key__", None)
     if own is not None:
-        return f"{kind.__qualname__}<{own(value)!r}>"
+        return f"{_name(kind)}<{own(value)!r}>"
     if isinstance(value, enum.Enum):
-        return f"{kind.__qualname__}.{value.name}"
+        return f"{_name(kind)}.{value.name or value.value!r}"
     if isinstance(value, _NAMED):
-        return f"{kind.__qualname__}({value!r})"
+        return f"{_name(kind)}({value!r})"
     contained = _contained(name, value, depth)
     if contained is not None:
-        return f"{kind.__qualname__}{contained}"
+        return f"{_name(kind)}{contained}"
     fields = _fields(value)
     if fields is not None:
         shown = [f"{field}={_text(name, one, depth)}" for field, one in fields.items()]
-        return f"{kind.__module__}.{kind.__qualname__}({','.join(shown)})"
+        return f"{_name(kind)}({','.join(shown)})"
     if isinstance(value, str | int | float | bytes):
-        return f"{kind.__qualname__}({value!r})"
+        return f"{_name(kind)}({value!r})"
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+        return qualified(value)
     raise CacheKeyError(
         f"argument {name!r}", value, "pass key=, or give its class a __cache_key__() -> str"
     )
+
+
+def _name(kind: type) -> str:
+    """Tells a type from its namesakes in other modules."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else qualified(kind)
+
+
+def qualified(one: Any) -> str:
+    """The name of a class or a function, with its module."""
+    return f"{one.__module__}.{one.__qualname__}"
 
 
 def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
@@ -117,7 +127,9 @@ def _fields(value: Any) -> dict[str, Any] | None:
     kind: type[Any] = value.__class__
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.compare}
-    dump = getattr(kind, "model_dump", None)
-    if dump is not None:
-        return cast("dict[str, Any]", dump(value))
+    declared = getattr(kind, "model_fields", None)
+    if isinstance(declared, dict):
+        # Not what it dumps: a field that is kept out of dumps still tells two models apart.
+        fields = {field: getattr(value, field) for field in cast("dict[str, Any]", declared)}
+        return fields | (getattr(value, "model_extra", None) or {})
     return None

@@ -68,6 +68,7 @@ def checked_ttl(ttl: float | None, name: str = "ttl") -> float | None:
     Raises:
         CacheConfigError: Zero, negative or not a number.
     """
-    if ttl is None or ttl > 0:
+    given: object = ttl  # untyped callers pass spans of time, or text
+    if ttl is None or (isinstance(given, int | float) and ttl > 0):
         return ttl
     raise CacheConfigError(name, ttl, "seconds above zero, or None for the default of the cache")

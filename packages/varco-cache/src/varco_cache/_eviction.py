@@ -158,13 +158,19 @@ class S3FifoPolicy(FifoPolicy):
         super().remove(slot)
 
     def victim(self, epoch: int) -> Slot:
-        """Who failed the trial, or the oldest of the main ring that was not hit since its turn."""
+        """Who failed the trial, or the oldest of the main ring that was not hit since its turn.
+
+        So many are spared for a hit, then the next one goes all the same: no write has to walk
+        through a whole ring of entries in use.
+        """
+        spared = 0
         while True:
             if self._young_count * 100 > self._main_count or not self._main_count:
                 slot = self._young.next
                 if slot.epoch is not epoch:
                     return slot
-                if slot.hits:
+                if slot.hits and spared < _MOST_SPARED:
+                    spared += 1
                     self.remove(slot)
                     slot.hits = MAIN
                     self._main_count += 1
@@ -173,8 +179,9 @@ class S3FifoPolicy(FifoPolicy):
                 self._remember(slot)
                 return slot
             slot = self._main.next
-            if slot.hits == MAIN or slot.epoch is not epoch:
+            if slot.hits == MAIN or slot.epoch is not epoch or spared == _MOST_SPARED:
                 return slot
+            spared += 1
             super().remove(slot)
             slot.hits -= 1
             link(self._main, slot)
@@ -194,6 +201,7 @@ class S3FifoPolicy(FifoPolicy):
         ghosts[hashed & (len(ghosts) - 1)] = (hashed * _MIX >> 16 & _LOW) << 32 | number
 
 
+_MOST_SPARED = 64
 _LOW = 0xFFFF_FFFF
 _MIX = 0x9E37_79B9_7F4A_7C15
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
+from itertools import batched
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
 from varco_cache._base import CacheBackend
 from varco_cache._entry import MISSING, CacheEntry, CacheStats
-from varco_cache._errors import CacheConfigError
+from varco_cache._errors import CacheConfigError, CacheError
 from varco_cache._journal import Journal
 from varco_cache._lease import Lease, LeaseBook
 from varco_cache._tags import checked_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from varco_cache._background import Job
 
@@ -26,6 +28,7 @@ TIME_LIMIT = 0.5
 RETRY_AFTER = 5.0
 _FAILURES = 3
 _JOURNAL = 10_000
+_CHUNK = 500
 
 
 class _Failed:
@@ -44,7 +47,9 @@ class GuardedLease(Lease):
 
 
 class GuardedCache(CacheBackend):
-    """A view of a cache that never raises, and waits at most `time_limit` seconds for it.
+    """A view of a cache that never fails, and waits at most `time_limit` seconds for it.
+
+    Only a `CacheError` is raised: what was asked for is impossible, whether the cache is up or not.
 
     After three failures in a row it is left alone for `retry_after` seconds, then one call tries
     it again. What could not be deleted or overwritten in it is remembered and deleted before the
@@ -99,10 +104,13 @@ class GuardedCache(CacheBackend):
 
     async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
         """The values of those keys that hit."""
-        if not await self._readable():
-            return {}
-        found = await self._ask(lambda: self.cache.get_many(keys, type_hint=type_hint))
-        return {} if isinstance(found, _Failed) else found
+        return await self._get_chunks(keys, self.cache.get_many, type_hint)
+
+    async def get_entries(
+        self, keys: Iterable[Any], *, type_hint: Any = None
+    ) -> dict[Any, CacheEntry]:
+        """The entries of those keys that hit."""
+        return await self._get_chunks(keys, self.cache.get_entries, type_hint)
 
     async def set(
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
@@ -124,16 +132,19 @@ class GuardedCache(CacheBackend):
         self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store several values alike."""
+        await self.try_set_many(items, ttl=ttl, tags=tags)
 
-        def remember() -> None:
-            for key in items:
-                self.journal.add_key(key)
+    async def try_set_many(
+        self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> bool:
+        """`set_many`; whether the cache has them all."""
+        held = checked_tags(tags)
 
-        def revoke(leases: LeaseBook) -> None:
-            for key in items:
-                leases.revoke(key)
+        async def store(keys: Iterable[Any]) -> None:
+            some = {key: items[key] for key in keys}
+            await self.cache.set_many(some, ttl=ttl, tags=held)
 
-        await self._write(lambda: self.cache.set_many(items, ttl=ttl, tags=tags), remember, revoke)
+        return await self._write_chunks(items, store)
 
     async def delete(self, key: Any) -> None:
         """Forget a key, now or before the cache is read again."""
@@ -145,17 +156,7 @@ class GuardedCache(CacheBackend):
 
     async def delete_many(self, keys: Iterable[Any]) -> None:
         """Forget several keys."""
-        held = list(keys)
-
-        def remember() -> None:
-            for key in held:
-                self.journal.add_key(key)
-
-        def revoke(leases: LeaseBook) -> None:
-            for key in held:
-                leases.revoke(key)
-
-        await self._write(lambda: self.cache.delete_many(held), remember, revoke)
+        await self._write_chunks(list(keys), self.cache.delete_many)
 
     async def clear(self) -> None:
         """Forget everything, now or before the cache is read again."""
@@ -223,6 +224,8 @@ class GuardedCache(CacheBackend):
             return False
         try:
             stored = await self._ask(lambda: self.cache.fill(inner, value, ttl=ttl, tags=tags))
+        except CacheError:
+            raise
         except BaseException:
             self.journal.add_key(lease.key)
             raise
@@ -301,6 +304,8 @@ class GuardedCache(CacheBackend):
         try:
             with anyio.fail_after(self._time_limit + patience):
                 answer = await call()
+        except CacheError:
+            raise
         except Exception as error:  # noqa: BLE001 # whatever a client raises means down
             self._errors += 1
             self._failures += 1
@@ -333,6 +338,36 @@ class GuardedCache(CacheBackend):
             self._replaying = False
         return not self.journal
 
+    async def _get_chunks(
+        self, keys: Iterable[Any], get: Callable[..., Awaitable[dict[Any, Any]]], type_hint: Any
+    ) -> dict[Any, Any]:
+        """What `get` finds, asked for so many keys at once that the time limit is fair."""
+        found: dict[Any, Any] = {}
+        for some in batched(keys, _CHUNK):
+            if not await self._readable():
+                break
+            answer = await self._ask(partial(get, some, type_hint=type_hint))
+            if isinstance(answer, _Failed):
+                break
+            found |= answer
+        return found
+
+    async def _write_chunks(
+        self, keys: Iterable[Any], act: Callable[[Sequence[Any]], Awaitable[None]]
+    ) -> bool:
+        """Likewise for writes; whether the cache did all of them."""
+        done = True
+        for some in batched(keys, _CHUNK):
+            # Not cut short by a failure: every key is written, or remembered.
+            done &= await self._write(
+                partial(act, some), partial(self._remember, some), partial(_revoke, some)
+            )
+        return done
+
+    def _remember(self, keys: Iterable[Any]) -> None:
+        for key in keys:
+            self.journal.add_key(key)
+
     async def _write(
         self,
         call: Callable[[], Awaitable[None]],
@@ -344,8 +379,16 @@ class GuardedCache(CacheBackend):
         try:
             if await self._readable():
                 done = not isinstance(await self._ask(call), _Failed)
+        except CacheError:
+            done = True  # nothing was changed that would have to be undone
+            raise
         finally:
             if not done:
                 remember()
             revoke(self.leases)
         return done
+
+
+def _revoke(keys: Iterable[Any], leases: LeaseBook) -> None:
+    for key in keys:
+        leases.revoke(key)

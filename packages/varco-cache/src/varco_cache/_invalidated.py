@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary, ref
 
 from pydantic import Field
 
@@ -11,7 +12,7 @@ from varco_cache._strategies import INVALIDATION_CHANNEL
 from varco_events import AbstractEventBus, Event, EventConsumer, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from varco_cache._strategies import EventDrivenStrategy
 
@@ -57,18 +58,36 @@ class CacheInvalidationConsumer(EventConsumer):
         self._strategy.invalidate_tags(event.tags)
 
 
-async def announce(bus: AbstractEventBus, event: CacheInvalidated, channel: str) -> None:
+async def announce(
+    publish: Callable[..., Awaitable[object]], event: CacheInvalidated, channel: str
+) -> None:
     """Publish, or log that the others were not told: the write it follows has succeeded."""
     try:
-        await bus.publish(event, channel=channel)
+        await publish(event, channel=channel)
     except Exception:
         logger.exception("other processes were not told of an invalidation")
 
 
+# Which caches follow which bus on which channels; neither is kept alive by it. One event loop owns
+# it, and nothing awaits in between.
+_followers: WeakKeyDictionary[AbstractEventBus, WeakKeyDictionary[_Near, set[str]]] = (
+    WeakKeyDictionary()
+)
+
+
 def follow(bus: AbstractEventBus, near: _Near, channel: str) -> None:
-    """Have a cache forget its in-process copies of what others invalidate."""
+    """Have a cache forget its in-process copies of what others invalidate; once is enough."""
+    channels = _followers.setdefault(bus, WeakKeyDictionary()).setdefault(near, set())
+    if channel in channels:
+        return
+    channels.add(channel)
+    alive = ref(near)
 
     async def forget(event: CacheInvalidated) -> None:
-        await near.invalidate_near(event.keys, event.tags)
+        cache = alive()
+        if cache is None:
+            subscription.cancel()
+        else:
+            await cache.invalidate_near(event.keys, event.tags)
 
-    bus.subscribe(CacheInvalidated, forget, channel=channel)
+    subscription = bus.subscribe(CacheInvalidated, forget, channel=channel)

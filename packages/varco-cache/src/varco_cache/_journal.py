@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from varco_cache._errors import CacheError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from varco_cache._base import CacheBackend
 
 _CHUNK = 100
@@ -63,7 +68,10 @@ class Journal:
                 self._everything = None
         elif self._keys:
             some = dict(list(self._keys.items())[:_CHUNK])
-            await cache.delete_many(some)
+            try:
+                await cache.delete_many(some)
+            except CacheError:
+                await _delete_possible(cache, some)
             _strike(self._keys, some)
         elif self._tags:
             some = dict(list(self._tags.items())[:_CHUNK])
@@ -73,6 +81,13 @@ class Journal:
             prefix, token = next(iter(self._prefixes.items()))
             await cache.delete_prefix(prefix)
             _strike(self._prefixes, {prefix: token})
+
+
+async def _delete_possible(cache: CacheBackend, keys: Iterable[Any]) -> None:
+    """A key that the cache cannot hold is not there."""
+    for key in keys:
+        with suppress(CacheError):
+            await cache.delete(key)
 
 
 def _strike(items: dict[Any, object], done: dict[Any, object]) -> None:

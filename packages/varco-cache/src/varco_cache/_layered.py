@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
 from varco_cache._base import CacheBackend
-from varco_cache._entry import MISSING, CacheEntry, CacheStats, checked_ttl
+from varco_cache._entry import FOREVER, MISSING, CacheEntry, CacheStats, checked_ttl
 from varco_cache._errors import CacheConfigError
 from varco_cache._guard import RETRY_AFTER, TIME_LIMIT, GuardedCache
 from varco_cache._keylock import KeyLocks
 from varco_cache._lease import Lease
 from varco_cache._tags import checked_tags
 from varco_cache._write_back import WriteBuffer
+from varco_cache._write_mode import WriteMode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-
-class WriteMode(StrEnum):
-    """Where `LayeredCache.set` writes."""
-
-    WRITE_THROUGH = "write-through"
-    """Every layer, before it returns; a layer that is down forgets the key instead."""
-
-    WRITE_AROUND = "write-around"
-    """The last layer, and the others forget the key; all of them when the last one is down."""
-
-    WRITE_BACK = "write-back"
-    """The first layers at once, the last one in the background: lost if the process dies first."""
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 
 class LayeredLease(Lease):
@@ -50,9 +38,11 @@ class LayeredCache(CacheBackend):
     last layer to the first and holds for every read that starts after it returned.
 
     Other processes' first layers are not reached by it: they serve an entry to the end of its
-    ttl, or of `promote_ttl`, unless an event bus tells them.
+    ttl, or for `promote_ttl` if that is shorter, unless an event bus tells them.
 
-    Writes and deletes of one key take turns, which keeps the layers from disagreeing.
+    Writes and deletes of one key take turns, which keeps the layers from disagreeing. What
+    invalidates by tag or prefix waits for the writes that began before it, or one of them could
+    land after it.
     """
 
     reliable: ClassVar[bool] = True
@@ -72,7 +62,8 @@ class LayeredCache(CacheBackend):
         Args:
             layers: The caches.
             write_mode: "write-through", "write-around" or "write-back".
-            promote_ttl: Longest time that a promoted copy lives; never longer than the original.
+            promote_ttl: Most seconds that a copy lives in the layers before the last, written or
+                promoted; never longer than the original.
             time_limit: Seconds to wait for a layer that is not in this process.
             retry_after: Seconds to leave such a layer alone after three failures in a row.
             flush_interval: Seconds between the background writes of "write-back".
@@ -86,6 +77,7 @@ class LayeredCache(CacheBackend):
             names = ", ".join(repr(one.value) for one in WriteMode)
             raise CacheConfigError("write_mode", write_mode, f"one of {names}") from None
         self._layers = layers
+        self._around = self._mode is WriteMode.WRITE_AROUND
         self._promote_ttl = checked_ttl(promote_ttl, "promote_ttl")
         self._caches = [
             layer
@@ -141,9 +133,48 @@ class LayeredCache(CacheBackend):
                     leases.append((cache, await cache.lease(key)))
             return None
         finally:
-            for cache, lease in leases:
-                if not lease.closed:
-                    await cache.release(lease)
+            await _release_all(leases)
+
+    async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
+        """The values of those keys that hit: one look at each layer for all that are missing."""
+        found: dict[Any, Any] = {}
+        missing: list[Any] = []
+        for key in keys:
+            value = self._first.peek(key)
+            if value is MISSING:
+                missing.append(key)
+            else:
+                found[key] = value
+        if missing:
+            entries = await self.get_entries(missing, type_hint=type_hint)
+            found |= {key: entry.value for key, entry in entries.items()}
+        return found
+
+    async def get_entries(
+        self, keys: Iterable[Any], *, type_hint: Any = None
+    ) -> dict[Any, CacheEntry]:
+        """The entries of those keys that hit, likewise, promoted to the layers before."""
+        found: dict[Any, CacheEntry] = {}
+        missing = list(dict.fromkeys(keys))
+        leases: dict[Any, list[tuple[CacheBackend, Lease]]] = {key: [] for key in missing}
+        try:
+            for cache in self._caches:
+                if cache is self._last and self._buffer is not None:
+                    missing = [key for key in missing if key not in self._buffer]
+                if not missing:
+                    break
+                hits = await cache.get_entries(missing, type_hint=type_hint)
+                for key, entry in hits.items():
+                    await self._promote(leases[key], entry)
+                found |= hits
+                missing = [key for key in missing if key not in hits]
+                if cache is not self._last and not self._is_buffer(cache):
+                    for key in missing:
+                        leases[key].append((cache, await cache.lease(key)))
+            return found
+        finally:
+            for some in leases.values():
+                await _release_all(some)
 
     async def set(
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
@@ -153,9 +184,40 @@ class LayeredCache(CacheBackend):
         held = checked_tags(tags)
         try:
             async with self._locks.hold(key):
-                await self._set(key, value, ttl, held)
+                if self._buffer is not None:
+                    await self._promise(key, value, ttl, held)
+                else:
+                    kept = await self._set_last({key: value}, ttl, held)
+                    await self._set_near({key: value}, ttl, held, around=kept and self._around)
         finally:
             self.leases.revoke(key)
+
+    async def set_many(
+        self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> None:
+        """Store several values alike: one write to each layer."""
+        if self._buffer is not None:
+            await super().set_many(items, ttl=ttl, tags=tags)
+            return
+        checked_ttl(ttl)
+        held = checked_tags(tags)
+        try:
+            async with self._locks.hold_all(items):
+                kept = await self._set_last(items, ttl, held)
+                await self._set_near(items, ttl, held, around=kept and self._around)
+        finally:
+            for key in items:
+                self.leases.revoke(key)
+
+    async def delete_many(self, keys: Iterable[Any]) -> None:
+        """Forget several keys in every layer."""
+        some = list(keys)
+        try:
+            async with self._locks.hold_all(some):
+                await self._each(lambda cache: cache.delete_many(some))
+        finally:
+            for key in some:
+                self.leases.revoke(key)
 
     async def delete(self, key: Any) -> None:
         """Forget a key in every layer."""
@@ -168,6 +230,7 @@ class LayeredCache(CacheBackend):
     async def clear(self) -> None:
         """Forget everything in every layer."""
         try:
+            await self._locks.settle()
             await self._each(lambda cache: cache.clear())
         finally:
             self.leases.revoke_all()
@@ -175,6 +238,7 @@ class LayeredCache(CacheBackend):
     async def delete_prefix(self, prefix: str) -> None:
         """Forget every string key that begins with `prefix` in every layer."""
         try:
+            await self._locks.settle()
             await self._each(lambda cache: cache.delete_prefix(prefix))
         finally:
             self.leases.revoke_prefix(prefix)
@@ -183,6 +247,7 @@ class LayeredCache(CacheBackend):
         """Forget what carries one of these tags in every layer."""
         held = checked_tags(tags)
         try:
+            await self._locks.settle()
             await self._each(lambda cache: cache.invalidate_tags(*held))
         finally:
             for tag in held:
@@ -256,7 +321,9 @@ class LayeredCache(CacheBackend):
                 part, lease.parts[index] = lease.parts[index], None
                 if part is None:
                     continue
-                stored = await self._caches[index].fill(part, value, ttl=ttl, tags=tags)
+                cache = self._caches[index]
+                lives = ttl if cache is self._last else self._near_ttl(cache, ttl)
+                stored = await cache.fill(part, value, ttl=lives, tags=tags)
                 if not stored and not part.holds:
                     return False
             return True
@@ -290,11 +357,13 @@ class LayeredCache(CacheBackend):
 
     async def stop(self) -> None:
         """Write what is pending, end background work and stop the layers."""
-        await super().stop()
-        if self._buffer is not None:
-            await self._buffer.finish()
-        for cache in reversed(self._caches):
-            await cache.stop()
+        # The last first, and each although another fails or the caller is cancelled.
+        async with AsyncExitStack() as last:
+            for cache in self._caches:
+                last.push_async_callback(cache.stop)
+            if self._buffer is not None:
+                last.push_async_callback(self._buffer.finish)
+            last.push_async_callback(super().stop)
 
     async def _start(self, *, scoped: bool) -> None:
         if self._background.running:
@@ -314,27 +383,40 @@ class LayeredCache(CacheBackend):
             await anyio.sleep(self._flush_interval)
             await self.flush()
 
-    async def _set(self, key: Any, value: Any, ttl: float | None, tags: frozenset[str]) -> None:
-        around = False
-        if self._buffer is not None:
-            await self._buffer.add(key, value, ttl, tags)
-            if not self._background.running:
-                await self._buffer.flush()
-        elif await self._set_last(key, value, ttl, tags):
-            around = self._mode is WriteMode.WRITE_AROUND
-        for cache in reversed(self._caches[:-1]):
-            if around:
-                await cache.delete(key)
-            elif not self._is_buffer(cache):
-                await cache.set(key, value, ttl=ttl, tags=tags)
+    async def _promise(self, key: Any, value: Any, ttl: float | None, tags: frozenset[str]) -> None:
+        assert self._buffer is not None  # noqa: S101 # of "write-back"
+        await self._buffer.add(key, value, ttl, tags)
+        if not self._background.running:
+            await self._buffer.flush()
+        await self._set_near({key: value}, ttl, tags, around=False)
 
     async def _set_last(
-        self, key: Any, value: Any, ttl: float | None, tags: frozenset[str]
+        self, items: Mapping[Any, Any], ttl: float | None, tags: frozenset[str]
     ) -> bool:
+        """Write to the last layer; whether it has all of them."""
         if isinstance(self._last, GuardedCache):
-            return await self._last.try_set(key, value, ttl=ttl, tags=tags)
-        await self._last.set(key, value, ttl=ttl, tags=tags)
+            return await self._last.try_set_many(items, ttl=ttl, tags=tags)
+        await self._last.set_many(items, ttl=ttl, tags=tags)
         return True
+
+    async def _set_near(
+        self, items: Mapping[Any, Any], ttl: float | None, tags: frozenset[str], *, around: bool
+    ) -> None:
+        """Write to the layers before the last, or with `around` have them forget the keys."""
+        for cache in reversed(self._caches[:-1]):
+            if around:
+                await cache.delete_many(items)
+            elif not self._is_buffer(cache):
+                await cache.set_many(items, ttl=self._near_ttl(cache, ttl), tags=tags)
+
+    def _near_ttl(self, cache: CacheBackend, ttl: float | None) -> float | None:
+        """How long a copy may live in a layer before the last."""
+        longest = self._promote_ttl
+        if longest is None:
+            return ttl
+        if ttl is None:
+            ttl = getattr(cache, "default_ttl", None)
+        return longest if ttl is None else min(ttl, longest)
 
     async def _each(self, act: Callable[[CacheBackend], Awaitable[None]]) -> None:
         """From the last layer to the first, or a read in between would promote the old value."""
@@ -347,13 +429,13 @@ class LayeredCache(CacheBackend):
             await act(cache)
 
     async def _promote(self, leases: list[tuple[CacheBackend, Lease]], entry: CacheEntry) -> None:
-        ttl = entry.ttl
-        if self._promote_ttl is not None and self._promote_ttl < ttl:
-            ttl = self._promote_ttl
-        if ttl <= 0:
+        if entry.ttl <= 0:
             return
+        # What does not end beneath gets the default of the layer, as if it were set there.
+        ttl = None if entry.ttl == FOREVER else entry.ttl
         for cache, lease in reversed(leases):
-            await cache.fill(lease, entry.value, ttl=ttl, tags=entry.tags)
+            lives = self._near_ttl(cache, ttl)
+            await cache.fill(lease, entry.value, ttl=lives, tags=entry.tags)
 
     def _is_buffer(self, cache: CacheBackend) -> bool:
         return self._buffer is not None and cache is self._buffer.cache
@@ -363,3 +445,9 @@ class LayeredCache(CacheBackend):
             if part is not None:
                 lease.parts[index] = None
                 await self._caches[index].release(part)
+
+
+async def _release_all(leases: Iterable[tuple[CacheBackend, Lease]]) -> None:
+    for cache, lease in leases:
+        if not lease.closed:
+            await cache.release(lease)

@@ -19,7 +19,7 @@ from varco_cache._strategies import InvalidationStrategy, asks_on_hit
 from varco_cache._tags import NO_CELLS, any_dead, checked_tags, same_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from varco_cache._lease import Lease
 
@@ -30,6 +30,9 @@ _SLICE = 100
 """Entries that a background sweep looks at before it lets the loop go on."""
 
 _PREFIX_SLACK = 1024
+
+_SWEEP_SHARE = 0.05
+"""Most of the loop's time that background sweeps take."""
 
 
 class InMemoryCache(CacheBackend):
@@ -96,8 +99,14 @@ class InMemoryCache(CacheBackend):
         self._sweeping = False
         self._sweep_epoch = 0
         self._sweep_ring = 0
+        self._sweep_left: float = 0
         if strategy is not None:
             strategy.bind(self)
+
+    @property
+    def default_ttl(self) -> float | None:
+        """Seconds that an entry lives which is set without a `ttl`; None for no end."""
+        return self._default_ttl
 
     def peek(self, key: Any) -> Any:
         """The value, or `MISSING`."""
@@ -153,11 +162,11 @@ class InMemoryCache(CacheBackend):
 
     async def exists(self, key: Any) -> bool:
         """Whether `get` would hit; counts neither as hit nor as use."""
-        slot = self._slots.get(key)
-        return slot is not None and self._alive(slot)
+        slot = self._slot(key)
+        return slot is not None and self._alive(slot) and not self._refuses(slot)
 
     async def set(  # the hot path is spelt out
-        self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
+        self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] | None = ()
     ) -> None:
         """Store a value for `ttl` seconds; None means the cache's default, `math.inf` no end."""
         if self._leased:
@@ -230,11 +239,29 @@ class InMemoryCache(CacheBackend):
         self._put(lease.key, value, ttl, lease.tags if tags is None else tags)
         return True
 
+    async def load(
+        self,
+        key: Any,
+        loader: Callable[[], Awaitable[Any]],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        type_hint: Any = None,
+        join: bool = True,
+        look: bool = True,
+    ) -> Any:
+        """`get_or_set` for a key that was just missed, by `peek`, which does not count it."""
+        if look:
+            self._misses += 1
+        return await super().load(
+            key, loader, ttl=ttl, tags=tags, type_hint=type_hint, join=join, look=look
+        )
+
     def drop(self, key: Any) -> None:
         """`delete` without a coroutine."""
+        slot = self._slot(key)
         if self._leased:
             self.leases.revoke(key)
-        slot = self._slots.get(key)
         if slot is not None:
             self._forget(slot)
 
@@ -248,6 +275,7 @@ class InMemoryCache(CacheBackend):
         self._prefixes[prefix] = self._epoch
         self._lengths.add(len(prefix))
         self._sweeping = True
+        self._sweep(_STEP)
         if len(self._prefixes) > len(self._slots) + _PREFIX_SLACK:
             self._purge()
 
@@ -257,6 +285,13 @@ class InMemoryCache(CacheBackend):
             if self._book.invalidate(tag):
                 self._epoch += 1
                 self._sweeping = True
+
+    def add_tags(self, key: Any, tags: Iterable[str]) -> None:
+        """Have a stored entry carry these tags as well; nothing when there is none."""
+        slot = self._slot(key)
+        if slot is not None and self._alive(slot):
+            held = {cell.name for cell in slot.tags}
+            slot.tags += self._book.acquire(checked_tags(tags) - held)
 
     @property
     def size(self) -> int:
@@ -279,9 +314,7 @@ class InMemoryCache(CacheBackend):
 
     async def sweep(self) -> None:
         """Reclaim what expired or was invalidated, in slices between which the loop goes on."""
-        self._policy.cursor = None
-        while not self._sweep(_SLICE):
-            await anyio.lowlevel.checkpoint()
+        await self._sweep_all()
 
     async def stop(self) -> None:
         """End the background sweep; the cache still answers afterwards."""
@@ -297,16 +330,36 @@ class InMemoryCache(CacheBackend):
             self.spawn(self._keep_sweeping)
 
     async def _keep_sweeping(self) -> None:
+        pause = interval = self.settings.sweep_interval
         while True:
-            await anyio.sleep(self.settings.sweep_interval)
+            await anyio.sleep(pause)
+            pause = interval
             if self._sweeping or self._clock() >= self._soonest:
-                await self.sweep()
+                spent = await self._sweep_all()
+                pause = max(interval, spent / _SWEEP_SHARE)
 
-    def _put(self, key: Any, value: Any, ttl: float | None, tags: Iterable[str]) -> None:
+    async def _sweep_all(self) -> float:
+        """`sweep`; the seconds that it took from the loop."""
+        self._policy.cursor = None
+        spent = 0.0
+        while True:
+            begun = time.perf_counter()
+            finished = self._sweep(_SLICE)
+            spent += time.perf_counter() - begun
+            if finished:
+                return spent
+            await anyio.lowlevel.checkpoint()
+
+    def _slot(self, key: Any) -> Slot | None:
         try:
-            slot = self._slots.get(key)
+            return self._slots.get(key)
         except TypeError:
             raise _unhashable(key) from None
+
+    def _put(self, key: Any, value: Any, ttl: float | None, tags: Iterable[str] | None) -> None:
+        slot = self._slot(key)
+        # What may fail comes before the first change.
+        size = 0 if self._max_bytes is None else self._sizeof(key, value)
         deadline = FOREVER
         if (ttl := self._default_ttl if ttl is None else ttl) is not None:
             deadline = self._deadline(ttl)
@@ -329,7 +382,7 @@ class InMemoryCache(CacheBackend):
             if self._touches:
                 self._policy.touch(slot)
         if self._max_bytes is not None:
-            self._measure(slot, self._max_bytes)
+            self._weigh(slot, size, self._max_bytes)
         if self._sweeping:
             self._sweep(_STEP)
 
@@ -345,14 +398,13 @@ class InMemoryCache(CacheBackend):
             self._sweeping = True
         return deadline
 
-    def _retag(self, slot: Slot, tags: Iterable[str]) -> None:
+    def _retag(self, slot: Slot, tags: Iterable[str] | None) -> None:
         held = slot.tags
-        if any_dead(held) or not same_tags(held, tags):
+        if not tags or any_dead(held) or not same_tags(held, tags):
             slot.tags = self._book.acquire(tags) if tags else NO_CELLS
             self._book.release(held)
 
-    def _measure(self, slot: Slot, max_bytes: int) -> None:
-        size = self._sizeof(slot.key, slot.value)
+    def _weigh(self, slot: Slot, size: int, max_bytes: int) -> None:
         self._bytes += size - slot.size
         slot.size = size
         if size > max_bytes:
@@ -371,15 +423,21 @@ class InMemoryCache(CacheBackend):
                 return
 
     def _hit(self, slot: Slot) -> bool:
-        if self._ask is not None:
-            left = remaining(slot.deadline, self._clock())
-            metadata = {"value": slot.value, "ttl": left, "tags": {cell.name for cell in slot.tags}}
-            if self._ask.should_invalidate(slot.key, metadata):
+        if self._refuses(slot):
+            if self._slots.get(slot.key) is slot:  # the rule may have forgotten it itself
                 self._forget(slot)
-                return False
+            return False
         if self._touches:
             self._policy.touch(slot)
         return True
+
+    def _refuses(self, slot: Slot) -> bool:
+        """Whether the strategy has a rule against serving it."""
+        if self._ask is None:
+            return False
+        left = remaining(slot.deadline, self._clock())
+        metadata = {"value": slot.value, "ttl": left, "tags": {cell.name for cell in slot.tags}}
+        return self._ask.should_invalidate(slot.key, metadata)
 
     def _forget(self, slot: Slot) -> None:
         del self._slots[slot.key]
@@ -412,13 +470,10 @@ class InMemoryCache(CacheBackend):
     def _sweep(self, count: int) -> bool:
         """Look at the next `count` entries from the oldest on; whether all were met."""
         policy = self._policy
-        slot = policy.cursor
-        if slot is None:
-            slot = policy.rings[0].next
-            self._sweep_ring = 0
-            self._sweep_epoch = self._epoch
-            self._soonest = FOREVER
+        slot = policy.cursor or self._begin_sweep()
         now = self._clock()
+        count = int(min(count, self._sweep_left))
+        self._sweep_left -= count
         while count:
             if slot is policy.rings[self._sweep_ring]:
                 self._sweep_ring += 1
@@ -437,7 +492,22 @@ class InMemoryCache(CacheBackend):
             elif current.deadline < self._soonest:
                 self._soonest = current.deadline
         policy.cursor = slot
+        if not self._sweep_left:
+            if slot is not policy.rings[0]:
+                self._soonest = now  # of those it did not come to, one may be next
+            self._finish_sweep()
+            return True
         return False
+
+    def _begin_sweep(self) -> Slot:
+        rings = self._policy.rings
+        self._sweep_ring = 0
+        self._sweep_epoch = self._epoch
+        self._soonest = FOREVER
+        # In a single ring all that was there is before all that was added, or used, since: after
+        # as many entries the sweep is over, or a busy LRU would never let it end.
+        self._sweep_left = len(self._slots) if len(rings) == 1 else FOREVER
+        return rings[0].next
 
     def _finish_sweep(self) -> None:
         """Every entry was met, written or moved since the sweep began: older prefixes are done."""

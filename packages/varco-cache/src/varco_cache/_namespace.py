@@ -8,7 +8,7 @@ from varco_cache._base import CacheBackend
 from varco_cache._errors import CacheConfigError, CacheKeyError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from varco_cache._background import Job
     from varco_cache._entry import CacheEntry, CacheStats
@@ -41,6 +41,31 @@ class NamespacedCache(CacheBackend):
     async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
         """The value with its remaining time to live and its tags; None on a miss."""
         return await self._cache.get_entry(self._full(key), type_hint=type_hint)
+
+    async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
+        """The values of those keys that hit."""
+        full = {self._full(key): key for key in keys}
+        found = await self._cache.get_many(full, type_hint=type_hint)
+        return {full[key]: value for key, value in found.items()}
+
+    async def get_entries(
+        self, keys: Iterable[Any], *, type_hint: Any = None
+    ) -> dict[Any, CacheEntry]:
+        """The entries of those keys that hit."""
+        full = {self._full(key): key for key in keys}
+        found = await self._cache.get_entries(full, type_hint=type_hint)
+        return {full[key]: entry for key, entry in found.items()}
+
+    async def set_many(
+        self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
+    ) -> None:
+        """Store several values alike."""
+        full = {self._full(key): value for key, value in items.items()}
+        await self._cache.set_many(full, ttl=ttl, tags=tags)
+
+    async def delete_many(self, keys: Iterable[Any]) -> None:
+        """Forget several keys."""
+        await self._cache.delete_many([self._full(key) for key in keys])
 
     async def set(
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()

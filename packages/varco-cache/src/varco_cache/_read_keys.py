@@ -2,7 +2,8 @@
 
 A key holds everything the answer depends on: the tenant, the condition of the rows that the
 caller may see, and the arguments. The condition is worked out anew for every read, by the
-authorizer and the mixins of the service: that is the authorization of a hit.
+authorizer and the mixins of the service: that is the authorization of a hit. Where a class of the
+service has a way of its own to read, which a hit leaves out, the caller is part of the key as well.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from varco_domain.service.base import EntityChange
 
 _DEEPEST = 64
+_VARCO = frozenset({"varco_domain", "varco_cache", "varco_events", "builtins", "typing", "abc"})
+_HOOKS = frozenset({"_find", "_select", "_permits"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,25 @@ class ReadKey:
     tags: frozenset[str]
 
 
-def row_key(service: Any, namespace: str, pk: Any, ctx: AuthContext) -> ReadKey | None:
-    """For `get`; None when the answer cannot be kept.
+def reads_in_its_own_way(kind: type, after: type | None = None) -> bool:
+    """Whether a class of a service, other than varco's, takes part in a read that a hit leaves out.
+
+    `get` and `list` of the classes before `after` are called on a hit as well.
+    """
+    beneath = after is None
+    for one in kind.__mro__:
+        if one.__module__.partition(".")[0] not in _VARCO:
+            own = vars(one)
+            if not _HOOKS.isdisjoint(own) or (beneath and ("get" in own or "list" in own)):
+                return True
+        beneath = beneath or one is after
+    return False
+
+
+def row_key(
+    service: Any, namespace: str, pk: Any, ctx: AuthContext, *, personal: bool
+) -> ReadKey | None:
+    """For `get`; None when the answer cannot be kept. `personal` makes the caller a part of it.
 
     Raises what the service raises for a caller it does not serve.
     """
@@ -42,7 +62,7 @@ def row_key(service: Any, namespace: str, pk: Any, ctx: AuthContext) -> ReadKey 
     declared = arguments[1] if arguments else None
     if isinstance(declared, type) and type(pk) is not declared:
         return None  # another spelling of a key would escape the tag of its row
-    return _key(service, namespace, "get", ctx, pk, f"row:{pk}")
+    return _key(service, namespace, "get", ctx, pk, f"row:{pk}", personal=personal)
 
 
 def list_key(
@@ -50,9 +70,11 @@ def list_key(
     namespace: str,
     params: QueryParams,
     ctx: AuthContext,
+    *,
+    personal: bool,
 ) -> ReadKey | None:
-    """For `list`; None when the answer cannot be kept."""
-    return _key(service, namespace, "list", ctx, params, "lists")
+    """For `list`; likewise."""
+    return _key(service, namespace, "list", ctx, params, "lists", personal=personal)
 
 
 def tags_of(namespace: str, changes: Sequence[EntityChange]) -> frozenset[str]:
@@ -74,6 +96,8 @@ def _key(
     ctx: AuthContext,
     argument: Any,
     what: str,
+    *,
+    personal: bool,
 ) -> ReadKey | None:
     where, by_row = service._visible(ctx)  # noqa: SLF001 # the authorization of every read
     if by_row:
@@ -87,9 +111,11 @@ def _key(
         asked = (
             _params(argument) if isinstance(argument, QueryParams) else canonical("pk", argument)
         )
+        caller = canonical("ctx", ctx) if personal else ""
     except CacheKeyError:
         return None
-    digest = hashlib.blake2b(f"{seen}\n{asked}".encode("utf-8", "surrogatepass"), digest_size=20)
+    whole = f"{seen}\n{asked}\n{caller}"
+    digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=20)
     owner = tenant or ""
     key = f"{namespace}|{len(owner)}:{owner}|{operation}|{digest.hexdigest()}"
     return ReadKey(key, frozenset({f"{namespace}|{owner if tenanted else ''}|{what}"}))

@@ -10,7 +10,7 @@ from providify import Inject, InjectMeta, LazyProxy, LiveProxy
 
 from varco_cache._base import CacheBackend
 from varco_cache._errors import CacheConfigError, CacheUsageError
-from varco_cache._read_keys import ReadKey, list_key, row_key, tags_of
+from varco_cache._read_keys import ReadKey, list_key, reads_in_its_own_way, row_key, tags_of
 from varco_cache._strategies import INVALIDATION_CHANNEL
 from varco_domain.auth import ANONYMOUS, AuthContext
 from varco_domain.model import DomainModel
@@ -37,13 +37,17 @@ class ServiceCache:
         bus: Any,
         channel: str,
         *,
+        producer: Any = None,
         follow: bool = True,
     ) -> None:
         self.cache = cache.guarded()
         self.namespace = namespace
         self._ttl = ttl
-        self._bus = bus
         self._channel = channel
+        # How an event goes out: a producer that is given, or else the bus.
+        self._publish = None if bus is None else bus.publish
+        if producer is not None:
+            self._publish = producer.produce
         if bus is not None and follow:
             from varco_cache import _invalidated  # noqa: PLC0415 # behind an extra
 
@@ -65,13 +69,13 @@ class ServiceCache:
         held = sorted(tags)
         with anyio.CancelScope(shield=True):
             await self.cache.invalidate_tags(*held)
-            if self._bus is not None:
+            if self._publish is not None:
                 from varco_cache import _invalidated  # noqa: PLC0415 # behind an extra
 
                 event = _invalidated.CacheInvalidated(
                     tags=held, namespace=self.namespace, operation=operation
                 )
-                await _invalidated.announce(self._bus, event, self._channel)
+                await _invalidated.announce(self._publish, event, self._channel)
 
 
 def _list_of(service: Any) -> Any:
@@ -105,11 +109,16 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
     """Seconds; None for the default of the cache."""
     _cache_bus_channel: ClassVar[str] = INVALIDATION_CHANNEL
     _service_cache: ServiceCache | None = None
+    _cache_is_personal: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._cache_is_personal = reads_in_its_own_way(cls, CacheServiceMixin)
 
     async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
         """Return one entity, perhaps from the cache."""
         cache = await self._remembering()
-        key = row_key(self, cache.namespace, pk, ctx)
+        key = row_key(self, cache.namespace, pk, ctx, personal=self._cache_is_personal)
         load = super().get
         answer = await cache.read(key, lambda: load(pk, ctx), self._type_arguments[3])
         return cast("R", answer)
@@ -119,7 +128,7 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
     ) -> builtins.list[R]:
         """Return the entities that a query selects, perhaps from the cache."""
         cache = await self._remembering()
-        key = list_key(self, cache.namespace, params, ctx)
+        key = list_key(self, cache.namespace, params, ctx, personal=self._cache_is_personal)
         load = super().list
         hint = _list_of(self)
         return cast("builtins.list[R]", await cache.read(key, lambda: load(params, ctx), hint))
@@ -183,22 +192,42 @@ class CachedService:
         cache: CacheBackend,
         *,
         namespace: str,
+        entity_type: type | None = None,
         default_ttl: float | None = None,
+        producer: Any = None,
         bus: Any = None,
         bus_channel: str = INVALIDATION_CHANNEL,
     ) -> None:
         """Wrap an `AsyncService`.
 
+        Args:
+            service: What is wrapped.
+            cache: Where answers are kept.
+            namespace: The beginning of its keys.
+            entity_type: The model of the service, which knows it; checked when it is given.
+            default_ttl: Seconds; None for the default of the cache.
+            producer: Publishes what was invalidated (needs `[events]`); `bus` does so as well.
+            bus: An event bus on which other processes tell what they invalidated, and are told.
+            bus_channel: Where on the bus.
+
         Raises:
             CacheUsageError: It is something else, which cannot say what a caller may see.
+            CacheConfigError: It is a service of another model than `entity_type`.
         """
+        kind: type = service.__class__
         if not isinstance(service, AsyncService):
             raise CacheUsageError(
                 f"CachedService wraps an AsyncService, which knows what each caller may see, "
                 f"not {type(service).__name__}; cache its methods with @cached"
             )
         self._service: AsyncService[Any, Any, Any, Any, Any] = service
-        self._remembered = ServiceCache(cache, namespace, default_ttl, bus, bus_channel)
+        own = self._service._entity_cls  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # its model
+        if entity_type is not None and entity_type is not own:
+            raise CacheConfigError("entity_type", entity_type, f"the service serves {own.__name__}")
+        self._personal = reads_in_its_own_way(kind)
+        self._remembered = ServiceCache(
+            cache, namespace, default_ttl, bus, bus_channel, producer=producer
+        )
         self._observe()
 
     def _observe(self) -> None:
@@ -219,7 +248,7 @@ class CachedService:
 
     async def get(self, pk: Any, ctx: AuthContext = ANONYMOUS) -> Any:
         """Return one entity, perhaps from the cache."""
-        key = row_key(self._service, self._remembered.namespace, pk, ctx)
+        key = row_key(self._service, self._remembered.namespace, pk, ctx, personal=self._personal)
         hint = self._service._type_arguments[3]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # what it reads
         return await self._remembered.read(key, lambda: self._service.get(pk, ctx), hint)
 
@@ -227,7 +256,9 @@ class CachedService:
         self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[Any]:
         """Return the entities that a query selects, perhaps from the cache."""
-        key = list_key(self._service, self._remembered.namespace, params, ctx)
+        key = list_key(
+            self._service, self._remembered.namespace, params, ctx, personal=self._personal
+        )
         hint = _list_of(self._service)
         answer = await self._remembered.read(key, lambda: self._service.list(params, ctx), hint)
         return cast("builtins.list[Any]", answer)

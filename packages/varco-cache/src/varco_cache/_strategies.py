@@ -34,6 +34,10 @@ class InvalidationTarget(Protocol):
         """Forget what carries one of these tags."""
         ...
 
+    def add_tags(self, key: Any, tags: Iterable[str]) -> None:
+        """Have a stored entry carry these tags as well."""
+        ...
+
 
 class InvalidationStrategy:
     """Base of the strategies; override `should_invalidate` for a rule that is asked on every hit.
@@ -98,6 +102,12 @@ class ExplicitStrategy(InvalidationStrategy):
         for key in keys:
             self.invalidate(key)
 
+    def clear_invalidated(self, key: Any) -> None:
+        """Nothing, since no key stays invalidated: the next value set is served."""
+
+    def reset(self) -> None:
+        """Nothing, likewise."""
+
     def invalidate_prefix(self, prefix: str) -> None:
         """Forget every string key that begins with `prefix`."""
         for target in self.targets:
@@ -110,6 +120,18 @@ class TaggedStrategy(InvalidationStrategy):
     def invalidate_tag(self, tag: str) -> None:
         """Forget what carries the tag; a value set afterwards is served."""
         self.invalidate_tags((tag,))
+
+    def register_tags(self, key: Any, tags: Iterable[str]) -> None:
+        """Have a stored entry carry these tags as well."""
+        held = tuple(tags)
+        for target in self.targets:
+            target.add_tags(key, held)
+
+    def clear_tag(self, tag: str) -> None:
+        """Nothing, since no tag stays invalidated: the next value set with it is served."""
+
+    def reset(self) -> None:
+        """Nothing, likewise."""
 
     def invalidate_tags(self, tags: Iterable[str]) -> None:
         """Forget what carries one of the tags."""

@@ -88,7 +88,7 @@ class TagBook:
         self._cells.clear()
 
 
-def same_tags(held: Cells, tags: Iterable[str]) -> bool:
+def same_tags(held: Cells, tags: Iterable[str] | None) -> bool:
     """Whether these are the cells, dead or alive, of a set of just these tags."""
     if not isinstance(tags, (set, frozenset)) or len(tags) != len(held):
         return False
@@ -103,15 +103,15 @@ def any_dead(held: Cells) -> bool:
     return any(cell.dead for cell in held)
 
 
-def checked_tags(tags: Iterable[str]) -> frozenset[str]:
-    """The tags as a set of strings.
+def checked_tags(tags: Iterable[str] | None) -> frozenset[str]:
+    """The tags as a set of strings; None is none.
 
     Raises:
         CacheConfigError: A lone string, or something in the collection that is no string.
     """
     if isinstance(tags, str):
         raise CacheConfigError("tags", tags, f"give a collection of strings, such as {{{tags!r}}}")
-    found = frozenset(tags)
+    found = frozenset(tags or ())
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] # untyped callers
             raise CacheConfigError("tags", tag, "every tag must be a string")

@@ -98,6 +98,9 @@ class CacheContract:
         await cache.set_many({f"k{n}": n for n in range(50)}, tags={"t"})
         found = await cache.get_many([f"k{n}" for n in range(60)])
         assert found == {f"k{n}": n for n in range(50)}
+        entries = await cache.get_entries(["k1", "k2", "k99"])
+        assert {key: entry.value for key, entry in entries.items()} == {"k1": 1, "k2": 2}
+        assert entries["k1"].tags == frozenset({"t"})
         await cache.delete_many([f"k{n}" for n in range(25)])
         assert len(await cache.get_many([f"k{n}" for n in range(60)])) == 25
         await cache.invalidate_tags("t")

@@ -60,6 +60,15 @@ class FaultyCache(CacheBackend):
         )
         return found
 
+    async def get_entries(
+        self, keys: Iterable[Any], *, type_hint: Any = None
+    ) -> dict[Any, CacheEntry]:
+        """The entries, if the line is good."""
+        found: dict[Any, CacheEntry] = await self._do(
+            "get", self.cache.get_entries, keys, type_hint=type_hint
+        )
+        return found
+
     async def set(
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
