@@ -131,6 +131,14 @@ def cachebox_get() -> Callable[[], object]:
     return lambda: cache.get("key:1")
 
 
+def theine_get() -> Callable[[], object]:
+    from theine import Cache
+
+    cache: Any = Cache(N)
+    cache.set("key:1", "value")
+    return lambda: cache.get("key:1")
+
+
 def varco_cached() -> Callable[[], object]:
     from varco_cache import InMemoryCache, cached
 
@@ -210,6 +218,22 @@ def varco_tag_ms() -> float:
             await cache.set(number, number, tags={"t"})
         start = time.perf_counter()
         await cache.invalidate_tags("t")
+        return (time.perf_counter() - start) * 1000
+
+    return asyncio.run(run())
+
+
+def cashews_tag_ms() -> float:
+    from cashews import Cache
+
+    async def run() -> float:
+        cache = Cache()
+        cache.setup("mem://", size=20_000)
+        cache.register_tag("t", "key:{number}")
+        for number in range(10_000):
+            await cache.set(f"key:{number}", number, expire=300, tags=["t"])
+        start = time.perf_counter()
+        await cache.delete_tags("t")
         return (time.perf_counter() - start) * 1000
 
     return asyncio.run(run())
@@ -306,6 +330,64 @@ def lru_hit_ratio() -> float:
     return hits / TRACE_LENGTH * 100
 
 
+def herd(cached: Callable[[Any], Any]) -> float:
+    """Loads that 1,000 calls at once of a decorated function make."""
+    loads = 0
+
+    async def load() -> int:
+        nonlocal loads
+        loads += 1
+        await asyncio.sleep(0.01)
+        return 1
+
+    async def run() -> None:
+        function = cached(load)
+        await asyncio.gather(*(function() for _ in range(1000)))
+
+    asyncio.run(run())
+    return loads
+
+
+def varco_cached_herd_loads() -> float:
+    from varco_cache import InMemoryCache, cached
+
+    return herd(cached(InMemoryCache()))
+
+
+def async_lru_herd_loads() -> float:
+    from async_lru import alru_cache
+
+    return herd(alru_cache(maxsize=N))
+
+
+def aiocache_herd_loads() -> float:
+    from aiocache import cached
+
+    return herd(cached())
+
+
+def cashews_herd_loads() -> float:
+    from cashews import Cache
+
+    cache = Cache()
+    cache.setup("mem://")
+    return herd(cache(ttl=300))
+
+
+def varco_clear_ms() -> float:
+    from varco_cache import InMemoryCache
+
+    async def run() -> float:
+        cache = InMemoryCache()
+        for number in range(100_000):
+            await cache.set(number, number)
+        start = time.perf_counter()
+        await cache.clear()
+        return (time.perf_counter() - start) * 1000
+
+    return asyncio.run(run())
+
+
 def varco_herd_loads() -> float:
     from varco_cache import InMemoryCache
 
@@ -379,6 +461,7 @@ CASES: list[Case | Published | Figure] = [
     Case("get hit", "aiocache", aiocache_get),
     Case("get hit", "cachetools (sync)", cachetools_get),
     Case("get hit", "cachebox (sync)", cachebox_get),
+    Case("get hit", "theine (sync)", theine_get),
     Case("layered L1 hit", "varco layered", varco_layered_get, ours=True),
     Case("layered L1 hit", "varco plain", varco_get),
     Case("set", "varco", varco_set, ours=True),
@@ -397,12 +480,18 @@ CASES: list[Case | Published | Figure] = [
     Figure("delete_prefix 1,000 of 100,000", "varco, reclaimed", "ms", varco_prefix_ms),
     Figure("delete_prefix 1,000 of 100,000", "aiocache", "ms", aiocache_prefix_ms),
     Figure("invalidate a tag of 100,000", "varco", "ms", varco_tag_ms, ours=True),
+    Figure("invalidate a tag of 100,000", "cashews, of 10,000", "ms", cashews_tag_ms),
+    Figure("clear 100,000", "varco", "ms", varco_clear_ms, ours=True),
     Figure("bytes an entry", "varco", "B", varco_entry_bytes, ours=True),
     Figure("longest stall of a sweep of 100,000", "varco", "ms", varco_sweep_stall_ms, ours=True),
     Figure("hit ratio, skewed trace", "varco", "%", varco_hit_ratio, ours=True),
     Figure("hit ratio, skewed trace", "theine", "%", theine_hit_ratio),
     Figure("hit ratio, skewed trace", "cachetools LRU", "%", lru_hit_ratio),
     Figure("loads of 1,000 misses at once", "varco", "loads", varco_herd_loads, ours=True),
+    Figure("loads of 1,000 misses at once", "varco @cached", "loads", varco_cached_herd_loads),
+    Figure("loads of 1,000 misses at once", "async-lru", "loads", async_lru_herd_loads),
+    Figure("loads of 1,000 misses at once", "aiocache", "loads", aiocache_herd_loads),
+    Figure("loads of 1,000 misses at once", "cashews", "loads", cashews_herd_loads),
 ]
 
 if __name__ == "__main__":

@@ -107,6 +107,37 @@ async def test_a_read_between_the_layers_does_not_promote_what_is_being_deleted(
     assert await stack.cache.get("k", MISSING) is MISSING
 
 
+@pytest.mark.parametrize("how", ["delete", "tag", "prefix", "clear"])
+async def test_a_set_that_began_before_an_invalidation_does_not_land_after_it(clock, how):
+    stack = Stack(clock)
+    cache, set_many, begun, go = stack.cache, stack.far.set_many, anyio.Event(), anyio.Event()
+
+    async def slow(items, **options):
+        begun.set()
+        await go.wait()
+        await set_many(items, **options)
+
+    async def invalidate():
+        if how == "delete":
+            await cache.delete("a:k")
+        elif how == "tag":
+            await cache.invalidate_tags("t")
+        elif how == "prefix":
+            await cache.delete_prefix("a:")
+        else:
+            await cache.clear()
+        assert await cache.get("a:k", MISSING) is MISSING
+
+    stack.far.set_many = slow
+    async with anyio.create_task_group() as group:
+        group.start_soon(lambda: cache.set("a:k", "old", tags={"t"}))
+        await begun.wait()
+        group.start_soon(invalidate)
+        await anyio.wait_all_tasks_blocked()
+        go.set()
+    assert await cache.get("a:k", MISSING) is MISSING
+
+
 async def test_promotion_keeps_tags_and_what_is_left_of_the_ttl(clock):
     stack = Stack(clock, promote_ttl=30)
     await stack.cache.set("k", 1, ttl=100, tags={"t"})

@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varco_cache import MISSING, ExplicitStrategy, GuardedCache, InMemoryCache, LayeredCache
+from varco_cache import (
+    MISSING,
+    CacheInvalidated,
+    EventDrivenStrategy,
+    GuardedCache,
+    InMemoryCache,
+    LayeredCache,
+)
 from varco_cache.testing import Fault, FaultyCache, ManualClock
 
 KEYS = ("a:1", "a:2")
-WRITES = ("delete", "set", "tag", "prefix", "clear", "strategy")
+WRITES = ("delete", "set", "tag", "prefix", "clear", "strategy", "event")
 key = st.sampled_from(KEYS)
 step = st.one_of(
     st.tuples(st.just("begin"), key, st.booleans()),
@@ -35,9 +42,9 @@ class World:
 
     def __init__(self, kind):
         self.clock = ManualClock()
-        self.explicit = ExplicitStrategy()
+        self.strategy = EventDrivenStrategy()
         self.fault = Fault.NONE
-        self.near = InMemoryCache(strategy=self.explicit, clock=self.clock)
+        self.near = InMemoryCache(strategy=self.strategy, clock=self.clock)
         far = InMemoryCache(clock=self.clock)
         line = FaultyCache(far, lambda name: self.fault)
         if kind == "memory":
@@ -63,9 +70,9 @@ class World:
         assert found >= floor, (key, found, floor)
 
     async def write(self, key, how):
-        if how == "strategy" and self.cache is not self.near:
+        if how in {"strategy", "event"} and self.cache is not self.near:
             how = "delete"
-        touched = (key,) if how in {"delete", "set", "strategy"} else KEYS
+        touched = KEYS if how in {"tag", "prefix", "clear"} else (key,)
         for one in touched:
             self.version[one] += 1
         versions = dict(self.version)
@@ -79,8 +86,10 @@ class World:
             await self.cache.delete_prefix("a:")
         elif how == "clear":
             await self.cache.clear()
+        elif how == "event":
+            await self.strategy.consumer.on_invalidated(CacheInvalidated(keys=[key]))
         else:
-            self.explicit.invalidate(key)
+            self.strategy.invalidate(key)
         for one in touched:
             self.acked[one] = max(self.acked[one], versions[one])
 
@@ -161,7 +170,7 @@ def test_a_line_that_dies_and_returns_under_load(run, kind, seed):
         for _ in range(steps):
             key, how = rng.choice(KEYS), rng.choice(["read", "read", "write", "refresh"])
             if how == "write":
-                await world.write(key, rng.choice(WRITES[:-1]))
+                await world.write(key, rng.choice(WRITES))
             else:
                 await world.do(None, how, key, 0)
                 await world.read(key)

@@ -1,7 +1,9 @@
 import anyio
 import pytest
 
-from varco_cache import CacheDeadlockError, InMemoryCache, NoOpCache
+from varco_cache import CacheDeadlockError, InMemoryCache, LayeredCache, NoOpCache, cached
+from varco_cache._flight import _waits
+from varco_cache.testing import Fault, FaultyCache
 
 pytestmark = pytest.mark.anyio
 
@@ -36,44 +38,62 @@ async def test_a_thousand_misses_make_one_load(make):
     assert results == [1] * 1000
 
 
+def over_a_line():
+    return FaultyCache(InMemoryCache(), lambda name: Fault.NONE)
+
+
 @pytest.mark.parametrize("cancellations", [1, 2, 3, 4, 5])
-async def test_a_cancelled_leader_costs_one_load_and_nobody_else(cancellations):
-    cache, loads, results = InMemoryCache(), Loads(), []
-    scopes = []
+@pytest.mark.parametrize(
+    "make",
+    [InMemoryCache, over_a_line, lambda: LayeredCache(InMemoryCache(), over_a_line())],
+    ids=["memory", "line", "layered"],
+)
+async def test_a_cancelled_leader_costs_one_load_and_nobody_else(make, cancellations):
+    cache, loads, results, leader = make(), Loads(), [], []
 
     async def ask():
         with anyio.CancelScope() as scope:
-            scopes.append(scope)
-            results.append(await cache.get_or_set("k", loading))
 
-    leaders = []
+            async def load():
+                leader.append(scope)
+                return await loads()
 
-    async def loading():
-        leaders.append(scopes[-1] if len(scopes) < 1000 else None)
-        return await loads()
+            results.append(await cache.get_or_set("k", load))
 
     async with anyio.create_task_group() as group:
-        current = {}
-
-        async def tracked(number):
-            with anyio.CancelScope() as scope:
-
-                async def load():
-                    current["leader"] = scope
-                    return await loads()
-
-                results.append(await cache.get_or_set("k", load))
-
-        for number in range(1000):
-            group.start_soon(tracked, number)
+        for _ in range(1000):
+            group.start_soon(ask)
         await anyio.wait_all_tasks_blocked()
         for _ in range(cancellations):
-            current["leader"].cancel()
+            leader.pop().cancel()
             await anyio.wait_all_tasks_blocked()
         loads.go.set()
     assert loads.begun <= 1 + cancellations
-    assert len(results) == 1000 - cancellations
-    assert set(results) == {loads.begun}
+    assert results == [loads.begun] * (1000 - cancellations)
+    assert await cache.get("k") == loads.begun
+
+
+async def test_a_cancelled_caller_of_a_cached_function_costs_the_others_nothing():
+    loads, results = Loads(), []
+
+    @cached(LayeredCache(InMemoryCache(), over_a_line()))
+    async def get(number):
+        return await loads()
+
+    async def ask():
+        results.append(await get(1))
+
+    async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as first:
+            first.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            for _ in range(100):
+                group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            first.cancel_scope.cancel()
+        loads.go.set()
+    assert loads.begun == 2
+    assert results == [2] * 100
 
 
 async def test_a_failure_reaches_all_who_wait_and_is_not_cached():
@@ -160,3 +180,48 @@ async def test_a_refresh_overtakes_the_load_that_began_before():
         assert await cache.load("k", fresh, join=False, look=False) == "fresh"
         slow.go.set()
     assert await cache.get("k") == "fresh"
+
+
+async def test_loaders_that_wait_for_each_other_are_told():
+    here, there, both = InMemoryCache(), InMemoryCache(), anyio.Event()
+    errors = []
+
+    async def load_here():
+        await both.wait()
+        return await there.get_or_set("b", load_there)
+
+    async def load_there():
+        both.set()
+        return await here.get_or_set("a", load_here)
+
+    async def ask(cache, key, loader):
+        try:
+            await cache.get_or_set(key, loader)
+        except CacheDeadlockError as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, here, "a", load_here)
+        group.start_soon(ask, there, "b", load_there)
+    assert len(errors) == 2
+    assert not _waits
+
+
+async def test_many_who_come_after_an_invalidation_over_a_line_make_one_load():
+    line, old, new = over_a_line(), Loads(), Loads()
+    cache, results = line.guarded(), []
+
+    async def ask():
+        results.append(await cache.get_or_set("k", new))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(cache.get_or_set, "k", old)
+        await anyio.wait_all_tasks_blocked()
+        await line.cache.delete("k")  # as another process does
+        for _ in range(100):
+            group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        old.go.set()
+        new.go.set()
+    assert new.begun == 1
+    assert results == [1] * 100

@@ -4,7 +4,7 @@ CacheError
 ├── CacheConfigError (ValueError)    a setting or an argument makes no sense
 ├── CacheKeyError (TypeError)        a key cannot be made, or is of the wrong kind
 ├── CacheUsageError (TypeError)      a decorator is put where it cannot work
-└── CacheDeadlockError               a loader waits for itself
+└── CacheDeadlockError               a loader waits for itself, perhaps by way of others
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class CacheUsageError(CacheError, TypeError):
 
 
 class CacheDeadlockError(CacheError):
-    """A loader asked for the very key that it is loading, and would wait for itself."""
+    """A loader asked for what waits for it: the key it is loading, or one whose loader asked so."""
 
     code: ClassVar[str] = "cache.deadlock"
 
@@ -66,6 +66,6 @@ class CacheDeadlockError(CacheError):
 
     def __str__(self) -> str:
         return (
-            f"the loader of key {self.key!r} asks for the same key and would wait for itself; "
-            f"call the undecorated function inside it"
+            f"the load of key {self.key!r} waits for the loader that asks for it, so neither would "
+            f"end; call the undecorated function inside it"
         )

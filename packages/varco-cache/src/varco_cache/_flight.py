@@ -90,12 +90,14 @@ class Flights:
         key = request.key
         while True:
             flight = self._by_key.get(key) if join else None
-            if flight is None or not await _joinable(cache, flight):
+            if flight is not None and not await _joinable(cache, flight):
+                if self._by_key.get(key) is not flight:
+                    continue  # while the cache was asked, another one began a newer load
+                flight = None
+            if flight is None:
                 return await self._lead(cache, request, look=look)
             if not flight.landed:
-                if flight.owner == anyio.get_current_task().id:
-                    raise CacheDeadlockError(key)
-                await flight.wait()
+                await _wait(flight, key)
             if flight.error is not None:
                 # The leader's traceback, or each of a thousand who wait would lengthen it.
                 raise flight.error.with_traceback(flight.traceback)
@@ -127,6 +129,26 @@ class Flights:
             if flight.lease is not None and not flight.lease.closed:
                 await _release(cache, flight.lease)
         return flight.value
+
+
+# Who waits for which flight, by task, of all caches: a loader may ask another cache. A task is here
+# only while it waits, and nothing awaits between looking and entering.
+_waits: dict[int, Flight] = {}
+
+
+async def _wait(flight: Flight, key: Any) -> None:
+    """Until the flight has landed, unless it waits, directly or by others, for this very task."""
+    me = anyio.get_current_task().id
+    ahead: Flight | None = flight
+    while ahead is not None:
+        if ahead.owner == me:
+            raise CacheDeadlockError(key)
+        ahead = _waits.get(ahead.owner)
+    _waits[me] = flight
+    try:
+        await flight.wait()
+    finally:
+        del _waits[me]
 
 
 async def _joinable(cache: CacheBackend, flight: Flight) -> bool:

@@ -93,6 +93,20 @@ class NamespacedCache(CacheBackend):
         """Forget the copies of this process."""
         await self._cache.invalidate_near([self._full(key) for key in keys], tags)
 
+    async def get_or_set(
+        self,
+        key: Any,
+        loader: Callable[[], Awaitable[Any]],
+        *,
+        ttl: float | None = None,
+        tags: Iterable[str] = (),
+        type_hint: Any = None,
+    ) -> Any:
+        """The cached value or what `loader` returns, as the cache beneath does it."""
+        return await self._cache.get_or_set(
+            self._full(key), loader, ttl=ttl, tags=tags, type_hint=type_hint
+        )
+
     async def load(
         self,
         key: Any,
