@@ -149,7 +149,7 @@ def _slowly(text):
     if "\0" in text or not text.isascii():
         # Characters are checked before the scan.
         return read(text, ComparisonNode, LIMITS)
-    lark, patterns = _lark()
+    lark, patterns, _ = _lark()
     scan = Scan(text, ComparisonNode, LIMITS, patterns, fuse=False)
     try:
         return lark.parse(scan)

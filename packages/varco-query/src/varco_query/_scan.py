@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, cast
 from varco_query._errors import QueryError, QueryLimitError, QuerySyntaxError
 from varco_query._limits import Limits
 from varco_query._literals import EscapeError, read_scalar, unescape
-from varco_query._node import AndNode, ComparisonNode, OrNode, TransformerNode
+from varco_query._node import ComparisonNode, TransformerNode
 from varco_query._operation import RELATIONS as _RELATIONS
 from varco_query._operation import Operation
 
@@ -86,15 +86,15 @@ class Patterns:
             rf"\s*+(?:({terminals['INTEGER']})"
             rf"|'([^'\\\n\r\t]*+)'|\"([^\"\\\n\r\t]*+)\"|({others}))"
         )
-        comparison = re.compile(
-            rf"\s*+(?:((?i:and|or))(?!\w)\s*+)?+((?>{terminals['FIELD']}))"
+        # What stands between comparisons, AND and OR only where a parenthesis follows; or a
+        # comparison with the word before it.
+        self.step: Final = re.compile(
+            rf"\s*+(?:([()])|((?i:not))(?!\w)|((?i:and|or))(?=\s*\()"
+            rf"|(?:((?i:and|or))(?!\w)\s*+)?+((?>{terminals['FIELD']}))"
             rf"\s*+(?:({terminals['RELATION']}){value}"
             rf"|({terminals['TEXT_WORD']})\s*+({terminals['STRING']})"
-            rf"|((?i:is\s+null))(?!\w)|((?i:is\s+not\s+null))(?!\w))"
-        )
-        self.comparison: Final = comparison.match
-        # What stands between comparisons; AND and OR only where no comparison follows.
-        self.between: Final = re.compile(r"\s*+(?i:([()])|(not)(?!\w)|(and|or)(?=\s*\())").match
+            rf"|((?i:is\s+null))(?!\w)|((?i:is\s+not\s+null))(?!\w)))"
+        ).match
         self.item: Final = re.compile(rf"{value}\s*+,").match
 
 
@@ -124,23 +124,6 @@ class Scan:
         # The number of NOTs before what comes next, and before each parenthesis that is open.
         self._nots = 0
         self._open: list[int] = []
-        # What `flat` has read: the tokens begin with it and go on from there.
-        self._runs: list[tuple[str | None, list[TransformerNode]]] = []
-        self._position = 0
-
-    def flat(self) -> TransformerNode | None:
-        """The whole filter, when it is comparisons joined by one word and needs no parser."""
-        first: list[TransformerNode] = []
-        others: list[TransformerNode] = []
-        word, position = self._read_run(0, first)
-        next_word, position = self._read_run(position, others)
-        if word is None and position >= self._end and bool(others) is (next_word is not None):
-            if not others:
-                return first[0] if first else None
-            return (AndNode if next_word == "and" else OrNode)(*first, *others)
-        self._runs = [(word, first), (next_word, others)]
-        self._position = position
-        return None
 
     def leaf(self, field: str, op: Operation, value: object, start: int) -> ComparisonNode:
         """The comparison that begins at an offset."""
@@ -153,82 +136,72 @@ class Scan:
 
     def tokens(self) -> Iterator[Token]:
         """The tokens of the text, each the same object."""
-        for known in self._runs:
-            if known[1]:
-                yield from self._run_tokens(*known)
-        position = self._position
-        token, between = self.token, self.patterns.between
+        return self._fused() if self._fuse else self._one_by_one()
+
+    def _one_by_one(self) -> Iterator[Token]:
+        position = 0
         while position < self._end:
-            match = between(self.text, position)
-            if match is not None:
-                group = match.lastindex or 0
+            position = yield from self._comparison(position)
+
+    def _fused(self) -> Iterator[Token]:
+        text, token, simple = self.text, self.token, self._simple
+        match_at = self.patterns.step
+        position = 0
+        match = match_at(text, 0)
+        while True:
+            group = 0 if match is None else match.lastindex or 0
+            if match is None:
+                if position >= self._end:
+                    return
+                position = yield from self._comparison(position)
+            elif group <= _WORD_ALONE:
                 token.type = kind = _BETWEEN[match[group].lower()]
-                token.start, token.end = match.span(group)
-                self._count_depth(kind, token.start)
-                position = token.end
+                if kind not in _WORDS:
+                    self._count_depth(kind, match.start(group))
+                position = match.end(group)
+                yield token
+            elif match[_WORD] is None:
+                token.type, token.value = "COMPARISON", simple(match)
+                position = match.end()
+                yield token
+            else:
+                word = match[_WORD].lower()
+                run: list[TransformerNode] = []
+                while match is not None and (match[_WORD] or "").lower() == word:
+                    run.append(simple(match))
+                    position = match.end()
+                    match = match_at(text, position)
+                if word == "and":
+                    token.type, token.value = "AND_COMPARISONS", run
+                else:
+                    last = run.pop()
+                    if run:
+                        token.type, token.value = "OR_COMPARISONS", run
+                        yield token
+                    token.type, token.value = "OR_COMPARISON", last
                 yield token
                 continue
-            run: list[TransformerNode] = []
-            word = None
-            if self._fuse:
-                word, position = self._read_run(position, run)
-            if run:
-                yield from self._run_tokens(word, run)
-            else:
-                position = yield from self._comparison(position)
-
-    def _run_tokens(self, word: str | None, run: list[TransformerNode]) -> Iterator[Token]:
-        token = self.token
-        if word == "and":
-            token.type, token.value = "AND_COMPARISONS", run
-            yield token
-            return
-        last = run[-1]
-        if len(run) > 1:
-            token.type, token.value = "OR_COMPARISONS", run[:-1]
-            yield token
-        token.type, token.value = "OR_COMPARISON" if word else "COMPARISON", last
-        yield token
-
-    def _read_run(self, position: int, run: list[TransformerNode]) -> tuple[str | None, int]:
-        """Add the simple comparisons that the first one's word joins; that word, and the end.
-
-        One without a word before it is a run by itself.
-        """
-        text, make = self.text, self.make
-        match_at, relations, decode = self.patterns.comparison, RELATIONS, self._decode
-        left = self.limits.max_terms - self._terms
-        run_word: str | None = None
-        match = match_at(text, position)
-        while match is not None:
-            word, field, relation = match.group(1, 2, 3)
-            if word is not None:
-                word = word.lower()
-            if word != run_word:
-                if run:
-                    break
-                run_word = word
-            op: Operation
-            value: object
-            if relation is None:
-                op, value = self._word_comparison(match)
-            else:
-                op, value = relations[relation], decode(match, 3)
-            if len(run) >= left:
-                raise self._too_many_terms(match.start(2))
-            try:
-                run.append(make(field.strip("`"), op, value))
-            except QueryError as error:
-                raise error.at(text, match.start(2)) from None
-            position = match.end()
-            if word is None:
-                break
             match = match_at(text, position)
-        if run:
-            self._terms += len(run)
+
+    def _simple(self, match: re.Match[str]) -> ComparisonNode:
+        """The comparison that `Patterns.step` matched."""
+        self._terms += 1
+        if self._terms > self.limits.max_terms:
+            raise self._too_many_terms(match.start(_FIELD))
+        if self._nots:
             self._depth -= self._nots
             self._nots = 0
-        return run_word, position
+        field, relation = match.group(_FIELD, _RELATION)
+        op: Operation
+        value: object
+        if relation is None:
+            op, value = self._word_comparison(match)
+        else:
+            op, value = RELATIONS[relation], self._decode(match, _RELATION)
+        try:
+            return self.make(field.strip("`"), op, value)
+        except QueryError as error:
+            raise error.at(self.text, match.start(_FIELD)) from None
 
     def _read_items(self, position: int) -> tuple[list[Any], int]:
         """The values from a place that a comma follows, and the end."""
@@ -364,8 +337,10 @@ class Scan:
         return token
 
 
-# Groups of `Patterns.comparison`: seven for a relation come before.
-_TEXT_WORD, _TEXT, _IS_NULL, _IS_NOT_NULL = 8, 9, 10, 11
+# Groups of `Patterns.step`: 7 to 10 are those of a value.
+_WORD_ALONE, _WORD, _FIELD, _RELATION = 3, 4, 5, 6
+_TEXT_WORD, _TEXT, _IS_NULL, _IS_NOT_NULL = 11, 12, 13, 14
+_WORDS: Final = frozenset({"AND", "OR"})
 _SCALARS: Final = frozenset(VALUE_TERMINALS)
 _NUMBERS: Final = frozenset({"INTEGER", "DECIMAL", "FLOAT"})
 _OPENING: Final = frozenset({"LPAR", "ALL", "ANY"})

@@ -12,6 +12,7 @@ from varco_query._errors import (
     join_words,
     shorten,
 )
+from varco_query._lalr import Table
 from varco_query._limits import Limits
 from varco_query._node import AndNode, NotNode, OrNode, TransformerNode
 from varco_query._operation import Operation
@@ -151,21 +152,15 @@ def read(text: str, make: MakeLeaf, limits: Limits) -> TransformerNode:
     if len(text) > limits.max_length:
         raise QueryLimitError("max_length", limits.max_length, len(text))
     _check_characters(text)
-    lark, patterns = _lark()
-    scan = Scan(text, make, limits, patterns)
-    node = scan.flat()
+    lark, patterns, table = _lark()
+    node = table.run(Scan(text, make, limits, patterns).tokens())
     if node is not None:
-        return node
-    unexpected = _unexpected_token()
-    try:
-        return cast("TransformerNode", lark.parse(scan))
-    except unexpected:
-        pass
-    # Once more without the runs, so that the error is exact; the text is an error all the same.
+        return cast("TransformerNode", node)
+    # Once more by lark itself and without the runs: it says what it expected, and where.
     scan = Scan(text, make, limits, patterns, fuse=False)
     try:
         return cast("TransformerNode", lark.parse(scan))
-    except unexpected as error:
+    except _unexpected_token() as error:
         raise _syntax_error(scan, error) from None
 
 
@@ -219,10 +214,11 @@ def _unexpected_token() -> type[Exception]:
 
 
 @cache
-def _lark() -> tuple[Any, Patterns]:
-    """The parser of the grammar. Made once; two threads that race make equal ones.
+def _lark() -> tuple[Any, Patterns, Table]:
+    """The parser of the grammar, with its terminals and its table.
 
-    lark keeps what changes while it parses in an object for each call, so that all may share it.
+    Made once; two threads that race make equal ones. lark keeps what changes while it parses in an
+    object for each call, so that all may share it.
     """
     from importlib import resources  # noqa: PLC0415  # it loads 40 modules
 
@@ -236,14 +232,20 @@ def _lark() -> tuple[Any, Patterns]:
         def lex(self, lexer_state: Any, parser_state: Any = None) -> Any:  # noqa: ARG002  # lark's
             return cast("Scan", lexer_state).tokens()
 
-    grammar = resources.files("varco_query").joinpath("grammar.lark").read_text("utf-8")
+    files = resources.files("varco_query")
+    grammar = "".join(files.joinpath(name).read_text("utf-8") for name in GRAMMAR_FILES)
     rules = _Rules()
     for name in (*_WORDS, *VALUE_TERMINALS, *_RUNS):
         setattr(rules, name, attrgetter("value"))
-    parser = lark.Lark(grammar, parser="lalr", lexer=Lexer, transformer=rules, keep_all_tokens=True)
-    return parser, Patterns({each.name: each.pattern.to_regexp() for each in parser.terminals})
+    parser: Any = lark.Lark(
+        grammar, parser="lalr", lexer=Lexer, transformer=rules, keep_all_tokens=True
+    )
+    patterns = Patterns({each.name: each.pattern.to_regexp() for each in parser.terminals})
+    conf = parser.parse_interactive().parser_state.parse_conf
+    return parser, patterns, Table(conf, rules.same)
 
 
+GRAMMAR_FILES: Final = ("grammar.lark", "speed.lark")
 END: Final = "the end of the filter"
 VALUE: Final = "a value"
 _WORDS: Final = {

@@ -1,0 +1,130 @@
+"""What parses is the grammar: lark alone, with its own lexer, reads the same out of every text."""
+
+from importlib import resources
+from itertools import product
+
+import lark
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from varco_query import ComparisonNode, Limits, QueryError, QueryParser, TransformerNode, render
+from varco_query._literals import EscapeError, read_scalar, unescape
+from varco_query._tree import VALUE_TERMINALS, _Rules
+from varco_query.testing import CASES, nodes
+
+GRAMMAR = resources.files("varco_query").joinpath("grammar.lark").read_text("utf-8")
+# Three more words in the profile of the figures, `HYPOTHESIS_PROFILE=deep`.
+DEEP = settings().max_examples > 1_000
+HUGE = Limits(max_length=10**6, max_terms=10**5, max_depth=10**5, max_items=10**5)
+PARSER = QueryParser(limits=HUGE)
+
+
+def _leaf(field, op, value, _start):
+    return ComparisonNode(field, op, value)
+
+
+class _Plain(_Rules):
+    def FIELD(self, token):  # noqa: N802  # lark's way
+        return _leaf, token.value.strip("`"), token.start_pos
+
+    def STRING(self, token):  # noqa: N802
+        return unescape(token[1:-1])
+
+    def NULL(self, _token):  # noqa: N802
+        return None
+
+
+for _kind in VALUE_TERMINALS:
+    if not hasattr(_Plain, _kind):
+        setattr(_Plain, _kind, lambda _self, token: read_scalar(token.type, str(token)))
+
+PLAIN = lark.Lark(
+    GRAMMAR, parser="lalr", lexer="contextual", transformer=_Plain(), keep_all_tokens=True
+)
+
+
+def by_lark(text):
+    """The tree, or None for what is no filter."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        return None
+    try:
+        return PLAIN.parse(text)
+    except (lark.UnexpectedInput, QueryError, EscapeError):
+        return None
+
+
+def by_us(text):
+    try:
+        return PARSER._parse_text(text)
+    except QueryError:
+        return None
+
+
+def same(text):
+    found, expected = by_us(text), by_lark(text)
+    return found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize("text", [text for text, _ in CASES])
+def test_of_every_case(text):
+    assert isinstance(by_us(text), TransformerNode)
+    assert same(text)
+
+
+@given(nodes(max_leaves=5))
+def test_of_every_tree(node):
+    assert by_lark(render(node)) == node
+
+
+WORDS = ("a = 1", "b IN (2)", "AND", "OR", "NOT", "(", ")", "ALL(", "ANY(", ",")
+PARTS = (
+    "a",
+    "=",
+    "LIKE",
+    "NOT",
+    "IN (",
+    "BETWEEN",
+    "IS",
+    "NULL",
+    "AND",
+    "OR",
+    "1",
+    "'x'",
+    ",",
+    ")",
+)
+
+
+@pytest.mark.parametrize("length", range(1, 7 if DEEP else 4))
+def test_of_all_words_in_all_orders(length):
+    for words in product(WORDS, repeat=length):
+        text = " ".join(words)
+        assert same(text), text
+
+
+@pytest.mark.parametrize("length", range(6 if DEEP else 3))
+def test_of_all_parts_of_a_comparison_in_all_orders(length):
+    for words in product(PARTS, repeat=length):
+        text = " ".join(("a", *words))
+        assert same(text), text
+        assert same(f"b = 2 OR {text} AND c = 3"), text
+
+
+LETTERS = ("a", "or", "and", "not", "all", "any", "in", "is", "null", "true", "like", "between")
+MARKS = ("=", "!=", "<", "(", ")", ",", ".", "`", "'", '"', "\\", "-", "1", "2026-01-31", "T08:00")
+OTHERS = ("P1D", "08:30", "1e3", "1.5", "'x'", "é", "١", "\u2028", "\n", " ", " ", " ")
+
+
+@given(st.lists(st.sampled_from(LETTERS + MARKS + OTHERS), max_size=14).map("".join))
+def test_of_words_and_marks_without_space_between(text):
+    assert same(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from(("a=1", "b<2", "and", "or", "not", "(", ")", "all(", ",")), max_size=24
+    )
+)
+def test_of_long_sequences(words):
+    assert same(" ".join(words))
