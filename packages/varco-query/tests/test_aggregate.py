@@ -89,6 +89,13 @@ def test_true_and_one_are_two_groups():
     assert sorted(group["n"] for group in aggregate(rows, query)) == [1, 2]
 
 
+@pytest.mark.parametrize("value", [[1], {}, Decimal("sNaN")])
+def test_what_cannot_be_a_group(value):
+    query = AggregationQuery(["x"], [of(COUNT, None, "n")])
+    with pytest.raises(InvalidNodeError, match="group by x"):
+        aggregate([{"x": value}], query)
+
+
 def test_sums_are_exact():
     rows = [{"x": Decimal(10) ** 40}, {"x": Decimal("0.1")}, {"x": 1}]
     assert total(SUM, "x", rows) == Decimal(10) ** 40 + 1 + Decimal("0.1") or str(
@@ -105,6 +112,8 @@ def test_sums_are_exact():
         (AVG, [{"x": "a"}]),
         (AVG, [{"x": 10**400}]),
         (MIN, [{"x": "a"}, {"x": 1}]),
+        (MAX, [{"x": Decimal("NaN")}, {"x": 1}]),
+        (SUM, [{"x": Decimal("sNaN")}, {"x": 1}]),
     ],
 )
 def test_what_cannot_be_computed(func, rows):

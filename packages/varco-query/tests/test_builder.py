@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 
 from varco_query import (
@@ -83,3 +86,24 @@ def test_ten_thousand_terms():
     for pk in range(10_000):
         builder = builder.eq("pk", pk)
     assert len(builder.build().children) == 10_000
+    assert copy.deepcopy(builder) is copy.copy(builder) is builder
+    assert pickle.loads(pickle.dumps(builder)).build() == builder.build()
+    assert repr(builder).startswith("QueryBuilder(ComparisonNode('pk', =, 0), ")
+    negated = builder
+    for _ in range(5_000):
+        negated = negated.not_()
+    assert pickle.loads(pickle.dumps(negated)).build() == negated.build()
+
+
+def test_a_builder_that_is_not_finished_can_be_pickled_and_shown():
+    builder = QueryBuilder().eq("a", 1).or_().not_()
+    assert repr(builder) == "QueryBuilder(ComparisonNode('a', =, 1), or, not)"
+    again = pickle.loads(pickle.dumps(builder))
+    assert again.eq("b", 2).build() == builder.eq("b", 2).build() == OrNode(A, NotNode(B))
+    assert pickle.loads(pickle.dumps(QueryBuilder())).build() is None
+
+
+def test_a_builder_begins_with_a_node():
+    assert QueryBuilder(A).eq("b", 2).build() == AndNode(A, B)
+    with pytest.raises(InvalidNodeError, match="QueryParser"):
+        QueryBuilder("a = 1")

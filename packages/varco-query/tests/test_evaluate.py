@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType, SimpleNamespace
@@ -218,6 +218,30 @@ def test_no_pattern_takes_exponential_time():
     assert not matches({"x": "a" * 20_000})
     matches = compile_predicate(F.x.like("%a_" * 200 + "b"))
     assert not matches({"x": "a" * 20_000})
+
+
+FIRST_HOURS = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+LAST_HOURS = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-7)))
+STRANGE = (
+    *[Decimal("NaN"), Decimal("sNaN"), Decimal("Infinity"), float("nan"), 10**5000],
+    *[FIRST_HOURS, LAST_HOURS, time(1, tzinfo=UTC), [1], {"a": 1}, {1}, b"x", 1j, object()],
+)
+LITERALS = ("1", "1.5", "1e0", "'x'", "true", "2026-01-31", "2026-01-31T08:00Z", "08:30", "P1D")
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=lambda value: type(value).__name__)
+def test_no_value_of_a_row_makes_a_filter_fail(value):
+    for literal in LITERALS:
+        for form in ("x = {}", "x != {}", "x > {}", "x IN ({})", "x IN ({}, 7)", "x NOT IN ({})"):
+            text = form.format(literal)
+            assert not (selects(text, {"x": value}) and selects(f"NOT ({text})", {"x": value}))
+        assert selects(f"x BETWEEN {literal} AND {literal}", {"x": value}) is False
+    assert not selects("x LIKE 'x' OR x CONTAINS 'x' OR NOT x ILIKE 'x'", {"x": value})
+
+
+def test_the_ends_of_time_have_an_order():
+    assert selects("x < 0001-01-02", {"x": FIRST_HOURS})
+    assert selects("x > 9999-12-31", {"x": LAST_HOURS})
 
 
 def test_no_node_selects_everything():

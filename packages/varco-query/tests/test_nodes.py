@@ -1,5 +1,6 @@
 import copy
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -12,6 +13,7 @@ from varco_query import (
     ASTTransformer,
     ASTVisitor,
     ComparisonNode,
+    CursorCodec,
     F,
     InvalidNodeError,
     Limits,
@@ -19,7 +21,9 @@ from varco_query import (
     Operation,
     OperationNotSupportedError,
     OrNode,
+    QueryParams,
     QueryParser,
+    QuerySchema,
     UnknownFieldError,
     compile_predicate,
     from_json,
@@ -243,3 +247,29 @@ def test_size_costs_no_stack(make):
     selects, optimized = compile_predicate(node), compile_predicate(optimize(node))
     assert list(map(selects, rows)) == list(map(optimized, rows))
     assert LIMITS.check(node) is node
+    schema = QuerySchema({"a": int, "b": int})
+    assert schema.coerce(node) == node
+    assert QueryParser(schema, LIMITS).parse_node(render(node)) == node
+    params = QueryParams(node, (F.a.asc(),))
+    assert pickle.loads(pickle.dumps(params)) == params
+    assert hash(copy.deepcopy(params)) == hash(params)
+    assert repr(node) in repr(params)
+    codec = CursorCodec(b"k" * 16)
+    assert codec.resolve(replace(params, cursor=codec.after(params, {"a": 1}))).node is not None
+
+
+def test_a_chain_of_operators():
+    both, either = F.a == 0, F.a == 0
+    for number in range(1, 5_000):
+        both, either = both & (F.a == number), either | (F.a == number)
+    assert [child.value for child in both.children] == list(range(5_000))
+    assert both.children == either.children
+
+
+def test_each_node_of_a_tree_is_hashed_once():
+    # A hash that walked the whole subtree for every node would take hours.
+    node = A
+    for _ in range(100_000):
+        node = NotNode(node)
+        hash(node)
+    assert hash(NotNode(node)) == hash(NotNode(node))

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +89,8 @@ def test_null_is_the_smallest_value_and_ties_keep_their_order():
 def test_what_has_no_order():
     with pytest.raises(InvalidNodeError, match="'a'"):
         sort_rows([{"a": 1}, {"a": "x"}], [F.a.asc()])
+    with pytest.raises(InvalidNodeError, match="'a'"):
+        sort_rows([{"a": 1}, {"a": Decimal("NaN")}], [F.a.asc()])
 
 
 sorts = st.lists(

@@ -129,7 +129,11 @@ def aggregate(
         key = [read(row) for read in group_readers]
         # True and 1 are one key of a dict, but two values.
         identity = tuple([(kind(value), value) for value in map(plain, key)])
-        columns = groups.setdefault(identity, (key, [[] for _ in query.aggregations]))[1]
+        try:
+            columns = groups.setdefault(identity, (key, [[] for _ in query.aggregations]))[1]
+        except TypeError as error:
+            names = ", ".join(query.group_by)
+            raise InvalidNodeError(f"cannot group by {names}: {error}") from None
         for column, read in zip(columns, value_readers, strict=True):
             column.append(True if read is None else read(row))
     found = [_group(query, *group) for group in groups.values()]
@@ -183,7 +187,7 @@ def _group(
         values = [plain(value) for value in column if value is not None]
         try:
             group[each.alias] = _FUNCTIONS[each.func](values)
-        except (TypeError, OverflowError):
+        except (ArithmeticError, TypeError):
             raise InvalidNodeError(
                 f"{each.func} of {each.field!r} is not possible: it holds "
                 f"{', '.join(sorted({type(value).__name__ for value in values}))}"

@@ -1,9 +1,9 @@
 """A fluent way to write a query."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Self, cast
 
-from varco_query._errors import InvalidNodeError
+from varco_query._errors import InvalidNodeError, shorten
 from varco_query._node import AndNode, NotNode, OrNode, TransformerNode, comparison, conjunction
 from varco_query._operation import Operation
 
@@ -33,8 +33,23 @@ class QueryBuilder:
     ) -> None:
         # A chain of terms and of the words between them: each builder is one, and knows the one
         # before it. Builders share chains, which never change.
+        if _before is None and not isinstance(cast("object", node), TransformerNode | None):
+            raise InvalidNodeError(f"{shorten(node)} is no query node; QueryParser parses text")
         self._item = _word or node
         self._before = _before
+
+    def __repr__(self) -> str:
+        return f"QueryBuilder({', '.join(map(str, self._items()))})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    # A list, not a chain: pickle would recurse on that.
+    def __reduce__(self) -> tuple[object, ...]:
+        return _chain, (self._items(),)
 
     def where(self, field: str, op: Operation, value: object = None) -> "QueryBuilder":
         """Add a comparison."""
@@ -147,6 +162,16 @@ class QueryBuilder:
         groups.reverse()
         return OrNode(*groups)
 
+    def _items(self) -> list[TransformerNode | str]:
+        items: list[TransformerNode | str] = []
+        builder: QueryBuilder | None = self
+        while builder is not None:
+            if builder._item is not None:  # noqa: SLF001  # of this class
+                items.append(builder._item)  # noqa: SLF001
+            builder = builder._before  # noqa: SLF001
+        items.reverse()
+        return items
+
     def _say(self, word: str) -> "QueryBuilder":
         if not isinstance(self._item, TransformerNode):
             raise InvalidNodeError(f"{word}_() has no term before it to join")
@@ -157,6 +182,14 @@ class QueryBuilder:
     ) -> "QueryBuilder":
         whole = _whole(other)
         return QueryBuilder(whole if self._item is None else kind(_whole(self), whole))
+
+
+def _chain(items: Iterable[TransformerNode | str]) -> QueryBuilder:
+    builder = QueryBuilder()
+    for item in items:
+        node, word = (None, item) if isinstance(item, str) else (item, None)
+        builder = QueryBuilder(node, builder, word)
+    return builder
 
 
 def _conjunction(group: list[TransformerNode]) -> TransformerNode:

@@ -4,13 +4,15 @@ The meaning that every backend has to give a comparison; the README has it as a 
 """
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import MINYEAR, UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, cast
 
 type Pair = tuple[Any, Any]
 
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _NUMBERS: Final = frozenset({int, float, Decimal})
 
 
@@ -19,7 +21,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        if value.tzinfo is None:
+            return value.replace(tzinfo=UTC)
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            # In the first or last hours of time, which have no UTC: the nearest that has.
+            return _FIRST if value.year == MINYEAR else _LAST
     return value
 
 

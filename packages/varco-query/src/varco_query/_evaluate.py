@@ -96,7 +96,11 @@ def _test(node: ComparisonNode, read: Reader, *, negated: bool) -> Test:
 
     def holds(row: object) -> bool:
         value = read(row)
-        return value is not None and test(value)
+        try:
+            return value is not None and test(value)
+        except (ArithmeticError, TypeError, ValueError):
+            # Not a number in decimal, a time with a zone: no order, so the answer is unknown.
+            return False
 
     return holds
 

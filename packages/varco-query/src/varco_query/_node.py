@@ -25,14 +25,15 @@ class TransformerNode:
         if not isinstance(cast("object", other), TransformerNode):
             return NotImplemented
         if isinstance(self, AndNode):
-            return AndNode(*self.children, other)
+            # The children are nodes already: checking them each time would make a chain quadratic.
+            return conjunction([*self.children, other])
         return AndNode(self, other)
 
     def __or__(self, other: "TransformerNode") -> "OrNode":
         if not isinstance(cast("object", other), TransformerNode):
             return NotImplemented
         if isinstance(self, OrNode):
-            return OrNode(*self.children, other)
+            return disjunction([*self.children, other])
         return OrNode(self, other)
 
     def __invert__(self) -> "NotNode":
@@ -68,8 +69,14 @@ class TransformerNode:
             return self._hash
         except AttributeError:
             pass
-        for node in postorder(self):
-            if not hasattr(node, "_hash"):
+        # Down only to what has a hash already: each node is hashed once, however often it is asked.
+        stack: list[TransformerNode] = [self]
+        while stack:
+            missing = [child for child in stack[-1].children if not hasattr(child, "_hash")]
+            if missing:
+                stack += missing
+            else:
+                node = stack.pop()
                 _set_hash(node, node._own_hash())  # noqa: SLF001  # of this module
         return self._hash
 
@@ -242,6 +249,13 @@ def conjunction(children: list[TransformerNode]) -> AndNode:
     """What `AndNode(*children)` gives, of what are known to be nodes."""
     node = AndNode()
     _set_and(node, tuple(children))
+    return node
+
+
+def disjunction(children: list[TransformerNode]) -> OrNode:
+    """What `OrNode(*children)` gives, of what are known to be nodes."""
+    node = OrNode()
+    _set_or(node, tuple(children))
     return node
 
 

@@ -23,7 +23,7 @@ def sort_rows[R](rows: Iterable[R], sort: Sequence[SortField]) -> list[R]:
     for field in reversed(sort):
         try:
             ordered.sort(key=_key(reader(field.field)), reverse=_descends(field))
-        except TypeError as error:
+        except (ArithmeticError, TypeError) as error:
             raise InvalidNodeError(f"cannot sort by {field.field!r}: {error}") from None
     return ordered
 
