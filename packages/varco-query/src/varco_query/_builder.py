@@ -1,6 +1,7 @@
 """A fluent way to write a query."""
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Final, Self, cast
 
 from varco_query._errors import InvalidNodeError, shorten
@@ -25,18 +26,16 @@ class QueryBuilder:
 
     __slots__ = ("_before", "_item")
 
-    def __init__(
-        self,
-        node: TransformerNode | None = None,
-        _before: "QueryBuilder | None" = None,
-        _word: str | None = None,
-    ) -> None:
-        # A chain of terms and of the words between them: each builder is one, and knows the one
-        # before it. Builders share chains, which never change.
-        if _before is None and not isinstance(cast("object", node), TransformerNode | None):
+    # A chain of terms and of the words between them: each builder is one, and knows the one before
+    # it. Builders share chains, which never change.
+    _item: TransformerNode | str | None
+    _before: "QueryBuilder | None"
+
+    def __init__(self, node: TransformerNode | None = None) -> None:
+        if not isinstance(cast("object", node), TransformerNode | None):
             raise InvalidNodeError(f"{shorten(node)} is no query node; QueryParser parses text")
-        self._item = _word or node
-        self._before = _before
+        self._item = node
+        self._before = None
 
     def __repr__(self) -> str:
         return f"QueryBuilder({', '.join(map(str, self._items()))})"
@@ -47,77 +46,82 @@ class QueryBuilder:
     def __deepcopy__(self, _memo: object) -> Self:
         return self
 
-    # A list, not a chain: pickle would recurse on that.
+    # As a list: pickle would recurse on the chain.
     def __reduce__(self) -> tuple[object, ...]:
-        return _chain, (self._items(),)
+        return QueryBuilder, (), self._items()
+
+    def __setstate__(self, items: list[TransformerNode | str]) -> None:
+        if items:
+            *before, self._item = items
+            self._before = reduce(QueryBuilder._then, before, QueryBuilder())
 
     def where(self, field: str, op: Operation, value: object = None) -> "QueryBuilder":
         """Add a comparison."""
-        return QueryBuilder(comparison(field, op, value), self)
+        return self._then(comparison(field, op, value))
 
     def eq(self, field: str, value: object) -> "QueryBuilder":
         """Add `field = value`; None asks whether it is null."""
-        return QueryBuilder(comparison(field, Operation.EQUAL, value), self)
+        return self._then(comparison(field, Operation.EQUAL, value))
 
     def ne(self, field: str, value: object) -> "QueryBuilder":
         """Add `field != value`; None asks whether it is not null."""
-        return QueryBuilder(comparison(field, Operation.NOT_EQUAL, value), self)
+        return self._then(comparison(field, Operation.NOT_EQUAL, value))
 
     def gt(self, field: str, value: object) -> "QueryBuilder":
         """Add `field > value`."""
-        return QueryBuilder(comparison(field, Operation.GREATER_THAN, value), self)
+        return self._then(comparison(field, Operation.GREATER_THAN, value))
 
     def gte(self, field: str, value: object) -> "QueryBuilder":
         """Add `field >= value`."""
-        return QueryBuilder(comparison(field, Operation.GREATER_EQUAL, value), self)
+        return self._then(comparison(field, Operation.GREATER_EQUAL, value))
 
     def lt(self, field: str, value: object) -> "QueryBuilder":
         """Add `field < value`."""
-        return QueryBuilder(comparison(field, Operation.LESS_THAN, value), self)
+        return self._then(comparison(field, Operation.LESS_THAN, value))
 
     def lte(self, field: str, value: object) -> "QueryBuilder":
         """Add `field <= value`."""
-        return QueryBuilder(comparison(field, Operation.LESS_EQUAL, value), self)
+        return self._then(comparison(field, Operation.LESS_EQUAL, value))
 
     def like(self, field: str, value: str) -> "QueryBuilder":
         """Add `field LIKE value`: `%` any text, `_` one character, a backslash escapes."""
-        return QueryBuilder(comparison(field, Operation.LIKE, value), self)
+        return self._then(comparison(field, Operation.LIKE, value))
 
     def ilike(self, field: str, value: str) -> "QueryBuilder":
         """Add `field ILIKE value`, LIKE without regard to case."""
-        return QueryBuilder(comparison(field, Operation.ILIKE, value), self)
+        return self._then(comparison(field, Operation.ILIKE, value))
 
     def contains(self, field: str, value: str) -> "QueryBuilder":
         """Add `field CONTAINS value`; no character of it is special."""
-        return QueryBuilder(comparison(field, Operation.CONTAINS, value), self)
+        return self._then(comparison(field, Operation.CONTAINS, value))
 
     def startswith(self, field: str, value: str) -> "QueryBuilder":
         """Add `field STARTSWITH value`; no character of it is special."""
-        return QueryBuilder(comparison(field, Operation.STARTSWITH, value), self)
+        return self._then(comparison(field, Operation.STARTSWITH, value))
 
     def endswith(self, field: str, value: str) -> "QueryBuilder":
         """Add `field ENDSWITH value`; no character of it is special."""
-        return QueryBuilder(comparison(field, Operation.ENDSWITH, value), self)
+        return self._then(comparison(field, Operation.ENDSWITH, value))
 
     def in_(self, field: str, values: Iterable[object]) -> "QueryBuilder":
         """Add `field IN values`; of no values, it selects nothing."""
-        return QueryBuilder(comparison(field, Operation.IN, values), self)
+        return self._then(comparison(field, Operation.IN, values))
 
     def not_in(self, field: str, values: Iterable[object]) -> "QueryBuilder":
         """Add `field NOT IN values`; of no values, it selects everything."""
-        return QueryBuilder(comparison(field, Operation.NOT_IN, values), self)
+        return self._then(comparison(field, Operation.NOT_IN, values))
 
     def between(self, field: str, low: object, high: object) -> "QueryBuilder":
         """Add `field BETWEEN low AND high`, both included."""
-        return QueryBuilder(comparison(field, Operation.BETWEEN, (low, high)), self)
+        return self._then(comparison(field, Operation.BETWEEN, (low, high)))
 
     def is_null(self, field: str) -> "QueryBuilder":
         """Add `field IS NULL`."""
-        return QueryBuilder(comparison(field, Operation.IS_NULL, None), self)
+        return self._then(comparison(field, Operation.IS_NULL, None))
 
     def is_not_null(self, field: str) -> "QueryBuilder":
         """Add `field IS NOT NULL`."""
-        return QueryBuilder(comparison(field, Operation.IS_NOT_NULL, None), self)
+        return self._then(comparison(field, Operation.IS_NOT_NULL, None))
 
     def and_(self, other: "QueryBuilder | TransformerNode | None" = None) -> "QueryBuilder":
         """Join the next term, or another whole query, by AND."""
@@ -130,10 +134,10 @@ class QueryBuilder:
     def not_(self, other: "QueryBuilder | TransformerNode | None" = None) -> "QueryBuilder":
         """Negate the next term, everything so far, or add the negation of another query."""
         if other is not None:
-            return QueryBuilder(NotNode(_whole(other)), self)
+            return self._then(NotNode(_whole(other)))
         if isinstance(self._item, TransformerNode):
             return QueryBuilder(NotNode(_whole(self)))
-        return QueryBuilder(None, self, _NOT)
+        return self._then(_NOT)
 
     def build(self) -> TransformerNode | None:
         """The query; None when nothing was added.
@@ -162,6 +166,13 @@ class QueryBuilder:
         groups.reverse()
         return OrNode(*groups)
 
+    def _then(self, item: TransformerNode | str) -> "QueryBuilder":
+        # Not by the class, which would look at what is known to be right.
+        builder = _new(QueryBuilder)
+        builder._item = item  # noqa: SLF001  # of this class
+        builder._before = self  # noqa: SLF001
+        return builder
+
     def _items(self) -> list[TransformerNode | str]:
         items: list[TransformerNode | str] = []
         builder: QueryBuilder | None = self
@@ -175,7 +186,7 @@ class QueryBuilder:
     def _say(self, word: str) -> "QueryBuilder":
         if not isinstance(self._item, TransformerNode):
             raise InvalidNodeError(f"{word}_() has no term before it to join")
-        return QueryBuilder(None, self, word)
+        return self._then(word)
 
     def _join(
         self, kind: type[AndNode | OrNode], other: "QueryBuilder | TransformerNode"
@@ -184,12 +195,7 @@ class QueryBuilder:
         return QueryBuilder(whole if self._item is None else kind(_whole(self), whole))
 
 
-def _chain(items: Iterable[TransformerNode | str]) -> QueryBuilder:
-    builder = QueryBuilder()
-    for item in items:
-        node, word = (None, item) if isinstance(item, str) else (item, None)
-        builder = QueryBuilder(node, builder, word)
-    return builder
+_new: Final = QueryBuilder.__new__
 
 
 def _conjunction(group: list[TransformerNode]) -> TransformerNode:
