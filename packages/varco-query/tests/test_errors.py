@@ -203,10 +203,14 @@ def test_limits_of_depth_are_of_what_is_open_at_once():
 def test_limits_of_pages_and_sorts():
     parser = QueryParser(limits=Limits(max_limit=10, max_offset=20, max_sort=1))
     assert parser.parse(limit=10, offset=20, sort="a").limit == 10
+    assert QueryParser(limits=Limits(max_sort=0)).parse(sort=" ").sort == ()
     for wrong, name in [
         ({"limit": 11}, "max_limit"),
         ({"offset": 21}, "max_offset"),
         ({"sort": "a,b"}, "max_sort"),
+        ({"sort": [F.a.asc(), F.b.asc()]}, "max_sort"),
+        ({"sort": "a," * 30_000}, "max_sort"),
+        ({"sort": "a" * 70_000}, "max_length"),
     ]:
         with pytest.raises(QueryLimitError, match=name):
             parser.parse(**wrong)

@@ -11,7 +11,7 @@ class Limits:
     """What a query from outside may ask for at most.
 
     Attributes:
-        max_length: Characters of a filter.
+        max_length: Characters of a filter, and of a sort.
         max_depth: How deep parentheses and NOT may nest.
         max_terms: Comparisons in a filter.
         max_items: Values in one list.

@@ -66,11 +66,10 @@ class QueryParser:
             limit,
             offset,
         )
-        limits = self.limits
-        if limit is not None and limit > limits.max_limit:
-            raise QueryLimitError("max_limit", limits.max_limit, limit)
-        if offset is not None and offset > limits.max_offset:
-            raise QueryLimitError("max_offset", limits.max_offset, offset)
+        if limit is not None:
+            self._check("max_limit", limit)
+        if offset is not None:
+            self._check("max_offset", offset)
         return params
 
     def parse_node(self, text: str) -> TransformerNode:
@@ -93,10 +92,20 @@ class QueryParser:
         Raises:
             QueryError: A key is no field, unknown or there twice, or there are too many.
         """
-        keys = parse_sort(sort) if isinstance(sort, str) else sort_keys(sort)
-        if len(keys) > self.limits.max_sort:
-            raise QueryLimitError("max_sort", self.limits.max_sort, len(keys))
+        if isinstance(sort, str):
+            # Before they are made: a long text holds a hundred thousand.
+            self._check("max_length", len(sort))
+            self._check("max_sort", sort.count(",") + 1 if sort.strip() else 0)
+            keys = parse_sort(sort)
+        else:
+            keys = sort_keys(sort)
+            self._check("max_sort", len(keys))
         return keys if self.schema is None else self.schema.coerce_sort(keys)
+
+    def _check(self, name: str, actual: int) -> None:
+        limit: int = getattr(self.limits, name)
+        if actual > limit:
+            raise QueryLimitError(name, limit, actual)
 
 
 def parse_sort(text: str) -> tuple[SortField, ...]:
