@@ -192,6 +192,7 @@ def outcome(parser, text):
 @pytest.mark.parametrize("part", range(PARTS))
 def test_inputs_take_as_long_as_they_are(part):
     random = Random(part)
+    outcome(PARSERS[0], "a")  # the first one makes the parser
     for number in range(settings().max_examples * 10 // PARTS):
         if number % 2:
             text = " ".join(random.choices(PIECES, k=random.randrange(12)))
@@ -204,5 +205,5 @@ def test_inputs_take_as_long_as_they_are(part):
         for parser in PARSERS:
             found = outcome(parser, text)
             assert isinstance(found, TransformerNode) or str(found), text
-        # A hundred times what is usual, so that only another order of growth fails.
-        assert clock.thread_time() - start < 0.1 + 1e-4 * len(text), text
+        # A thousand times what is usual, so that only another order of growth fails.
+        assert clock.thread_time() - start < 1 + 1e-4 * len(text), text
