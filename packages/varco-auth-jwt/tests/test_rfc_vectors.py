@@ -154,6 +154,40 @@ def test_rfc_7520_content_is_decrypted(name):
     assert cipher.decrypt(vector["token"], content_type=None).decode() == vector["plaintext"]
 
 
+@pytest.mark.parametrize("name", VECTORS["rfc7520_refused"])
+def test_rfc_7520_content_under_other_algorithms_is_refused(name):
+    token = VECTORS["rfc7520_refused"][name]
+    encryption = json.loads(b64decode(token.split(".")[0].encode()))["enc"]
+    ec, rsa = VECTORS["rfc7517_a2"]
+    secret = b64encode(bytes(16 if encryption == "A128GCM" else 32)).decode()
+    for members in ({"kty": "oct", "k": secret}, rsa, ec):
+        key = key_of({**members, "use": "enc", "kid": None, "alg": None})
+        with pytest.raises((AlgorithmRefusedError, TokenHeaderError)) as caught:
+            JweCipher(key, encryption=encryption).decrypt(token, content_type=None)
+        assert "zip" in str(caught.value) or "takes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("enc", "tag"),
+    [
+        ("A128CBC-HS256", "652c3fa36b0a7c5b3219fab3a30bc1c4"),
+        ("A192CBC-HS384", "8490ac0e58949bfe51875d733f93ac2075168039ccc733d7"),
+        ("A256CBC-HS512", "4dd3b4c088a7f45c216839645b2012bf2e6269a8c56a816dbc1b267761955bc5"),
+    ],
+)
+def test_rfc_7518_b_content_encryption(enc, tag):
+    model = next(one for one in JWE_ENC_MODELS if one.name == enc)
+    key, iv = bytes(range(len(tag))), bytes.fromhex("1af38c2dc2b96ffdd86694092341bc04")
+    aad = b"The second principle of Auguste Kerckhoffs"
+    plaintext = (
+        b"A cipher system must not be required to be secret, and it must be able to fall into the"
+        b" hands of the enemy without inconvenience"
+    )
+    ciphertext, made = model.encrypt(plaintext, key, iv, aad)
+    assert made.hex() == tag
+    assert model.decrypt(ciphertext, bytes.fromhex(tag), key, iv, aad) == plaintext
+
+
 def test_rfc_7520_keys_are_read():
     keys = [key_of(members) for members in VECTORS["rfc7520_3"]]
     assert keys[1].public_key() == keys[0]
