@@ -2,6 +2,7 @@
 
 import pathlib
 
+import anyio
 import pytest
 
 from varco_auth_jwt import (
@@ -241,10 +242,26 @@ async def test_a_source_that_breaks_is_this_slices_error():
         await registry_of(Broken()).verify(token_of(key_pair()))
 
 
+async def test_a_source_that_gives_something_else_stops_nobody():
+    class Wrong:
+        source_id = "wrong"
+
+        async def load(self):
+            looked.set()
+            return {"keys": []}
+
+        refresh = renew = load
+
+    looked = anyio.Event()
+    registry = registry_of(Wrong())
+    async with registry:
+        await looked.wait()
+        with pytest.raises(KeyLoadError, match="gave dict"):
+            await registry.verify(token_of(key_pair()))
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_start_and_stop(tmp_path):
-    import anyio
-
     key = key_pair("one")
     (tmp_path / "one.pem").write_bytes(key.to_pem())
     registry = registry_of(PemFolderSource(tmp_path, algorithm="ES256"))

@@ -21,7 +21,7 @@ from varco_auth_jwt import (
     KeyLoadError,
     TokenError,
 )
-from varco_auth_jwt._codec import b64decode, b64encode, json_bytes, json_object
+from varco_auth_jwt._codec import MAX_DEPTH, b64decode, b64encode, json_bytes, json_object
 from varco_auth_jwt._expiring import ExpiringDict
 from varco_auth_jwt._keyring import ascii_token
 from varco_auth_jwt._native import prepare
@@ -211,6 +211,32 @@ def test_what_is_over_is_forgotten_and_nothing_else(steps):
 
 
 ENCRYPTION_KEY = JwkBuilder.generate_oct_enc_key("enc")
+
+
+def depth(value):
+    inner = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    )
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@given(st.integers(25, 35), st.lists(st.sampled_from(['{"a":', "["]), min_size=40), values)
+def test_nesting_is_counted_as_json_counts_it(levels, openings, value):
+    openings = openings[:levels]
+    text = '{"' + '\\"[{' * 20 + '":' + "".join(openings) + json.dumps(value)
+    text += "".join("]" if one == "[" else "}" for one in reversed(openings)) + "}"
+    if depth(json.loads(text)) <= MAX_DEPTH:
+        assert json_object(text.encode()) == json.loads(text)
+    else:
+        with pytest.raises(ValueError, match="deeper"):
+            json_object(text.encode())
+
+
+@given(st.text('[]{}"\\a:', max_size=100), st.booleans())
+def test_nesting_of_noise_is_bounded_and_never_breaks(text, quoted):
+    data = ('{"' + text if quoted else text).encode() * 40
+    with contextlib.suppress(ValueError):
+        json_object(data)
 
 
 @given(st.binary(max_size=100))

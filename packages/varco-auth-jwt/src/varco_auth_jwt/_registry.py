@@ -100,6 +100,10 @@ class TrustedIssuerEntry:
     def ring(self, keys: JsonWebKeySet) -> KeyRing:
         """The key ring of these keys: of those among them that may verify signatures."""
         if keys is not self._keys:
+            if not isinstance(cast("object", keys), JsonWebKeySet):
+                raise KeyLoadError(
+                    f"the source of {self.label} gave {type(keys).__name__} for keys"
+                )
             self._ring = KeyRing(self._prepared(keys))
             self._keys = keys
         return self._ring
