@@ -42,6 +42,7 @@ CREATE TABLE inbox (seq INTEGER PRIMARY KEY, entry_id TEXT UNIQUE, event_type TE
     payload BLOB, received_at TEXT, processed_at TEXT, handler_name TEXT);
 CREATE TABLE queue (seq INTEGER PRIMARY KEY, payload BLOB);
 CREATE TABLE published (seq INTEGER PRIMARY KEY, event_id TEXT, pid INTEGER);
+CREATE INDEX published_events ON published (event_id);
 CREATE TABLE effects (seq INTEGER PRIMARY KEY, name TEXT, number INTEGER, pid INTEGER);
 """
 COLUMNS = [field.name for field in fields(OutboxEntry)]
@@ -254,7 +255,7 @@ async def relay(path):
         bus=QueueBus(connection),
         poll_interval=0.005,
         batch_size=BATCH,
-        lease=0.5,
+        lease=1.0,
     ).run()
 
 

@@ -96,6 +96,12 @@ def test_what_is_wrong_is_named(changes, message):
         from_cloudevent(foreign(**changes))
 
 
+@pytest.mark.parametrize("payload", [b"\xff", b"{}"])
+def test_bytes_that_are_no_envelope_have_no_data(payload):
+    with pytest.raises(EventDecodeError):
+        to_cloudevent(RawEvent(raw_type="garbage", payload=payload), source="/x")
+
+
 def test_a_source_is_needed():
     with pytest.raises(ValueError, match="source"):
         to_cloudevent(Shipped(parcel="p"), source="")

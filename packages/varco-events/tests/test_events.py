@@ -24,6 +24,7 @@ from pydantic import (
 from varco_events import (
     Event,
     EventDecodeError,
+    EventsConfigError,
     EventTypeClashError,
     EventTypeNameError,
     JsonEventSerializer,
@@ -244,6 +245,16 @@ def test_an_envelope_in_any_spelling_is_read():
     assert serializer.deserialize(data.encode()).order_id == 1
 
 
+@pytest.mark.parametrize("tail", [b"\n", b" \r\n\t"])
+def test_what_comes_after_the_fields_is_read_the_same_way_at_any_time(tail):
+    data = serializer.serialize(StrictlyHappened(order_id=1))
+    serializer.deserialize(data)  # the short way is known from now on
+    assert serializer.deserialize(data + tail).order_id == 1
+    assert serializer.deserialize(data[:-1] + b',"more":0}').order_id == 1
+    with pytest.raises(EventDecodeError, match="not JSON"):
+        serializer.deserialize(data[:-1] + b"]")
+
+
 def test_the_type_hint_decides():
     class Copy(Event):
         order_id: int
@@ -347,6 +358,23 @@ def test_a_missing_or_broken_step_is_named():
 
     with pytest.raises(UpcastError, match="failed: KeyError"):
         serializer.deserialize(data, Broken)
+
+
+def test_a_step_is_made_by_one_function():
+    def step(module):
+        def lift(fields):
+            return fields
+
+        lift.__module__, lift.__qualname__ = module, "lift"
+        return lift
+
+    register = upcaster("stepped.twice", from_version=1)
+    register(step("shop.orders"))
+    register(step("shop.orders"))  # a reload
+    with pytest.raises(EventsConfigError, match=r"shop\.orders\.lift, so shop\.billing\.lift"):
+        register(step("shop.billing"))
+    with pytest.raises(ValueError, match="from_version"):
+        upcaster("stepped.twice", from_version=0)
 
 
 def test_the_serializers_are_serializers():

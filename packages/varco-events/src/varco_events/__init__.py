@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         BusUnavailableError,
         DeadLetterFailedError,
         DeadLetterQueueFullError,
+        DeliveryCutOffError,
         EventDecodeError,
         EventsConfigError,
         EventsError,
@@ -79,8 +80,8 @@ else:
         "_entity_events": "EntityCreatedEvent EntityDeletedEvent EntityEvent EntityUpdatedEvent",
         "_errors": (
             "BusStoppedError BusUnavailableError DeadLetterFailedError "
-            "DeadLetterQueueFullError EventDecodeError EventTypeClashError EventTypeNameError "
-            "EventsConfigError EventsError HandlersFailedError LifecycleError "
+            "DeadLetterQueueFullError DeliveryCutOffError EventDecodeError EventTypeClashError "
+            "EventTypeNameError EventsConfigError EventsError HandlersFailedError LifecycleError "
             "NoSuchHandlerError UnknownEventTypeError UpcastError"
         ),
         "_event": "Event RawEvent",
@@ -147,6 +148,7 @@ __all__: tuple[str, ...] = (
     "DeadLetterEntry",
     "DeadLetterFailedError",
     "DeadLetterQueueFullError",
+    "DeliveryCutOffError",
     "DispatchMode",
     "EntityCreatedEvent",
     "EntityDeletedEvent",

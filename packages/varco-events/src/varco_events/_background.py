@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.abc
 
-from varco_events._errors import LifecycleError
+from varco_events._errors import DeliveryCutOffError, LifecycleError
+from varco_events._event import type_name_of
 from varco_events._lifecycle import on_asyncio
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Delivery:
             self._error = error
             logger.exception("handling %s in the background failed", self.event)
         finally:
+            if not self.finished:  # whoever awaits must not take it for handled
+                self._error = DeliveryCutOffError(type_name_of(self.event), self.event.event_id)
             self._done.set()
 
 

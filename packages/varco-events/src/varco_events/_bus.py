@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -73,6 +74,7 @@ class Subscription:
         priority: int = 0,
         on_cancel: Callable[[Subscription], None] | None = None,
     ) -> None:
+        _check(event_type, handler, channel, filter)
         self.event_type = event_type
         self.channel = channel
         self.priority = priority
@@ -203,9 +205,34 @@ class AbstractEventBus(ABC):
 
 
 def handler_name(handler: Callable[..., Any]) -> str:
-    """What a handler is called in dead letters and logs."""
-    name: str | None = getattr(handler, "__qualname__", None)
-    return name or type(handler).__qualname__
+    """What a handler is called in dead letters, inboxes and logs: its module and qualified name."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    named: Any = handler if hasattr(handler, "__qualname__") else type(handler)
+    module: str | None = getattr(named, "__module__", None)
+    return f"{module}.{named.__qualname__}" if module else str(named.__qualname__)
+
+
+def _check(event_type: object, handler: object, channel: object, condition: object) -> None:
+    """Refuse at once what would never be called, or only fail when an event comes."""
+    from varco_events._event import Event  # noqa: PLC0415  # pydantic when needed
+
+    if not (event_type if isinstance(event_type, str) else _is_subclass(event_type, Event)):
+        raise TypeError(
+            f"events are subscribed to by a subclass of Event or a type name, not {event_type!r}"
+        )
+    if not callable(handler):
+        raise TypeError(f"a handler must be a function of the event, not {handler!r}")
+    if not isinstance(channel, str):
+        raise TypeError(f"a channel must be a string, not {channel!r}")
+    if condition is not None and (
+        not callable(condition) or inspect.iscoroutinefunction(condition)
+    ):
+        raise TypeError(f"a filter must be a sync function of the event, not {condition!r}")
+
+
+def _is_subclass(candidate: object, base: type) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, base)
 
 
 def _deliverer(handler: Callable[..., Any], condition: EventFilter[Any] | None) -> Deliver:

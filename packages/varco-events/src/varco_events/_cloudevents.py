@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from varco_events import _registry
 from varco_events._errors import EventDecodeError, UpcastError
-from varco_events._event_serializer import JsonEventSerializer, raw_event
+from varco_events._event_serializer import JsonEventSerializer, raw_event, read_envelope
 from varco_events._upcasting import upcast
 
 if TYPE_CHECKING:
@@ -31,19 +31,21 @@ def to_cloudevent(event: Event, *, source: str) -> dict[str, Any]:
     Args:
         event: Any event; the fields are written under their Python names.
         source: A URI reference of what the event happened to, say "/orders".
+
+    Raises:
+        EventDecodeError: a `RawEvent` whose bytes are no envelope, so that it has no data.
     """
     if not source:
         raise ValueError("a CloudEvent needs a source, a URI reference such as '/orders'")
-    envelope = from_json(JsonEventSerializer().serialize(event))
-    fields: dict[str, Any] = envelope["data"]
+    name, version, fields = read_envelope(JsonEventSerializer().serialize(event))
     attributes = {
         "specversion": "1.0",
         "id": str(event.event_id),
         "source": source,
-        "type": envelope["type"],
+        "type": name,
         "time": event.timestamp.isoformat(),
         "datacontenttype": "application/json",
-        "eventversion": envelope["version"],
+        "eventversion": version,
         "correlationid": event.correlation_id,
         "causationid": None if event.causation_id is None else str(event.causation_id),
         "partitionkey": event.event_key(),

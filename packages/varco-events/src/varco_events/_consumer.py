@@ -47,7 +47,9 @@ def listen[F: Callable[..., Any]](
     """Make a method of an `EventConsumer` listen to `event_types`.
 
     `channel`, `dlq`, `deduplicator` and `inbox` may be functions of the consumer, so that they can
-    come from its constructor.
+    come from its constructor. Dead letters, deduplicators and inboxes know the method as
+    `module.Class.method` of the consumer: two consumers of one class that share an inbox handle
+    an event once between them.
 
     Args:
         event_types: Classes, or exact type names.
@@ -74,7 +76,11 @@ def listen[F: Callable[..., Any]](
 
 
 def _check_types(given: tuple[object, ...]) -> None:
-    if not given or not all(isinstance(one, type | str) for one in given):
+    from varco_events._event import Event  # noqa: PLC0415  # pydantic when needed
+
+    if not given or not all(
+        issubclass(one, Event) if isinstance(one, type) else isinstance(one, str) for one in given
+    ):
         raise TypeError(
             f"@listen takes event classes and type names, as in @listen(OrderPlaced), not {given!r}"
         )
@@ -102,6 +108,8 @@ class EventConsumer:
             for listening in marks:
                 handling = Handling(
                     getattr(self, name),
+                    owner=type(self),
+                    attribute=name,
                     retry_policy=listening.retry_policy,
                     dlq=self._own(listening.dlq),
                     deduplicator=self._own(listening.deduplicator),

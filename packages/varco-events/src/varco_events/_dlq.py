@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -99,7 +100,13 @@ class AbstractDeadLetterQueue(ABC):
     async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
         """The oldest entries, leased ones included, without leasing them."""
 
-    async def redrive(self, bus: AbstractEventBus, *, limit: int | None = None) -> int:
+    async def redrive(
+        self,
+        bus: AbstractEventBus,
+        *,
+        limit: int | None = None,
+        visibility_timeout: float = 60.0,
+    ) -> int:
         """Deliver the entries again in order, each to the handler that failed.
 
         Goes over the entries that are visible when it begins, and ends at the first one that the
@@ -108,6 +115,8 @@ class AbstractDeadLetterQueue(ABC):
         Args:
             bus: Where the handlers are subscribed, or a transport that brings events to them.
             limit: At most so many entries.
+            visibility_timeout: Seconds for which a batch is leased. Deliveries begin in its first
+                half: keep it above twice what the slowest handler needs.
 
         Returns:
             How many were delivered.
@@ -115,17 +124,25 @@ class AbstractDeadLetterQueue(ABC):
         left = await self.count() if limit is None else min(limit, await self.count())
         delivered = 0
         while left > 0:
-            batch = await self.pop_batch(limit=min(left, 100))
+            last_start = time.monotonic() + visibility_timeout / 2
+            batch = await self.pop_batch(
+                limit=min(left, 100), visibility_timeout=visibility_timeout
+            )
             if not batch:
                 break
-            left -= len(batch)
-            delivered += await self._redrive(bus, batch)
+            done = await self._redrive(bus, batch, last_start)
+            left -= done
+            delivered += done
         return delivered
 
-    async def _redrive(self, bus: AbstractEventBus, batch: list[DeadLetterEntry]) -> int:
+    async def _redrive(
+        self, bus: AbstractEventBus, batch: list[DeadLetterEntry], last_start: float
+    ) -> int:
         delivered = 0
         try:
             for entry in batch:
+                if delivered and time.monotonic() >= last_start:
+                    break
                 handler = None if entry.handler_name == RELAY_HANDLER else entry.handler_name
                 token = redriven.set(entry.entry_id)
                 try:

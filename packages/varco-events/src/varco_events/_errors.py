@@ -9,10 +9,11 @@ EventsError
 ├── NoSuchHandlerError         a delivery to a handler that is not subscribed
 ├── HandlersFailedError        several handlers failed (an ExceptionGroup)
 ├── BusUnavailableError        the transport cannot take events now
-│   └── BusStoppedError        a publish after stop()
+│   ├── BusStoppedError        a publish after stop()
+│   └── DeliveryCutOffError    handling was cancelled before it ended
 ├── DeadLetterQueueFullError   a bounded queue refused an entry
 ├── DeadLetterFailedError      a failed event could not be dead-lettered either
-├── EventsConfigError          a part that is missing where events need it
+├── EventsConfigError          a part that is missing where events need it, or there twice
 └── LifecycleError             start() or stop() at the wrong moment or place
 """
 
@@ -135,6 +136,20 @@ class BusStoppedError(BusUnavailableError):
         super().__init__(f"{event_type} was not published: the bus is stopped; start() it again")
 
 
+class DeliveryCutOffError(BusUnavailableError):
+    """The handling of an event in the background was cancelled: it is not acknowledged."""
+
+    code = "events.cut_off"
+
+    def __init__(self, event_type: str, event_id: UUID) -> None:
+        self.event_type = event_type
+        self.event_id = event_id
+        super().__init__(
+            f"the handling of {event_type} {event_id} was cancelled before it ended; publish it "
+            f"again, or give stop() more time"
+        )
+
+
 class DeadLetterQueueFullError(EventsError):
     """A bounded dead letter queue refused an entry."""
 
@@ -165,7 +180,7 @@ class DeadLetterFailedError(EventsError):
 
 
 class EventsConfigError(EventsError):
-    """Events have nowhere to go."""
+    """Events have nowhere to go, or two ways where there can be one."""
 
     code = "events.config"
 

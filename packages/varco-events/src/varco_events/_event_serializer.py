@@ -56,21 +56,17 @@ class JsonEventSerializer:
         if type_hint is None:
             head, _, body = data.partition(_DATA)
             read = _readers.get(head)
-            if read is not None:
+            if read is not None and body.endswith(b"}"):
                 try:
                     return read(body[:-1], by_alias=False, by_name=True)
-                except ValidationError as error:
-                    raise EventDecodeError(f"{head.decode()}}}: {error}") from error
+                except ValidationError:  # the long way says what is wrong, if anything
+                    pass
         return _deserialize(data, type_hint)
 
 
 def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
     """The long way: any JSON with the three members, any version, any type."""
-    try:
-        envelope = from_json(data)
-    except ValueError as error:
-        raise EventDecodeError(f"not JSON: {error}") from error
-    name, version, fields = _members(envelope)
+    name, version, fields = read_envelope(data)
     cls = type_hint or _registry.find(name)
     if cls is None:
         return raw_event(name, version, fields, data)
@@ -88,7 +84,12 @@ def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
         raise EventDecodeError(f"{name} version {version}: {error}") from error
 
 
-def _members(envelope: Any) -> tuple[str, int, dict[str, Any]]:
+def read_envelope(data: bytes) -> tuple[str, int, dict[str, Any]]:
+    """The type name, the version and the fields in `data`, whatever their spelling."""
+    try:
+        envelope: Any = from_json(data)
+    except ValueError as error:
+        raise EventDecodeError(f"not JSON: {error}") from error
     if isinstance(envelope, dict):
         members = cast("dict[str, Any]", envelope)
         name, version, fields = (members.get(k) for k in ("type", "version", "data"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from dataclasses import dataclass, replace
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -31,6 +32,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("varco_events.consumer")
 
+
+@dataclass(slots=True, eq=False)
+class _InHand:
+    """A deduplicated handling that has not ended, and the one that it is part of."""
+
+    around: _InHand | None
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+    def is_part_of(self, other: _InHand) -> bool:
+        part: _InHand | None = self
+        while part is not None and part is not other:
+            part = part.around
+        return part is other
+
+
+_innermost: ContextVar[_InHand | None] = ContextVar("varco_events_in_hand", default=None)
+
 # How many seconds writing down an outcome may take, cancelled or not.
 _PATIENCE = 30.0
 
@@ -56,12 +74,13 @@ class Handling:
         self,
         method: Callable[..., Any],
         *,
+        owner: type,
+        attribute: str,
         retry_policy: RetryPolicy | None,
         dlq: AbstractDeadLetterQueue | None,
         deduplicator: AbstractDeduplicator | None,
         inbox: InboxRepository | None,
     ) -> None:
-        self.name = handler_name(method)
         self._method = method
         self._dlq = dlq
         self._deduplicator = deduplicator
@@ -71,10 +90,11 @@ class Handling:
         self._running = 0
         self._idle: anyio.Event | None = None
         # Events that are being handled: the same one must wait to see whether it is a duplicate.
-        self._in_hand: dict[UUID, anyio.Event] = {}
-        self.handler = self._make_handler()
+        self._in_hand: dict[UUID, _InHand] = {}
+        self.handler = self._make_handler(owner, attribute)
+        self.name = handler_name(self.handler)
 
-    def _make_handler(self) -> Deliver:
+    def _make_handler(self, owner: type, attribute: str) -> Deliver:
         async def handler(event: Event) -> None:
             self._running += 1
             try:
@@ -85,7 +105,10 @@ class Handling:
                 if self._idle is not None and not self._running:
                     self._idle.set()
 
-        handler.__qualname__ = self.name
+        # The class of the consumer, not the one that defines the method: what two subclasses do
+        # with an event are two things, which an inbox must tell apart.
+        handler.__module__ = owner.__module__
+        handler.__qualname__ = f"{owner.__qualname__}.{attribute}"
         return handler
 
     async def idle(self) -> None:
@@ -100,9 +123,18 @@ class Handling:
             await self._handle_once(event)
             return
         identity = self._identity(event)
+        around = _innermost.get()
         while (in_hand := self._in_hand.get(identity)) is not None:
-            await in_hand.wait()
-        self._in_hand[identity] = anyio.Event()
+            if around is not None and around.is_part_of(in_hand):
+                return  # the method itself published it again, and cannot wait for its own outcome
+            await in_hand.ended.wait()
+        # Background handlers may publish for ever: what has ended is forgotten on the way.
+        while around is not None and around.ended.is_set():
+            around = around.around
+        while around is not None and around.around is not None and around.around.ended.is_set():
+            around.around = around.around.around
+        in_hand = self._in_hand[identity] = _InHand(around)
+        token = _innermost.set(in_hand)
         try:
             if await self._deduplicator.is_duplicate(identity):
                 return
@@ -111,7 +143,9 @@ class Handling:
                 with anyio.move_on_after(_PATIENCE, shield=True):
                     await self._deduplicator.mark_seen(identity)
         finally:
-            self._in_hand.pop(identity).set()
+            _innermost.reset(token)
+            del self._in_hand[identity]
+            in_hand.ended.set()
 
     async def _handle_once(self, event: Event) -> bool:
         """Whether the method handled it; a dead letter must not be taken for a duplicate later."""

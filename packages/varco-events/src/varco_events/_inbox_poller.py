@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from varco_events._event_serializer import JsonEventSerializer
-from varco_events._lifecycle import Runner
+from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import utcnow
 from varco_resilience import RetryPolicy
 
@@ -95,7 +96,9 @@ class InboxPoller(Runner):
                 event, channel=entry.channel, handler=entry.handler_name or None
             )
             await self._inbox.mark_processed(entry.entry_id)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_own_cancellation(error):
+                raise
             failures, _ = self._failed.get(entry.entry_id, (0, None))
             delay = timedelta(seconds=_BACKOFF.compute_delay(failures))
             self._failed[entry.entry_id] = (failures + 1, self._clock() + delay)

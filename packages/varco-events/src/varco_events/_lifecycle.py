@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from varco_events._errors import LifecycleError
 
@@ -25,6 +27,18 @@ def on_asyncio() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def is_own_cancellation(error: BaseException) -> bool:
+    """Whether `error` cancels the running task.
+
+    A CancelledError that comes out of awaiting something which somebody else cancelled does not:
+    it is a failure like any other. On trio there is no such thing.
+    """
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0 or anyio.current_effective_deadline() == -math.inf
 
 
 class Runner(ABC):
@@ -76,16 +90,23 @@ class Runner(ABC):
             ended.set()
 
     async def _turn(self) -> None:
+        found = 0
         try:
             found = await self.run_once()
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_own_cancellation(error):
+                raise
             logger.exception("%s goes on after an error", type(self).__name__)
-            found = 0
-        if not found and not self._stopping:
+        if found:
+            # No step needs to suspend, but others want to run, and to cancel this one.
+            await anyio.lowlevel.checkpoint()
+        elif not self._stopping:
             with anyio.CancelScope() as self._nap:
                 try:
                     await self._rest()
-                except Exception:
+                except (Exception, asyncio.CancelledError) as error:
+                    if is_own_cancellation(error):
+                        raise
                     logger.exception("%s could not wait for work", type(self).__name__)
                     await anyio.sleep(1)
             self._nap = None
@@ -115,7 +136,9 @@ class Runner(ABC):
             await ended.wait()
         task, self._task = self._task, None
         if task is not None:
-            await task
+            await asyncio.wait([task])
+            if not task.cancelled():  # else somebody cancelled it, which is not to cancel this one
+                task.result()
 
     async def __aenter__(self) -> Self:
         if on_asyncio():

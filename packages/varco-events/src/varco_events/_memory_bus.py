@@ -27,6 +27,7 @@ from varco_events._channel import ChannelManager
 from varco_events._context import handling
 from varco_events._errors import (
     BusStoppedError,
+    BusUnavailableError,
     HandlersFailedError,
     LifecycleError,
     NoSuchHandlerError,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("varco_events.bus")
 
 # Publishes that are nested deeper than this go on in a task, which has a stack of its own.
-_MAX_DEPTH = 50
+_MAX_DEPTH = 30
 # How many partly failed deliveries a bus remembers.
 _MAX_PARTIAL = 10_000
 
@@ -123,8 +124,8 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         plan = self._plans.get(event.__class__)
         if plan is None:
             route = self._routes.route(event, channel)
-        elif plan.channels:
-            route = plan.channels.get(channel) or plan.other
+        elif plan.named:
+            route = plan.channels.get(channel) or plan.route(channel)
         else:
             route = plan.other
         # The body of _dispatch once more: awaiting it costs as much as calling a handler.
@@ -231,6 +232,9 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             NoSuchHandlerError: no subscription is called `handler`.
         """
         depth = handling.get()[0]
+        if depth >= _MAX_DEPTH:
+            await _on_new_stack(partial(self._deliver_nested, event, channel, handler))
+            return
         if self._stopping or self._stopped:
             self._admit(event, depth)
         subscriptions: Sequence[Subscription]
@@ -265,7 +269,13 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                 done = {one for one in subscriptions[:ended] if one not in failed}
                 self._remember((event.event_id, channel), done.union(reached))
         if failed:
-            _raise(event, list(failed.values()))
+            errors = list(failed.values())
+            # Alone, that of a handler would say that this bus is down.
+            _raise(event, errors, as_group=isinstance(errors[0], BusUnavailableError))
+
+    async def _deliver_nested(self, event: Event, channel: str, handler: str | None) -> None:
+        handling.set((1, channel))  # in a task of its own: nothing to reset
+        await self.deliver(event, channel=channel, handler=handler)
 
     def _addressed(self, event: Event, channel: str, handler: str | None) -> Sequence[Subscription]:
         subscriptions: Sequence[Subscription] = self._routes.route(event, channel).subscriptions
@@ -285,9 +295,9 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
 
     async def drain(self) -> None:
         """Return when no event is being handled, nested and background ones included."""
-        if handling.get()[0]:
-            raise LifecycleError("a handler cannot wait for its own bus to drain or stop")
         while self._running or len(self._background):
+            if handling.get()[0]:
+                raise LifecycleError("a handler cannot wait for its own bus to drain or stop")
             if self._running:
                 idle = self._idle = self._idle or anyio.Event()
                 await idle.wait()
@@ -362,10 +372,12 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         return sorted(self._channels)
 
 
-def _raise(event: Event, errors: list[Exception]) -> None:
-    if len(errors) == 1:
+def _raise(event: Event, errors: list[Exception], *, as_group: bool = False) -> None:
+    if len(errors) == 1 and not as_group:
         raise errors[0]
-    raise HandlersFailedError(f"{len(errors)} handlers of {type_name_of(event)} failed", errors)
+    noun = "handler" if len(errors) == 1 else "handlers"
+    message = f"{len(errors)} {noun} of {type_name_of(event)} failed"
+    raise HandlersFailedError(message, errors)
 
 
 async def _on_new_stack(work: Any) -> None:

@@ -89,9 +89,11 @@ class OutboxRepository(ABC):
 
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget several delivered entries."""
-        for entry_id in entry_ids:
-            await self.delete(entry_id)
-            self._held().pop(entry_id, None)
+        # Not while a claim looks: it could have seen an entry that is gone when it takes it.
+        async with self._lock():
+            for entry_id in entry_ids:
+                await self.delete(entry_id)
+                self._held().pop(entry_id, None)
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease up to `limit` entries for `lease` seconds, in the order they were saved.
@@ -99,27 +101,22 @@ class OutboxRepository(ABC):
         Never an entry that is leased, parked or not yet `available_at`, nor one whose key has an
         earlier entry that is not in the same claim, unless that one is parked.
         """
-        held, now = self._held(), utcnow()
-        pending = await self.get_pending(limit=limit + len(held))
-        if len(pending) < limit + len(held):  # all there is: forget what others deleted
-            known = {entry.entry_id for entry in pending}
-            for entry_id in [one for one in held if one not in known]:
-                del held[entry_id]
-        claimed: list[OutboxEntry] = []
-        blocked: set[str] = set()
-        until = now + timedelta(seconds=lease)
-        for stored in pending:
-            entry = held.get(stored.entry_id, stored)
-            if entry.available_at == datetime.max.replace(tzinfo=UTC):
-                continue
-            if entry.key in blocked:
-                continue
-            if len(claimed) < limit and is_claimable(entry, now):
-                leased = replace(entry, leased_until=until)
-                held[entry.entry_id] = leased
-                claimed.append(leased)
-            elif entry.key is not None:
-                blocked.add(entry.key)
+        held = self._held()
+        window = limit + len(held)
+        async with self._lock():
+            while True:
+                pending = await self.get_pending(limit=window)
+                claimed = _claimable(pending, held, limit)
+                if len(claimed) == limit or len(pending) < window:
+                    break
+                window *= 2  # a long queue of one key must not hide the others
+            if len(pending) < window:  # all there is: forget what others deleted
+                known = {entry.entry_id for entry in pending}
+                for entry_id in [one for one in held if one not in known]:
+                    del held[entry_id]
+            until = utcnow() + timedelta(seconds=lease)
+            claimed = [replace(entry, leased_until=until) for entry in claimed]
+            held.update((entry.entry_id, entry) for entry in claimed)
         return claimed
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
@@ -154,10 +151,33 @@ class OutboxRepository(ABC):
                 waiters.discard(waiter)
         state["_work"] = False
 
+    def _lock(self) -> anyio.Lock:
+        """What keeps the default claims and deletions of one repository apart."""
+        lock: anyio.Lock = vars(self).setdefault("_claim_lock", anyio.Lock())
+        return lock
+
     def _held(self) -> dict[UUID, OutboxEntry]:
         """What the defaults know of entries that were claimed; made late, for no __init__."""
         held: dict[UUID, OutboxEntry] = vars(self).setdefault("_held_entries", {})
         return held
+
+
+def _claimable(
+    pending: Sequence[OutboxEntry], held: dict[UUID, OutboxEntry], limit: int
+) -> list[OutboxEntry]:
+    """The first entries that nothing holds back, and that no earlier one of their key does."""
+    now, never = utcnow(), datetime.max.replace(tzinfo=UTC)
+    claimed: list[OutboxEntry] = []
+    blocked: set[str] = set()
+    for stored in pending:
+        entry = held.get(stored.entry_id, stored)
+        if entry.available_at == never or entry.key in blocked:  # parked, or not its turn
+            continue
+        if len(claimed) < limit and is_claimable(entry, now):
+            claimed.append(entry)
+        elif entry.key is not None:
+            blocked.add(entry.key)
+    return claimed
 
 
 def is_claimable(entry: OutboxEntry, now: datetime) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,9 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
-from varco_events._errors import BusUnavailableError, EventDecodeError
+from varco_events._errors import BusUnavailableError, EventDecodeError, HandlersFailedError
 from varco_events._event_serializer import JsonEventSerializer, raw_event
-from varco_events._lifecycle import Runner
+from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
 from varco_resilience import CallRejectedError, RetryPolicy
 
@@ -27,6 +29,8 @@ logger = logging.getLogger("varco_events.relay")
 
 # The part of a lease in which entries are delivered; the rest is for writing down what happened.
 _WORKING_SHARE = 0.9
+# The part in which deliveries begin, so that each one has the other half to end in.
+_STARTING_SHARE = 0.45
 
 
 @dataclass(slots=True)
@@ -54,8 +58,9 @@ class OutboxRelay(Runner):
         batch_size: How many entries are claimed at a time.
         dlq: Where entries go that failed too often.
         retry_policy: `max_attempts`, the delay between them and which errors deserve another.
-        lease: Seconds for which a batch is claimed. A delivery that lasts longer is cancelled and
-            counts as failed; keep it above what the slowest handler needs.
+        lease: Seconds for which a batch is claimed. Deliveries begin in its first half, and one
+            that goes on to its end is cancelled and counts as failed: keep it above twice what the
+            slowest handler needs.
         clock: The current time, with a time zone.
     """
 
@@ -109,27 +114,40 @@ class OutboxRelay(Runner):
         self, entries: list[OutboxEntry], batch: _Batch, deadline: float
     ) -> None:
         current = entries[0]
+        last_start = time.monotonic() + self._lease * _STARTING_SHARE
         with anyio.CancelScope(deadline=deadline) as scope:
             for current in entries:
-                if self._stopping:
+                # Handlers that never suspend cannot be cut off, so the time is looked at here too.
+                if self._stopping or time.monotonic() >= last_start:
                     return
                 if current.key in batch.blocked:
                     continue
                 try:
                     await self._bus.deliver(self._event(current), channel=current.channel)
-                except BusUnavailableError as error:
-                    logger.warning("the bus is unavailable, %s waits: %s", current.entry_id, error)
-                    for entry in list(batch.untouched.values()):
-                        self._postpone(batch, entry, error, self._poll_interval)
-                    return
-                except Exception as error:  # noqa: BLE001  # whatever it is, it is kept with the entry
-                    await self._fail(batch, current, error)
+                except (Exception, asyncio.CancelledError) as error:
+                    if is_own_cancellation(error):
+                        raise
+                    if not await self._goes_on(batch, current, error):
+                        return
                 else:
                     del batch.untouched[id(current)]
                     batch.delivered.append(current)
         if scope.cancelled_caught and id(current) in batch.untouched:
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
             await self._fail(batch, current, late)
+
+    async def _goes_on(self, batch: _Batch, entry: OutboxEntry, error: BaseException) -> bool:
+        """Note why an entry was not delivered; False when nothing else will be either."""
+        if isinstance(error, BusUnavailableError):
+            logger.warning("the bus is unavailable, %s waits: %s", entry.entry_id, error)
+            for waiting in list(batch.untouched.values()):
+                self._postpone(batch, waiting, error, self._poll_interval)
+            return False
+        if isinstance(error, Exception) and not _is_rejected(error):
+            await self._fail(batch, entry, error)
+        else:  # nothing was tried, or what the handler awaited was cancelled: it is not counted
+            self._postpone(batch, entry, error, self._poll_interval)
+        return True
 
     def _event(self, entry: OutboxEntry) -> Event:
         try:
@@ -141,12 +159,9 @@ class OutboxRelay(Runner):
 
     async def _fail(self, batch: _Batch, entry: OutboxEntry, error: Exception) -> None:
         """Postpone an entry that failed, or give it up; one given up no longer holds its key."""
-        if isinstance(error, CallRejectedError):  # nothing was tried, so nothing is counted
-            self._postpone(batch, entry, error, self._poll_interval)
-            return
         attempts = entry.attempts + 1
         counted = replace(entry, attempts=attempts, last_error=f"{type(error).__name__}: {error}")
-        hopeless = attempts >= self._policy.max_attempts or not self._policy.is_retryable(error)
+        hopeless = attempts >= self._policy.max_attempts or not self._is_retryable(error)
         if hopeless and await self._give_up(counted, error):
             del batch.untouched[id(entry)]
             return
@@ -154,11 +169,17 @@ class OutboxRelay(Runner):
         logger.warning("delivery %d of %s failed: %r", attempts, entry.entry_id, error)
         self._postpone(batch, entry, error, delay, attempts)
 
+    def _is_retryable(self, error: Exception) -> bool:
+        """Whether another attempt may do what one of the handlers could not."""
+        if isinstance(error, HandlersFailedError):
+            return any(map(self._is_retryable, error.exceptions))
+        return self._policy.is_retryable(error)
+
     def _postpone(
         self,
         batch: _Batch,
         entry: OutboxEntry,
-        error: Exception,
+        error: BaseException,
         delay: float,
         attempts: int | None = None,
     ) -> None:
@@ -219,3 +240,10 @@ class OutboxRelay(Runner):
 
     async def _rest(self) -> None:
         await self._outbox.wait_for_work(self._poll_interval)
+
+
+def _is_rejected(error: Exception) -> bool:
+    """Whether all that the handlers met was an open circuit, or a bus of theirs that is down."""
+    if isinstance(error, HandlersFailedError):
+        return all(map(_is_rejected, error.exceptions))
+    return isinstance(error, CallRejectedError | BusUnavailableError)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from varco_events._bus import CHANNEL_ALL
 from varco_events._event import Event, RawEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from varco_events._bus import Deliver, Subscription
+
+
+# Classes can be made in a loop; what is forgotten is made again.
+_MAX_PLANS = 4096
 
 
 @dataclass(slots=True)
@@ -24,10 +26,25 @@ class Route:
 
 @dataclass(slots=True)
 class Plan:
-    """The routes of one event type: per channel that is named, and for any other channel."""
+    """The routes of one event type: per channel that is named, and for any other channel.
 
-    channels: dict[str, Route]
+    A route of a named channel is made when something is published there: a thousand channels of
+    one type cost no more than those that are used.
+    """
+
+    named: dict[str, list[Subscription]]
+    everywhere: list[Subscription]
     other: Route
+    channels: dict[str, Route] = field(default_factory=dict[str, Route])
+
+    def route(self, channel: str) -> Route:
+        route = self.channels.get(channel)
+        if route is None:
+            named = self.named.get(channel)
+            if named is None:
+                return self.other
+            route = self.channels[channel] = _route([*named, *self.everywhere])
+        return route
 
 
 class Routes:
@@ -60,20 +77,26 @@ class Routes:
         """The plan of a class, made on its first event since the subscriptions changed."""
         plan = self.plans.get(cls)
         if plan is None:
+            if not issubclass(cls, Event):  # pyright: ignore[reportUnnecessaryIsInstance]  # not all callers are checked
+                raise TypeError(
+                    f"only instances of Event are published, not a {cls.__qualname__}; publish "
+                    f"OrderPlaced(...), not the class itself"
+                )
+            if len(self.plans) >= _MAX_PLANS:
+                self.plans.clear()
             plan = self.plans[cls] = _plan(self._of_class(cls, cls.event_type_name()))
         return plan
 
     def route(self, event: Event, channel: str) -> Route:
         """Where `event` goes on `channel`."""
         if isinstance(event, RawEvent):  # type names from outside are not bounded: no plan
-            return _route(self._of_class(type(event), event.raw_type), channel)
-        plan = self.plan(type(event))
-        return plan.channels.get(channel, plan.other)
+            return _plan(self._of_class(type(event), event.raw_type)).route(channel)
+        return self.plan(type(event)).route(channel)
 
     def named(self, event: RawEvent, channel: str) -> bool:
         """Whether a listener asked for this unknown type by name, or for raw events."""
         wanted = [*self._by_type.get(event.raw_type, ()), *self._by_type.get(RawEvent, ())]
-        return bool(_route(wanted, channel).subscriptions)
+        return any(one.channel in {CHANNEL_ALL, channel} for one in wanted)
 
     def _of_class(self, cls: type[Event], name: str) -> list[Subscription]:
         found = [*self._by_type.get(name, ())]
@@ -83,13 +106,17 @@ class Routes:
         return found
 
 
-def _route(subscriptions: Iterable[Subscription], channel: str) -> Route:
-    chosen = [one for one in subscriptions if one.channel in {CHANNEL_ALL, channel}]
+def _route(chosen: list[Subscription]) -> Route:
     chosen.sort(key=lambda one: (-one.priority, one.number))
     return Route(tuple(chosen), tuple(one.deliver for one in chosen))
 
 
 def _plan(subscriptions: list[Subscription]) -> Plan:
-    named = {one.channel for one in subscriptions} - {CHANNEL_ALL}
-    routes = {channel: _route(subscriptions, channel) for channel in named}
-    return Plan(routes, _route(subscriptions, CHANNEL_ALL))
+    everywhere: list[Subscription] = []
+    named: dict[str, list[Subscription]] = {}
+    for one in subscriptions:
+        if one.channel == CHANNEL_ALL:
+            everywhere.append(one)
+        else:
+            named.setdefault(one.channel, []).append(one)
+    return Plan(named, everywhere, _route([*everywhere]))

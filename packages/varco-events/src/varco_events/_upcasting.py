@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from varco_events._errors import UpcastError
+from varco_events._bus import handler_name
+from varco_events._errors import EventsConfigError, UpcastError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,22 @@ def upcaster[F: "Upcast"](event_type: type[Event] | str, *, from_version: int) -
     """Register the decorated function as the step from `from_version` to the next version.
 
     It takes the fields as plain JSON values and returns those of the next version.
+
+    Raises:
+        EventsConfigError: another function is that step already.
+        ValueError: there is no such version.
     """
+    if from_version < 1:
+        raise ValueError(f"from_version must be 1 or more, not {from_version!r}")
     name = event_type if isinstance(event_type, str) else event_type.event_type_name()
 
     def register(step: F) -> F:
+        known, place = _steps.get((name, from_version)), handler_name(step)
+        if known is not None and "<locals>" not in place and handler_name(known) != place:
+            raise EventsConfigError(
+                f"{name} version {from_version} is lifted by {handler_name(known)}, so {place} "
+                f"cannot do it too; remove one of them"
+            )
         _steps[name, from_version] = step
         return step
 
