@@ -34,10 +34,11 @@ from varco_events import (
 from varco_resilience import RetryPolicy
 
 SCHEMA = """
-CREATE TABLE outbox (seq INTEGER PRIMARY KEY, entry_id TEXT UNIQUE, event_type TEXT, channel TEXT,
-    payload BLOB, created_at TEXT, key TEXT, attempts INTEGER, available_at REAL, last_error TEXT,
+CREATE TABLE outbox (seq INTEGER PRIMARY KEY, entry_id BLOB UNIQUE, event_type TEXT, channel TEXT,
+    payload BLOB, created_at REAL, key TEXT, attempts INTEGER, available_at REAL, last_error TEXT,
     leased_until REAL, parked INTEGER DEFAULT 0);
-CREATE INDEX outbox_held ON outbox (key) WHERE leased_until IS NOT NULL OR available_at IS NOT NULL;
+CREATE INDEX outbox_held ON outbox (key)
+    WHERE key IS NOT NULL AND (leased_until IS NOT NULL OR available_at IS NOT NULL);
 CREATE TABLE inbox (seq INTEGER PRIMARY KEY, entry_id TEXT UNIQUE, event_type TEXT, channel TEXT,
     payload BLOB, received_at TEXT, processed_at TEXT, handler_name TEXT);
 CREATE TABLE queue (seq INTEGER PRIMARY KEY, payload BLOB);
@@ -63,21 +64,34 @@ def create(path):
 
 
 def _row(entry):
-    row = {name: getattr(entry, name) for name in COLUMNS}
-    row["entry_id"] = str(entry.entry_id)
-    row["created_at"] = entry.created_at.isoformat()
-    for name in ("available_at", "leased_until"):
-        row[name] = row[name] and row[name].timestamp()
-    return row
+    return (
+        entry.entry_id.bytes,
+        entry.event_type,
+        entry.channel,
+        entry.payload,
+        entry.created_at.timestamp(),
+        entry.key,
+        entry.attempts,
+        entry.available_at and entry.available_at.timestamp(),
+        entry.last_error,
+        entry.leased_until and entry.leased_until.timestamp(),
+    )
 
 
 def _entry(row):
-    data = dict(zip(COLUMNS, row, strict=True))
-    data["entry_id"] = UUID(data["entry_id"])
-    data["created_at"] = datetime.fromisoformat(data["created_at"])
-    for name in ("available_at", "leased_until"):
-        data[name] = data[name] and datetime.fromtimestamp(data[name], UTC)
-    return OutboxEntry(**data)
+    entry_id, event_type, channel, payload, created, key, attempts, available, error, leased = row
+    return OutboxEntry(
+        UUID(bytes=entry_id),
+        event_type,
+        channel,
+        payload,
+        datetime.fromtimestamp(created, UTC),
+        key,
+        attempts,
+        available and datetime.fromtimestamp(available, UTC),
+        error,
+        leased and datetime.fromtimestamp(leased, UTC),
+    )
 
 
 class SqliteOutbox(OutboxRepository):
@@ -91,7 +105,7 @@ class SqliteOutbox(OutboxRepository):
         await self.save_many([entry])
 
     async def save_many(self, entries):
-        names, marks = ", ".join(COLUMNS), ", ".join(f":{name}" for name in COLUMNS)
+        names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
         with transaction(self.connection):
             self.connection.executemany(
                 f"INSERT INTO outbox ({names}) VALUES ({marks})", map(_row, entries)
@@ -107,40 +121,52 @@ class SqliteOutbox(OutboxRepository):
 
     async def delete_many(self, entry_ids):
         with transaction(self.connection):
-            self.connection.executemany(
-                "DELETE FROM outbox WHERE entry_id = ?", [(str(one),) for one in entry_ids]
-            )
+            marks = ", ".join("?" * len(entry_ids))
+            ids = [one.bytes for one in entry_ids]
+            self.execute(f"DELETE FROM outbox WHERE entry_id IN ({marks})", ids)
 
     async def claim(self, *, limit=100, lease=30.0):
         now = time.time()
-        update = f"""
-            UPDATE outbox SET leased_until = :now + :lease WHERE seq IN (
-                SELECT seq FROM outbox WHERE NOT parked
-                AND (leased_until IS NULL OR leased_until <= :now)
-                AND (available_at IS NULL OR available_at <= :now)
-                AND (key IS NULL OR key NOT IN (
-                    SELECT key FROM outbox
-                    WHERE (leased_until IS NOT NULL OR available_at IS NOT NULL)
-                    AND NOT parked AND key IS NOT NULL
-                    AND (leased_until > :now OR available_at > :now)
-                )) ORDER BY seq LIMIT :limit
-            ) RETURNING {", ".join(COLUMNS)}, seq"""
+        select = f"""
+            SELECT {", ".join(COLUMNS)}, seq FROM outbox WHERE NOT parked
+            AND (leased_until IS NULL OR leased_until <= :now)
+            AND (available_at IS NULL OR available_at <= :now)
+            AND (key IS NULL OR key NOT IN (
+                SELECT key FROM outbox
+                WHERE key IS NOT NULL AND (leased_until IS NOT NULL OR available_at IS NOT NULL)
+                AND NOT parked AND (leased_until > :now OR available_at > :now)
+            )) ORDER BY seq LIMIT :limit"""
         with transaction(self.connection):
-            rows = self.execute(update, {"now": now, "lease": lease, "limit": limit}).fetchall()
-        return [_entry(row[:-1]) for row in sorted(rows, key=lambda row: row[-1])]
+            rows = self.execute(select, {"now": now, "limit": limit}).fetchall()
+            marks = ", ".join("?" * len(rows))
+            self.execute(
+                f"UPDATE outbox SET leased_until = ? WHERE seq IN ({marks})",
+                [now + lease, *(row[-1] for row in rows)],
+            )
+        return [_entry(row[:-1]) for row in rows]
 
     async def release(self, entries):
-        with transaction(self.connection):
-            self.connection.executemany(
-                "UPDATE outbox SET leased_until = NULL, attempts = :attempts,"
-                " available_at = :available_at, last_error = :last_error"
-                " WHERE entry_id = :entry_id",
-                map(_row, entries),
-            )
+        self._note(entries, parked=False)
 
     async def park(self, entry):
-        await self.release([entry])
-        self.execute("UPDATE outbox SET parked = 1 WHERE entry_id = ?", [str(entry.entry_id)])
+        self._note([entry], parked=True)
+
+    def _note(self, entries, *, parked):
+        with transaction(self.connection):
+            self.connection.executemany(
+                "UPDATE outbox SET leased_until = NULL, attempts = ?, available_at = ?,"
+                " last_error = ?, parked = ? WHERE entry_id = ?",
+                [
+                    (
+                        one.attempts,
+                        one.available_at and one.available_at.timestamp(),
+                        one.last_error,
+                        parked,
+                        one.entry_id.bytes,
+                    )
+                    for one in entries
+                ],
+            )
 
 
 class SqliteInbox(InboxRepository):

@@ -32,7 +32,7 @@ class Event(BaseModel):
 
     __event_type__: ClassVar[str]
     __event_version__: ClassVar[int] = 1
-    # How every envelope of the class begins: `{"type":"...","version":1`.
+    # How every envelope of the class begins: `{"type":"...","version":1,"data":`.
     __event_head__: ClassVar[bytes]
 
     event_id: UUID = Field(default_factory=uuid4)
@@ -59,7 +59,7 @@ class Event(BaseModel):
 def _register(cls: type[Event]) -> None:
     _registry.register(cls)
     head = {"type": cls.event_type_name(), "version": cls.__event_version__}
-    cls.__event_head__ = to_json(head)[:-1]
+    cls.__event_head__ = to_json(head)[:-1] + b',"data":'
 
 
 _register(Event)

@@ -41,7 +41,7 @@ class JsonEventSerializer:
         if cls is RawEvent:  # isinstance() of a pydantic model takes Python code
             return cast("RawEvent", event).payload
         data = cls.__pydantic_serializer__.to_json(event, by_alias=False, round_trip=True)
-        return b"".join((cls.__event_head__, _DATA, data, b"}"))
+        return cls.__event_head__ + data + b"}"
 
     def deserialize(self, data: bytes, type_hint: type[Event] | None = None) -> Event:
         """The event of `data`.
@@ -77,7 +77,7 @@ def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
             raise
         return raw_event(name, version, fields, data)
     if _registry.is_importable(cls):
-        _readers[cls.__event_head__] = cls.__pydantic_validator__.validate_json
+        _readers[cls.__event_head__.removesuffix(_DATA)] = cls.__pydantic_validator__.validate_json
     try:
         return cls.model_validate_json(to_json(fields), by_alias=False, by_name=True)
     except ValidationError as error:

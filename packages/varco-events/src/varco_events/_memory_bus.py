@@ -238,8 +238,9 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         if self._stopping or self._stopped:
             self._admit(event, depth)
         subscriptions: Sequence[Subscription]
-        if handler is None and event.__class__ is not RawEvent:
-            subscriptions = self._routes.route(event, channel).subscriptions
+        plan = self._plans.get(event.__class__)  # a RawEvent never has one
+        if plan is not None and handler is None:
+            subscriptions = (plan.route(channel) if plan.named else plan.other).subscriptions
         else:
             subscriptions = self._addressed(event, channel, handler)
         if self._partial:
@@ -247,7 +248,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             subscriptions = [one for one in subscriptions if one not in reached]
         else:
             reached = ()
-        failed: dict[Subscription, Exception] = {}
+        failed: dict[Subscription, Exception] | None = None
         ended = 0
         token = handling.set((depth + 1, channel))
         self._running += 1
@@ -259,14 +260,16 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                         deliver = self._wrapped(deliver, channel)
                     await deliver(event)
                 except Exception as error:  # noqa: BLE001  # all are raised below
+                    failed = failed or {}
                     failed[subscription] = error
                 ended += 1
         finally:
             handling.reset(token)
             self._running -= 1
-            self._wake_idle()
+            if self._idle is not None:
+                self._wake_idle()
             if failed or ended < len(subscriptions):
-                done = {one for one in subscriptions[:ended] if one not in failed}
+                done = {one for one in subscriptions[:ended] if not failed or one not in failed}
                 self._remember((event.event_id, channel), done.union(reached))
         if failed:
             errors = list(failed.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
+@dataclass(slots=True)
+class _Kept:
+    entry: OutboxEntry
+    leased_until: datetime | None = None
+
+
 class InMemoryOutboxRepository(OutboxRepository):
     """Keeps entries in a dict; no method awaits, so that every operation is atomic.
 
@@ -23,70 +30,66 @@ class InMemoryOutboxRepository(OutboxRepository):
 
     def __init__(self, *, clock: Callable[[], datetime] = utcnow) -> None:
         self._clock = clock
-        self._entries: dict[UUID, OutboxEntry] = {}
-        self._leases: dict[UUID, datetime] = {}
-        self._parked: dict[UUID, OutboxEntry] = {}
+        # By the number of the id: a UUID takes Python code to be hashed.
+        self._kept: dict[int, _Kept] = {}
+        self._parked: dict[int, OutboxEntry] = {}
 
     async def save(self, entry: OutboxEntry) -> None:
         """Store `entry` and wake the relays."""
-        self._entries[entry.entry_id] = entry
+        self._kept[entry.entry_id.int] = _Kept(entry)
         self.notify()
 
     async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
         """Store several entries and wake the relays."""
-        self._entries.update((entry.entry_id, entry) for entry in entries)
+        self._kept.update((entry.entry_id.int, _Kept(entry)) for entry in entries)
         self.notify()
 
     async def get_pending(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The oldest entries that are not parked."""
-        return list(islice(self._entries.values(), limit))
+        return [kept.entry for kept in islice(self._kept.values(), limit)]
 
     async def delete(self, entry_id: UUID) -> None:
         """Forget an entry."""
-        self._entries.pop(entry_id, None)
-        self._leases.pop(entry_id, None)
+        self._kept.pop(entry_id.int, None)
 
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget several entries."""
         for entry_id in entry_ids:
-            self._entries.pop(entry_id, None)
-            self._leases.pop(entry_id, None)
+            self._kept.pop(entry_id.int, None)
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
         now = self._clock()
-        leases = self._leases
+        until = now + timedelta(seconds=lease)
         claimed: list[OutboxEntry] = []
         blocked: set[str] = set()
-        for entry_id, entry in self._entries.items():
+        for kept in self._kept.values():
             if len(claimed) == limit:
                 break
+            entry, leased_until = kept.entry, kept.leased_until
             key = entry.key
             if key is not None and key in blocked:
                 continue
-            leased_until = leases.get(entry_id)
             if (leased_until is None or leased_until <= now) and (
                 entry.available_at is None or entry.available_at <= now
             ):
+                kept.leased_until = until
                 claimed.append(entry)
             elif key is not None:
                 blocked.add(key)
-        until = now + timedelta(seconds=lease)
-        leases.update((entry.entry_id, until) for entry in claimed)
         return claimed
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases."""
         for entry in entries:
-            if entry.entry_id in self._entries:
-                self._entries[entry.entry_id] = entry
-                self._leases.pop(entry.entry_id, None)
+            kept = self._kept.get(entry.entry_id.int)
+            if kept is not None:
+                kept.entry, kept.leased_until = entry, None
 
     async def park(self, entry: OutboxEntry) -> None:
         """Put an entry aside."""
-        if self._entries.pop(entry.entry_id, None) is not None:
-            self._leases.pop(entry.entry_id, None)
-            self._parked[entry.entry_id] = entry
+        if self._kept.pop(entry.entry_id.int, None) is not None:
+            self._parked[entry.entry_id.int] = entry
 
     async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The entries that were put aside."""

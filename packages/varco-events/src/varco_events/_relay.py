@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
-from varco_events._errors import BusUnavailableError, EventDecodeError, HandlersFailedError
+from varco_events._errors import BusUnavailableError, HandlersFailedError
 from varco_events._event_serializer import JsonEventSerializer, raw_event
 from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from varco_events._bus import AbstractEventBus
-    from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
 
 logger = logging.getLogger("varco_events.relay")
@@ -37,10 +36,19 @@ _STARTING_SHARE = 0.45
 class _Batch:
     """What became of the entries of one claim."""
 
-    untouched: dict[int, OutboxEntry]  # by id(), for the hash of an entry is that of all its fields
+    entries: list[OutboxEntry]
     delivered: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     failed: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     blocked: set[str] = field(default_factory=set[str])
+    # The id() of what failed or was given up, for the hash of an entry is that of all its fields.
+    touched: set[int] = field(default_factory=set[int])
+
+    def untouched(self) -> list[OutboxEntry]:
+        """What is neither delivered nor failed nor given up."""
+        if len(self.delivered) + len(self.touched) == len(self.entries):
+            return []
+        touched = self.touched.union(map(id, self.delivered))
+        return [entry for entry in self.entries if id(entry) not in touched]
 
 
 class OutboxRelay(Runner):
@@ -99,7 +107,7 @@ class OutboxRelay(Runner):
         entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
         if not entries:
             return 0
-        batch = _Batch({id(entry): entry for entry in entries})
+        batch = _Batch(entries)
         try:
             await self._deliver_all(entries, batch, deadline)
         finally:
@@ -113,26 +121,26 @@ class OutboxRelay(Runner):
     async def _deliver_all(
         self, entries: list[OutboxEntry], batch: _Batch, deadline: float
     ) -> None:
-        current = entries[0]
+        current, delivered = entries[0], batch.delivered
+        deliver, read, clock = self._bus.deliver, self._serializer.deserialize, time.monotonic
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
         with anyio.CancelScope(deadline=deadline) as scope:
             for current in entries:
                 # Handlers that never suspend cannot be cut off, so the time is looked at here too.
-                if self._stopping or time.monotonic() >= last_start:
+                if self._stopping or clock() >= last_start:
                     return
                 if current.key in batch.blocked:
                     continue
                 try:
-                    await self._bus.deliver(self._event(current), channel=current.channel)
+                    await deliver(read(current.payload), channel=current.channel)
                 except (Exception, asyncio.CancelledError) as error:
                     if is_own_cancellation(error):
                         raise
                     if not await self._goes_on(batch, current, error):
                         return
                 else:
-                    del batch.untouched[id(current)]
-                    batch.delivered.append(current)
-        if scope.cancelled_caught and id(current) in batch.untouched:
+                    delivered.append(current)
+        if scope.cancelled_caught and current in batch.untouched():
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
             await self._fail(batch, current, late)
 
@@ -140,7 +148,7 @@ class OutboxRelay(Runner):
         """Note why an entry was not delivered; False when nothing else will be either."""
         if isinstance(error, BusUnavailableError):
             logger.warning("the bus is unavailable, %s waits: %s", entry.entry_id, error)
-            for waiting in list(batch.untouched.values()):
+            for waiting in batch.untouched():
                 self._postpone(batch, waiting, error, self._poll_interval)
             return False
         if isinstance(error, Exception) and not _is_rejected(error):
@@ -149,21 +157,13 @@ class OutboxRelay(Runner):
             self._postpone(batch, entry, error, self._poll_interval)
         return True
 
-    def _event(self, entry: OutboxEntry) -> Event:
-        try:
-            return self._serializer.deserialize(entry.payload)
-        except EventDecodeError:
-            raise
-        except Exception as error:
-            raise EventDecodeError(f"outbox entry {entry.entry_id}: {error!r}") from error
-
     async def _fail(self, batch: _Batch, entry: OutboxEntry, error: Exception) -> None:
         """Postpone an entry that failed, or give it up; one given up no longer holds its key."""
         attempts = entry.attempts + 1
         counted = replace(entry, attempts=attempts, last_error=f"{type(error).__name__}: {error}")
         hopeless = attempts >= self._policy.max_attempts or not self._is_retryable(error)
         if hopeless and await self._give_up(counted, error):
-            del batch.untouched[id(entry)]
+            batch.touched.add(id(entry))
             return
         delay = self._policy.compute_delay(attempts - 1)
         logger.warning("delivery %d of %s failed: %r", attempts, entry.entry_id, error)
@@ -183,7 +183,7 @@ class OutboxRelay(Runner):
         delay: float,
         attempts: int | None = None,
     ) -> None:
-        batch.untouched.pop(id(entry), None)
+        batch.touched.add(id(entry))
         if entry.key is not None:
             batch.blocked.add(entry.key)
         batch.failed.append(
@@ -215,8 +215,8 @@ class OutboxRelay(Runner):
 
     def _dead_letter(self, entry: OutboxEntry, error: Exception) -> DeadLetterEntry:
         try:
-            event = self._event(entry)
-        except EventDecodeError:
+            event = self._serializer.deserialize(entry.payload)
+        except Exception:  # noqa: BLE001  # whatever a serializer raises
             event = raw_event(entry.event_type, 1, {}, entry.payload)
         now = self._clock()
         return DeadLetterEntry(
@@ -234,7 +234,7 @@ class OutboxRelay(Runner):
     async def _settle(self, batch: _Batch) -> None:
         if batch.delivered:
             await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
-        released = [*batch.failed, *batch.untouched.values()]
+        released = [*batch.failed, *batch.untouched()]
         if released:
             await self._outbox.release(released)
 
