@@ -17,6 +17,7 @@ from varco_events import (
     InMemoryEventBus,
     InMemoryInboxRepository,
     InMemoryOutboxRepository,
+    JsonEventSerializer,
     OutboxEntry,
     OutboxRelay,
     listen,
@@ -165,7 +166,7 @@ class World:
         for queue in (self.queue, self.parked):
             found.update(entry.event.event_id for entry in await queue.peek(limit=10_000))
         for entry in await self.outbox.get_pending(limit=10_000):
-            event = self.relay._event(entry)
+            event = JsonEventSerializer().deserialize(entry.payload)
             found[event.event_id] += 1
         return found
 

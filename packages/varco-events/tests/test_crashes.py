@@ -84,6 +84,7 @@ def wait_until(condition, seconds=60):
         time.sleep(0.002)
 
 
+@pytest.mark.timeout(1800)  # waiting has limits of its own
 def test_nothing_is_lost_and_every_effect_happens_once_whoever_dies(database):
     path, connection = database
     kinds = ["relay", "relay", "consumer"]
@@ -142,6 +143,7 @@ def happened(number, name=None):
     return store.Happened(name=name or f"key {number % 20}", number=number)
 
 
+@pytest.mark.timeout(1800)  # waiting has limits of its own
 def test_four_relays_deliver_once_in_order_past_failures_and_poison(database):
     path, connection = database
     rows = 10_000 if DEEP else 1_000

@@ -235,14 +235,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         if depth >= _MAX_DEPTH:
             await _on_new_stack(partial(self._deliver_nested, event, channel, handler))
             return
-        if self._stopping or self._stopped:
-            self._admit(event, depth)
-        subscriptions: Sequence[Subscription]
-        plan = self._plans.get(event.__class__)  # a RawEvent never has one
-        if plan is not None and handler is None:
-            subscriptions = (plan.route(channel) if plan.named else plan.other).subscriptions
-        else:
-            subscriptions = self._addressed(event, channel, handler)
+        subscriptions = self._addressed(event, channel, handler, depth)
         if self._partial:
             reached = self._partial.pop((event.event_id, channel), ())
             subscriptions = [one for one in subscriptions if one not in reached]
@@ -280,13 +273,21 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         handling.set((1, channel))  # in a task of its own: nothing to reset
         await self.deliver(event, channel=channel, handler=handler)
 
-    def _addressed(self, event: Event, channel: str, handler: str | None) -> Sequence[Subscription]:
-        subscriptions: Sequence[Subscription] = self._routes.route(event, channel).subscriptions
+    def _addressed(
+        self, event: Event, channel: str, handler: str | None, depth: int
+    ) -> Sequence[Subscription]:
+        if self._stopping or self._stopped:
+            self._admit(event, depth)
+        plan = self._plans.get(event.__class__)  # a RawEvent never has one
+        if plan is not None and handler is None:
+            return (plan.route(channel) if plan.named else plan.other).subscriptions
+        subscriptions = self._routes.route(event, channel).subscriptions
         if handler is not None:
-            subscriptions = [one for one in subscriptions if one.name == handler]
-            if not subscriptions:
+            addressed = [one for one in subscriptions if one.name == handler]
+            if not addressed:
                 raise NoSuchHandlerError(handler, type_name_of(event), channel)
-        elif isinstance(event, RawEvent) and not self._routes.named(event, channel):
+            return addressed
+        if isinstance(event, RawEvent) and not self._routes.named(event, channel):
             raise UnknownEventTypeError(event.raw_type, channel)
         return subscriptions
 
