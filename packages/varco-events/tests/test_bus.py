@@ -364,6 +364,8 @@ async def test_deliver_to_one_handler(bus):
     subscription = bus.subscribe(Counted, other)
     await bus.deliver(Counted(), handler=subscription.name)
     assert got == ["other"]
+    await bus.deliver(Counted(), handler=one.__qualname__)
+    assert got == ["other", "one"]
     with pytest.raises(NoSuchHandlerError, match="missing"):
         await bus.deliver(Counted(), handler="missing")
 

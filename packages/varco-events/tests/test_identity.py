@@ -104,6 +104,19 @@ async def test_a_dead_letter_goes_back_to_its_module(bus):
     assert (len(failing.got), len(sound.got)) == (1, 1)
 
 
+async def test_a_handler_that_is_wrapped_under_its_full_name_is_found(bus):
+    got = []
+    plain = InMemoryEventBus().subscribe(Told, got.append)
+
+    async def wrapped(event):
+        got.append("wrapped")
+
+    wrapped.__qualname__ = plain.name
+    bus.subscribe(Told, wrapped)
+    await bus.deliver(Told(), handler=plain.name)
+    assert got == ["wrapped"]
+
+
 async def test_names_of_what_is_no_method(bus):
     class Called:
         def __call__(self, event):

@@ -283,7 +283,10 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             return (plan.route(channel) if plan.named else plan.other).subscriptions
         subscriptions = self._routes.route(event, channel).subscriptions
         if handler is not None:
-            addressed = [one for one in subscriptions if one.name == handler]
+            # Without its module a name is taken too: buses that wrap handlers put theirs before it.
+            addressed = [one for one in subscriptions if one.name == handler] or [
+                one for one in subscriptions if one.name.endswith(f".{handler}")
+            ]
             if not addressed:
                 raise NoSuchHandlerError(handler, type_name_of(event), channel)
             return addressed
