@@ -4,7 +4,7 @@ import pytest
 
 from varco_cache import InMemoryCache, LayeredCache
 from varco_cache.testing import CacheContract
-from varco_redis.cache import RedisCache, RedisCacheSettings
+from varco_redis.cache import RedisCache, RedisCacheSettings, TrackedRedisCache
 
 pytestmark = pytest.mark.anyio
 
@@ -24,6 +24,11 @@ class Real(CacheContract):
 class TestRedis(Real):
     def make(self, settings):
         return RedisCache(settings)
+
+
+class TestTracked(Real):
+    def make(self, settings):
+        return TrackedRedisCache(settings)
 
 
 class TestGuarded(Real):

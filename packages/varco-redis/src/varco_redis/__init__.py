@@ -24,6 +24,7 @@ from varco_redis._errors import (
 from varco_redis._lock import HeldLock, RedisLock
 from varco_redis._rate_limiter import RedisRateLimiter
 from varco_redis._settings import RedisSettings
+from varco_redis._tracked import TrackedRedisCache
 
 __all__: tuple[str, ...] = (
     "BusMode",
@@ -50,4 +51,5 @@ __all__: tuple[str, ...] = (
     "RedisRateLimiter",
     "RedisSettings",
     "RedisUnavailableError",
+    "TrackedRedisCache",
 )

@@ -1,0 +1,255 @@
+"""What a cache in Redis does beyond the contract: damage, generations, restarts, copies."""
+
+import asyncio
+import struct
+
+import pytest
+
+from varco_cache import MISSING, CacheKeyError
+from varco_redis import RedisUnavailableError
+from varco_redis.cache import RedisCache, RedisCacheSettings, TrackedRedisCache
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def cache(url, prefix, anyio_backend):
+    async with RedisCache(RedisCacheSettings(url=url, key_prefix=prefix)) as cache:
+        yield cache
+
+
+async def until(condition, seconds=60):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_not_written_by_a_cache_is_a_miss_that_is_logged(
+    cache, prefix, client, caplog
+):
+    place = f"{prefix}k:a"
+    await cache.set("a", {"n": 123456}, ttl=600, tags={"t"})
+    whole = await client.get(place)
+    damaged = [b"", b"x", b"vrc1", b"\x80\x04pickle.", whole[:-1], whole + b"1", whole[:40]]
+    for number, data in enumerate(damaged, 1):
+        await client.set(place, data)
+        assert await cache.get("a", MISSING) is MISSING
+        assert await cache.get_entry("a") is None
+        assert await cache.get_many(["a"]) == {}
+        assert cache.stats().errors == 3 * number
+        assert await cache.get_or_set("a", lambda: _value("loaded")) == "loaded"
+        assert await cache.get("a") == "loaded"
+        assert cache.stats().errors == 3 * number + 1  # get_or_set looked as well
+        cache._damaged = 3 * number
+    assert "'a' cannot be read and counts as a miss" in caplog.text
+
+
+async def _value(value):
+    return value
+
+
+async def test_a_payload_that_cannot_be_read_is_a_miss_and_loaded_again(cache, prefix, client):
+    await cache.set("a", "x" * 20_000)
+    place = f"{prefix}k:a"
+    whole = bytearray(await client.get(place))
+    assert len(whole) < 1000  # it is stored compressed
+    whole[-3] ^= 0xFF
+    await client.set(place, bytes(whole))
+    assert await cache.get("a", MISSING) is MISSING
+    whole[30] = 99  # a codec of the future
+    await client.set(place, bytes(whole))
+    assert await cache.get("a", MISSING) is MISSING
+    assert await cache.get_or_set("a", lambda: _value(1)) == 1
+    assert await cache.get("a") == 1
+
+
+async def test_a_value_that_would_inflate_too_far_is_not_read(url, prefix):
+    writing = RedisCacheSettings(url=url, key_prefix=prefix)
+    reading = RedisCacheSettings(url=url, key_prefix=prefix, max_value_bytes=10_000)
+    async with RedisCache(writing) as writer, RedisCache(reading) as reader:
+        await writer.set("a", "x" * 50_000)
+        assert await writer.get("a") == "x" * 50_000
+        assert await reader.get("a", MISSING) is MISSING
+
+
+async def test_keys_of_wrong_types_are_removed_and_logged(cache, prefix, client, caplog):
+    await cache.set_many({"a": 1, "b": 2}, tags={"t"})
+    for spoil in (client.rpush(f"{prefix}k:a", 1), client.set(f"{prefix}m", "no hash")):
+        await client.delete(f"{prefix}k:a", f"{prefix}m")
+        await spoil
+        assert await cache.get("a", MISSING) is MISSING
+        assert await cache.get("b", MISSING) is MISSING  # the generations went with the meta key
+        await cache.set("a", 3, tags={"t"})
+        assert await cache.get("a") == 3
+        await cache.invalidate_tags("t")
+        assert await cache.get("a", MISSING) is MISSING
+        await cache.set("b", 2)
+    assert "wrong type" in caplog.text
+
+
+async def test_an_entry_ends_when_it_should_although_its_ttl_was_lost(cache, prefix, client):
+    await cache.set("a", 1, ttl=0.2)
+    await client.persist(f"{prefix}k:a")
+    await cache.set("b", 1, ttl=600)
+    await client.pexpire(f"{prefix}k:b", 600_000_000)
+    assert 599 < await cache.ttl("b") <= 600
+    await asyncio.sleep(0.3)
+    assert await cache.get("a", MISSING) is MISSING
+
+
+async def test_losing_the_generations_loses_entries_and_brings_nothing_back(cache, prefix, client):
+    await cache.set("a", 1, tags={"t"})
+    await cache.invalidate_tags("t")
+    await cache.set("b", 1)
+    await client.delete(f"{prefix}m")
+    assert await cache.get_many(["a", "b"]) == {}
+    await cache.set("c", 1)
+    assert await cache.get_many("abc") == {"c": 1}
+
+
+async def test_only_the_last_invalidations_are_remembered_and_none_is_forgotten(
+    url, prefix, client
+):
+    settings = RedisCacheSettings(url=url, key_prefix=prefix, max_generations=40)
+    async with RedisCache(settings) as cache:
+        for number in range(200):
+            key = f"k{number}"
+            await cache.set(key, number, tags={f"t{number}"})
+            if number % 2:
+                await cache.invalidate_tags(f"t{number}")
+                assert await cache.get(key, MISSING) is MISSING
+            else:
+                assert await cache.get(key) == number
+        dead = [f"k{number}" for number in range(1, 200, 2)]
+        assert await cache.get_many(dead) == {}
+        assert await cache.get("k198") == 198
+        assert await client.hlen(f"{prefix}m") + await client.hlen(f"{prefix}m:old") < 60
+        await client.delete(f"{prefix}m:old")
+        assert await cache.get_many(dead) == {}
+
+
+async def test_many_prefixes_are_bounded(url, prefix, client):
+    async with RedisCache(RedisCacheSettings(url=url, key_prefix=prefix)) as cache:
+        await cache.set("zz", 1)
+        for number in range(40):
+            await cache.delete_prefix("a" * (number + 1))
+        assert await client.hlen(f"{prefix}m") < 60
+        await cache.set("aaa", 2)
+        await cache.set("b", 3)
+        await cache.delete_prefix("aa")
+        assert await cache.get_many(["aaa", "b"]) == {"b": 3}
+
+
+async def test_sweeping_frees_what_was_invalidated(cache, prefix, client):
+    await cache.set_many({f"a{n}": n for n in range(50)}, tags={"t"})
+    await cache.set_many({f"b{n}": n for n in range(50)})
+    await cache.invalidate_tags("t")
+    assert await cache.sweep(pause=0) == 50
+    assert len(await client.keys(f"{prefix}k:*")) == 50
+    assert len(await cache.get_many(f"b{n}" for n in range(50))) == 50
+
+
+async def test_keys_are_strings(cache):
+    with pytest.raises(CacheKeyError, match="use a string"):
+        await cache.get(1)
+
+
+async def test_a_restarted_server_is_not_trusted(make_server):
+    server = make_server("--appendonly", "yes", "--appendfsync", "always")
+    trusting = RedisCacheSettings(url=server.url, key_prefix="t:", keep_across_restarts=True)
+    async with RedisCache(RedisCacheSettings(url=server.url)) as cache, RedisCache(trusting) as old:
+        await cache.set("a", 1)
+        await old.set("a", 1)
+        server.kill()
+        with pytest.raises(RedisUnavailableError):
+            await cache.get("a")
+        server.start()
+        assert await cache.get("a", MISSING) is MISSING
+        assert await old.get("a") == 1
+        await cache.set("a", 2)
+        assert await cache.get("a") == 2
+
+
+async def test_an_acl_user_without_info_may_use_the_cache(make_server, caplog):
+    server = make_server()
+    import redis.asyncio
+
+    async with redis.asyncio.Redis.from_url(server.url) as admin:
+        await admin.execute_command(
+            *[
+                "ACL",
+                "SETUSER",
+                "ann",
+                "on",
+                ">secret",
+                "~varco:cache:*",
+                "+@all",
+                "-info",
+                "-@admin",
+            ]
+        )
+        await admin.execute_command("ACL", "SETUSER", "default", "off")
+    settings = RedisCacheSettings(url=server.url, username="ann", password="secret")
+    async with RedisCache(settings) as cache:
+        await cache.set("a", 1)
+        assert await cache.get("a") == 1
+    assert "is not known" in caplog.text
+    wrong = RedisCacheSettings(url=server.url, username="ann", password="hunter2")
+    with pytest.raises(RedisUnavailableError) as caught:
+        await RedisCache(wrong).get("a")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_copies_are_forgotten_when_another_process_writes(url, prefix):
+    settings = RedisCacheSettings(url=url, key_prefix=prefix)
+    async with TrackedRedisCache(settings) as tracked, RedisCache(settings) as other:
+        acts = (
+            lambda: other.set("n:k", "new"),
+            lambda: other.delete("n:k"),
+            lambda: other.invalidate_tags("t"),
+            lambda: other.delete_prefix("n:"),
+            other.clear,
+        )
+        for act in acts:
+            await other.set("n:k", "old", ttl=600, tags={"t"})
+            await until(lambda: tracked.peek("n:k") is MISSING)
+            await asyncio.sleep(0.05)  # the message of the set, if it is still under way
+            assert await tracked.get("n:k") == "old"
+            assert await tracked.get("n:k", type_hint=str) == "old"
+            assert tracked.peek("n:k") == "old"
+            await act()
+            await until(lambda: tracked.peek("n:k") is MISSING)
+            now = await other.get("n:k")
+            assert await tracked.get("n:k") == await tracked.get("n:k", type_hint=str) == now
+
+
+async def test_a_copy_is_no_message_away_from_its_own_process(url, prefix):
+    async with TrackedRedisCache(RedisCacheSettings(url=url, key_prefix=prefix)) as tracked:
+        for number in range(20):
+            await tracked.set("k", number)
+            assert await tracked.get("k") == number
+
+
+async def test_copies_are_not_used_while_tracking_is_interrupted(make_server):
+    server = make_server()
+    settings = RedisCacheSettings(url=server.url, time_limit=2.0)
+    async with TrackedRedisCache(settings, check_interval=0.2) as tracked:
+        await tracked.set("k", 1)
+        await asyncio.sleep(0.1)
+        assert await tracked.get("k") == 1
+        assert tracked.is_tracking
+        server.freeze()  # no connection breaks
+        await until(lambda: not tracked.is_tracking)
+        assert tracked.peek("k") is MISSING
+        server.thaw()
+        await until(lambda: tracked.is_tracking)
+        assert await tracked.get("k") == 1
+        server.kill()
+        await until(lambda: not tracked.is_tracking)
+        server.start()
+        await until(lambda: tracked.is_tracking)
+        assert await tracked.get("k", MISSING) is MISSING
+
+
+def test_the_header_is_what_the_scripts_read():
+    assert struct.calcsize(">4s8sddHBI") == 35
