@@ -1,6 +1,7 @@
 import asyncio
 import itertools
 import logging
+import sys
 import threading
 
 import pytest
@@ -80,6 +81,15 @@ def test_a_guard_reports_once():
     for _ in range(3):
         guard.__exit__(ConnectionError, ConnectionError(), None)
     assert breaker.failure_count == 1
+
+
+def test_a_guard_is_for_one_block_at_a_time():
+    breaker = CircuitBreaker(CircuitBreakerConfig())
+    guard = breaker.guard()
+    with guard, pytest.raises(ResilienceConfigError, match="take a guard for each block"):
+        guard.__enter__()
+    with guard:
+        pass
 
 
 @pytest.mark.anyio
@@ -183,6 +193,28 @@ def test_a_listener_may_use_the_breaker_and_may_fail(caplog):
     assert len(caplog.records) == 2
 
 
+def test_no_listener_is_lost_when_threads_add_some():
+    breaker = CircuitBreaker(CircuitBreakerConfig())
+    heard = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def add():
+        for _ in range(200):
+            breaker.add_listener(heard.append)
+
+    try:
+        threads = [threading.Thread(target=add) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    breaker.open()
+    assert len(heard) == 1600
+
+
 def test_listeners_hear_in_order_whichever_thread_changes_the_state():
     heard = []
     breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=1), listeners=(heard.append,))
@@ -269,6 +301,7 @@ def test_the_registry_gives_all_threads_the_same_breaker():
         ("success_threshold", {"success_threshold": True}),
         ("monitored_on", {"monitored_on": (asyncio.CancelledError,)}),
         ("monitored_on", {"monitored_on": "ConnectionError"}),
+        ("monitored_on", {"monitored_on": asyncio.sleep}),
         ("failure_rate", {"failure_rate": 1.1}),
         ("failure_rate", {"failure_rate": 0}),
         ("slow_call_duration", {"slow_call_rate": 0.5}),

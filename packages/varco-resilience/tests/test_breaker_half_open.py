@@ -248,3 +248,24 @@ def test_a_probe_that_is_forgotten_makes_room(breaker, clock, probes):
     for _ in range(probes):
         breaker.call_sync(int)
     assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_predicate_that_raises_makes_room(clock, probes):
+    def broken(error):
+        raise RuntimeError("predicate")
+
+    def fail():
+        raise ConnectionError
+
+    config = CircuitBreakerConfig(monitored_on=broken, success_threshold=probes)
+    breaker = CircuitBreaker(config, clock=clock)
+    half_open(breaker, clock)
+    kept = []  # an error that is kept keeps the frames of its traceback, and what they hold
+    for _ in range(probes):
+        with pytest.raises(RuntimeError, match="predicate") as caught:
+            breaker.call_sync(fail)
+        kept.append(caught.value)
+        assert isinstance(caught.value.__context__, ConnectionError)
+    for _ in range(probes):
+        breaker.call_sync(int)
+    assert breaker.state is CircuitState.CLOSED

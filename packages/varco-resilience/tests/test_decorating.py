@@ -15,6 +15,7 @@ from varco_resilience import (
     BulkheadConfig,
     CircuitBreaker,
     CircuitBreakerConfig,
+    CircuitBreakerRegistry,
     CircuitOpenError,
     CircuitState,
     HedgeConfig,
@@ -47,6 +48,7 @@ BOTH = {
         fallback(value=0), retry(RetryPolicy()), circuit_breaker(CircuitBreakerConfig())
     ),
 }
+LIMITER = InMemoryRateLimiter(RateLimitConfig(1, 1.0))
 ASYNC_ONLY = {
     "timeout": timeout(60.0),
     "hedge": hedge(HedgeConfig(60.0)),
@@ -330,6 +332,35 @@ def test_a_traceback_shows_the_generated_lines():
         shown = "".join(traceback.format_exception(error))
     assert "<varco_resilience circuit_breaker" in shown
     assert "result = func(*args, **kwargs)" in shown
+
+
+async def async_predicate(_):
+    return True
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: retry(plain), "policy is <function plain .*it must be a RetryPolicy"),
+        (lambda: circuit_breaker(plain), "it must be a CircuitBreakerConfig"),
+        (lambda: CircuitBreaker("payments"), "config is 'payments'; it must be"),
+        (lambda: CircuitBreaker(CircuitBreakerConfig(), clock=0), "clock is 0"),
+        (lambda: CircuitBreaker(CircuitBreakerConfig(), listeners=(plain_async,)), "listeners is"),
+        (lambda: CircuitBreaker(CircuitBreakerConfig()).add_listener(plain_async), "listener is"),
+        (lambda: CircuitBreakerRegistry("x"), "default is 'x'; it must be a CircuitBreakerConfig"),
+        (lambda: CircuitBreakerRegistry(listeners=("x",)), "listeners is 'x'"),
+        (lambda: Bulkhead(3), "config is 3; it must be a BulkheadConfig"),
+        (lambda: bulkhead(plain), "it must be a BulkheadConfig"),
+        (lambda: hedge(0.1), "config is 0.1; it must be a HedgeConfig"),
+        (lambda: InMemoryRateLimiter(3), "it must be a RateLimitConfig"),
+        (lambda: rate_limit(RateLimitConfig(1, 1.0)), "it must be a RateLimiter"),
+        (lambda: rate_limit(LIMITER, key_fn=plain_async), "key_fn is .* a sync function"),
+        (lambda: fallback(value=0, on=async_predicate), "on is .* a sync predicate"),
+    ],
+)
+def test_what_was_given_by_mistake_is_named(make, said):
+    with pytest.raises(ResilienceConfigError, match=said):
+        make()
 
 
 def test_a_pipeline_needs_strategies():

@@ -31,6 +31,7 @@ async def test_a_handler_sees_the_error():
     assert fallback(str)(fail)() == "down"
     assert await fallback(str)(fail_async)() == "down"
     assert await fallback(handler)(fail_async)() == "async down"
+    assert await fallback(lambda error: handler(error))(fail_async)() == "async down"  # noqa: PLW0108  # it is no async function
     with pytest.raises(UnsupportedFunctionError, match="its handler is async"):
         fallback(handler)(fail)
 

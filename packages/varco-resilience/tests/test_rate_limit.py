@@ -45,6 +45,25 @@ async def test_the_interface(limiter, clock):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @given(
+    rate=st.integers(1, 9),
+    period=st.floats(1e-3, 1e4),
+    now=st.floats(0, 1e6),
+    pauses=st.lists(st.floats(0, 10), max_size=20),
+)
+def test_waiting_as_long_as_told_is_enough_whatever_is_rounded(
+    algorithm, rate, period, now, pauses
+):
+    limiter = InMemoryRateLimiter(RateLimitConfig(rate, period, algorithm), clock=lambda: now)
+    for pause in pauses:
+        now += pause
+        told = limiter.take()
+        now += told
+        # As a sleep does, a wait ends a little late and never early.
+        assert told == 0.0 or limiter.take() < 1e-9
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@given(
     rate=st.integers(1, 5),
     steps=st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0, 4.0]), st.sampled_from("ab"))),
 )
@@ -93,6 +112,46 @@ def test_memory_is_bounded_by_the_active_keys(limiter, clock):
         limiter.take("one")
         clock.advance(3)
     assert limiter.active_keys == 1
+
+
+def test_memory_of_a_busy_time_goes(clock):
+    limiter = InMemoryRateLimiter(RateLimitConfig(1000, 10.0), clock=clock)
+    for _ in range(1000):
+        limiter.take()
+    for _ in range(1000):
+        clock.advance(9.0)
+        limiter.take()
+    assert len(limiter._state.keys["default"]) <= 2
+
+
+def test_a_period_below_the_clocks_resolution(algorithm, clock):
+    limiter = InMemoryRateLimiter(RateLimitConfig(1, 1e-15, algorithm), clock=clock)
+    for _ in range(5):
+        assert limiter.take("a") == limiter.take("b") == 0.0
+
+
+class AuditedLimiter(InMemoryRateLimiter):
+    asked = 0
+
+    async def acquire(self, key="default"):
+        self.asked += 1
+        return await super().acquire(key)
+
+
+@pytest.mark.anyio
+async def test_what_a_subclass_does_is_not_passed_over():
+    limiter = AuditedLimiter(RateLimitConfig(1, 60.0))
+
+    @rate_limit(limiter)
+    async def call():
+        return "ok"
+
+    assert await call() == "ok"
+    with pytest.raises(RateLimitExceededError):
+        await call()
+    assert limiter.asked == 2
+    with pytest.raises(UnsupportedFunctionError, match="AuditedLimiter has to be awaited"):
+        rate_limit(limiter)(int.bit_length)
 
 
 def test_threads_together_get_the_rate_and_no_more(limiter):

@@ -4,13 +4,18 @@ import gc
 import logging
 import time
 import weakref
+from email import message_from_string as message
+from email.message import Message
 from email.utils import formatdate
 from functools import partial, wraps
 from types import SimpleNamespace
+from urllib.error import HTTPError
 
 import anyio
 import anyio.lowlevel
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from varco_resilience import (
     AttemptTimeoutError,
@@ -253,6 +258,46 @@ def test_the_deadline_ends_the_retrying(clock, waits):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("shape", ["sync", "async", "for", "async for"])
+async def test_no_attempt_starts_after_a_wait_that_took_too_long(clock, shape):
+    policy = RetryPolicy(max_attempts=99, base_delay=4.0, jitter=False, deadline=10.0, clock=clock)
+    started = []
+
+    def fail():
+        started.append(clock())
+        raise ConnectionError(len(started))
+
+    async def fail_async():
+        fail()
+
+    async def call():
+        if shape == "sync":
+            retry(policy)(fail)()
+        elif shape == "async":
+            await retry(policy)(fail_async)()
+        elif shape == "for":
+            for attempt in retry(policy):
+                with attempt:
+                    fail()
+        else:
+            async for attempt in retry(policy):
+                async with attempt:
+                    fail()
+
+    begin = clock()
+    with (
+        retry_test_mode(on_wait=lambda seconds: clock.advance(3 * seconds)),
+        pytest.raises(RetryExhaustedError) as caught,
+    ):
+        await call()
+    assert started == [begin]
+    error = caught.value
+    assert (error.reason, error.attempts) == ("deadline", 1)
+    assert [item.delay for item in error.history] == [None]
+    assert error.__cause__ is error.last_exc is error.history[0].error
+
+
+@pytest.mark.anyio
 async def test_the_deadline_cuts_an_async_attempt():
     policy = RetryPolicy(deadline=0.01, attempt_timeout=60.0)
     with pytest.raises(RetryExhaustedError) as caught:
@@ -334,12 +379,25 @@ class ApiError(Exception):
         (ApiError(headers={"Retry-After": " 120 "}), 120.0),
         (ApiError(headers={"Retry-After": "Wed, 32 Oct"}), None),
         (ApiError(headers={}), None),
+        (ApiError(headers={"retry-after": "0.35"}), 0.35),
+        (ApiError(headers={"Retry-After": "1_000"}), None),
+        (ApiError(headers={"Retry-After": "inf"}), None),
+        (ApiError(headers={"Retry-After": "-5"}), None),
+        (ApiError(headers=None), None),
+        (HTTPError("http://x", 503, "busy", Message(), None), None),
+        (HTTPError("http://x", 503, "busy", message("Retry-After: 9\n\n"), None), 9.0),
         (RateLimitExceededError("k", 3.0), 3.0),
         (ValueError(), None),
     ],
 )
 def test_reading_retry_after(error, seconds):
     assert read_retry_after(error) == seconds
+
+
+@given(st.text() | st.from_regex(r"\A\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ ?[-+\w]*\Z"))
+def test_reading_whatever_a_server_says(text):
+    seconds = read_retry_after(ApiError(headers={"Retry-After": text}))
+    assert seconds is None or seconds >= 0
 
 
 def test_reading_a_retry_after_date():
@@ -363,6 +421,26 @@ def test_retry_after_by_a_hook_of_ones_own(waits):
     policy = RetryPolicy(base_delay=0, retry_after=lambda error: len(str(error)))
     retry(policy)(Flaky(1))()
     assert waits == [len("call 1")]
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda error: error.response.headers["Retry-After"], lambda _: "soon"]
+)
+def test_a_retry_after_that_raises_is_logged_and_changes_nothing(waits, caplog, broken):
+    policy = RetryPolicy(base_delay=1.0, jitter=False, retry_after=broken)
+    assert retry(policy)(Flaky(1))() == 2
+    assert waits == [1.0]
+    assert "retry_after" in caplog.text
+
+
+def test_a_tenth_of_a_retry_ten_times_is_one():
+    budget = RetryBudget(ratio=0.1, capacity=1)
+    assert budget.withdraw()
+    for _ in range(10):
+        assert not budget.withdraw()
+        budget.deposit()
+    assert budget.withdraw()
+    assert budget.tokens == 0.0
 
 
 def test_a_budget_is_shared_across_calls():
@@ -565,7 +643,16 @@ def test_a_call_that_failed_leaves_no_reference_cycle(ends_well):
         ("jitter", {"jitter": []}),
         ("retryable_on", {"retryable_on": BaseException}),
         ("retryable_on", {"retryable_on": (ValueError, "x")}),
+        ("retryable_on", {"retryable_on": anyio.sleep}),
         ("deadline", {"deadline": 0}),
+        ("retry_on_result", {"retry_on_result": anyio.sleep}),
+        ("retry_on_result", {"retry_on_result": 404}),
+        ("retry_after", {"retry_after": 5.0}),
+        ("budget", {"budget": 0.2}),
+        ("hooks", {"hooks": log_retries}),
+        ("hooks", {"hooks": (anyio.sleep,)}),
+        ("clock", {"clock": 0.0}),
+        ("random", {"random": 0.5}),
         ("attempt_timeout", {"attempt_timeout": -1}),
     ],
 )
@@ -576,6 +663,6 @@ def test_a_policy_that_makes_no_sense(field, changes):
 
 
 def test_a_budget_that_makes_no_sense():
-    for changes in ({"ratio": -1}, {"capacity": 0}):
+    for changes in ({"ratio": -1}, {"capacity": 0.5}):
         with pytest.raises(ResilienceConfigError):
             RetryBudget(**changes)

@@ -281,7 +281,7 @@ class TestOnAsyncio(OnAsyncio):
         assert all(0.149 < seconds < 5 for seconds in ended.values())
         queue = limit._queues[asyncio.get_running_loop()]
         assert not queue.pending
-        assert not queue.armed
+        assert queue.timer is None
 
     async def test_awaiting_a_future(self):
         class Client:

@@ -6,7 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING, Self
 
+from varco_resilience._breaker_config import CircuitBreakerConfig
 from varco_resilience._breaker_core import BreakerCore
+from varco_resilience._checks import of_type, sync_function
+from varco_resilience._errors import ResilienceConfigError
 from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from varco_resilience._breaker_config import CircuitBreakerConfig, CircuitState, StateListener
+    from varco_resilience._breaker_config import CircuitState, StateListener
     from varco_resilience._breaker_core import Closed, Permit
     from varco_resilience._breaker_registry import CircuitBreakerRegistry
     from varco_resilience._circuits import Circuits
@@ -59,8 +62,12 @@ class CircuitBreaker(SharedStrategy):
         clock: Callable[[], float] = time.monotonic,
         listeners: tuple[StateListener, ...] = (),
     ) -> None:
+        of_type("config", config, CircuitBreakerConfig)
+        sync_function("clock", clock)
+        for listener in listeners:
+            sync_function("listeners", listener)
         self._core = BreakerCore(config, name, clock)
-        self._core.listeners = listeners
+        self._core.listeners = tuple(listeners)
 
     def __repr__(self) -> str:
         return f"<CircuitBreaker {self.name!r} {self.state.value}>"
@@ -92,7 +99,8 @@ class CircuitBreaker(SharedStrategy):
 
     def add_listener(self, listener: StateListener) -> None:
         """Tell one more listener of every change of state."""
-        self._core.listeners += (listener,)
+        sync_function("listener", listener)
+        self._core.add_listener(listener)
 
     def open(self) -> None:
         """Open it as failures would: probes may pass after `recovery_timeout`."""
@@ -159,6 +167,8 @@ class Guard:
         self._permit: Closed | Permit | None = None
 
     def __enter__(self) -> Self:
+        if self._permit is not None:
+            raise ResilienceConfigError("guard", self, "left first; take a guard for each block")
         self._permit = self._core.admit()
         return self
 
@@ -200,6 +210,7 @@ class _BreakerPerFunction(AnyStrategy, Part):
         registry: CircuitBreakerRegistry | None,
         clock: Callable[[], float],
     ) -> None:
+        of_type("config", config, CircuitBreakerConfig)
         self._config = config
         self._name = name
         self._registry = registry

@@ -82,7 +82,7 @@ type _Epoch = Closed | _Opened | _HalfOpen
 
 
 class Permit:
-    """The right to make one call, and its report. The core's lock protects `settled`."""
+    """The right to make one call, and its report. `settled` only ever turns true."""
 
     __slots__ = ("__weakref__", "_core", "_epoch", "_started", "settled")
 
@@ -105,9 +105,10 @@ class Permit:
 class BreakerCore:
     """The state machine of a circuit breaker.
 
-    `_lock` protects `_epoch`, what the epoch counts, and `closed`; the last is read without it by
-    every call, as the one reference that it is. A report carries the epoch of its permit, so that
-    the result of a call that began in an earlier state changes nothing.
+    `_lock` protects `_epoch`, what the epoch counts, `closed` and `listeners`; `closed` is read
+    without it by every call, as the one reference that it is. It is reentrant, since the garbage
+    collector may end a forgotten call in the middle of anything. A report carries the epoch of its
+    permit, so that the result of a call that began in an earlier state changes nothing.
     """
 
     __slots__ = (
@@ -130,7 +131,7 @@ class BreakerCore:
         self.failures: int = 0
         self.listeners: tuple[StateListener, ...] = ()
         self.closed: Closed | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._announcing = threading.Lock()  # held by the one thread that tells the listeners
         self._changes: deque[StateChange] = deque()
         self._epoch: _Epoch = self._enter_closed()
@@ -193,8 +194,15 @@ class BreakerCore:
         permit: Permit | None = None,
     ) -> None:
         """Note how a call ended that the epoch had let through."""
-        outcome = _Outcome.SUCCESS if error is None else self._judge(error)
-        failed = outcome is _Outcome.FAILURE
+        outcome = _Outcome.NEUTRAL
+        try:
+            outcome = self._judge(error)
+        finally:
+            # Also when a predicate of the user's raises. It needs no lock: the place is free.
+            if outcome is _Outcome.NEUTRAL and permit is not None:
+                permit.settled = True
+        if outcome is _Outcome.NEUTRAL:
+            return
         slowness = self.config.slow_call_duration
         slow = slowness is not None and seconds >= slowness
         cause = error if isinstance(error, Exception) else None
@@ -202,22 +210,26 @@ class BreakerCore:
             # Giving the place back and counting the result are one step, or others could slip in.
             if permit is not None:
                 permit.settled = True
-            if outcome is _Outcome.NEUTRAL or epoch is not self._epoch:
-                return
-            if isinstance(epoch, Closed):
-                if self._trips(epoch, failed=failed, slow=slow):
-                    self._open(self.config.recovery_timeout, cause)
-            elif isinstance(epoch, _HalfOpen):
-                if failed or slow:
-                    self._open(self.config.recovery_timeout, cause)
-                else:
-                    epoch.successes += 1
-                    if epoch.successes >= self.config.success_threshold:
-                        self._change(self._enter_closed())
+            if epoch is self._epoch:
+                self._count(epoch, cause, failed=outcome is _Outcome.FAILURE, slow=slow)
         if self._changes:
             self._announce()
 
-    def _judge(self, error: BaseException) -> _Outcome:
+    def _count(self, epoch: _Epoch, cause: Exception | None, *, failed: bool, slow: bool) -> None:
+        if isinstance(epoch, Closed):
+            if self._trips(epoch, failed=failed, slow=slow):
+                self._open(self.config.recovery_timeout, cause)
+        elif isinstance(epoch, _HalfOpen):
+            if failed or slow:
+                self._open(self.config.recovery_timeout, cause)
+            else:
+                epoch.successes += 1
+                if epoch.successes >= self.config.success_threshold:
+                    self._change(self._enter_closed())
+
+    def _judge(self, error: BaseException | None) -> _Outcome:
+        if error is None:
+            return _Outcome.SUCCESS
         root = error
         while isinstance(root, RetryExhaustedError):
             root = root.last_exc
@@ -235,6 +247,11 @@ class BreakerCore:
             self.clock(), failed=failed, slow=slow
         )
         return by_rate or (threshold is not None and epoch.failures >= threshold)
+
+    def add_listener(self, listener: StateListener) -> None:
+        """Tell one more listener."""
+        with self._lock:
+            self.listeners += (listener,)
 
     def open(self, seconds: float) -> None:
         """Refuse calls for so long, or for ever."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from varco_resilience._breaker import CircuitBreaker
 from varco_resilience._breaker_config import CircuitBreakerConfig
+from varco_resilience._checks import of_type, sync_function
 from varco_resilience._errors import ResilienceConfigError
 
 if TYPE_CHECKING:
@@ -37,8 +38,13 @@ class CircuitBreakerRegistry:
         clock: Callable[[], float] = time.monotonic,
         listeners: tuple[StateListener, ...] = (),
     ) -> None:
-        self.default: CircuitBreakerConfig = default or CircuitBreakerConfig()
+        if default is None:
+            default = CircuitBreakerConfig()
+        of_type("default", default, CircuitBreakerConfig)
+        self.default: CircuitBreakerConfig = default
         self._clock = clock
+        for listener in listeners:
+            sync_function("listeners", listener)
         self._listeners = listeners
         self._breakers: dict[str, CircuitBreaker] = {}
         self._lock = threading.Lock()  # protects _breakers

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from varco_resilience._checks import above_zero, at_least
+from varco_resilience._checks import at_least
+
+_ONE = 1.0 - 1e-9  # ten deposits of 0.1 are a little less than one
 
 
 class RetryBudget:
@@ -18,7 +20,7 @@ class RetryBudget:
 
     def __init__(self, ratio: float = 0.2, capacity: float = 10.0) -> None:
         at_least("ratio", ratio, 0)
-        above_zero("capacity", capacity)
+        at_least("capacity", capacity, 1)
         self.ratio: float = ratio
         self.capacity: float = capacity
         self._tokens = float(capacity)
@@ -37,7 +39,7 @@ class RetryBudget:
     def withdraw(self) -> bool:
         """Take one retry out, or say that none is left."""
         with self._lock:
-            if self._tokens < 1.0:
+            if self._tokens < _ONE:
                 return False
-            self._tokens -= 1.0
+            self._tokens = max(0.0, self._tokens - 1.0)
             return True

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from varco_resilience._checks import at_least
+from varco_resilience._checks import at_least, of_type
 from varco_resilience._errors import BulkheadFullError, CallTimeoutError
 from varco_resilience._functions import Kind
 from varco_resilience._fuse import Layer
@@ -60,7 +60,8 @@ class _Slots:
     """The slots of a bulkhead, handed on in the order of asking.
 
     `_lock` protects `free`, `_waiters` and what the waiters are told. While anyone waits, no slot
-    is free.
+    is free. The lock is reentrant, since the garbage collector may end a forgotten call in the
+    middle of anything, and that gives its slot back.
     """
 
     __slots__ = ("_config", "_lock", "_name", "_waiters", "free")
@@ -70,7 +71,7 @@ class _Slots:
         self._name = name
         self.free = config.max_concurrent
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def take(self) -> bool:
         """Take a free slot, if there is one."""
@@ -101,7 +102,7 @@ class _Slots:
         waiter = self._queue(event.set)
         if waiter is not None:
             try:
-                event.wait(self._config.max_wait)
+                event.wait(min(self._config.max_wait, threading.TIMEOUT_MAX))
             except BaseException:
                 self._leave(waiter, keep=False)
                 raise
@@ -123,15 +124,15 @@ class _Slots:
 
     def _queue(self, wake: Callable[[], object]) -> _Waiter | None:
         """A place in the queue; None when a slot has become free and is taken."""
+        waiter = _Waiter(wake)
         with self._lock:
             if self.free:
                 self.free -= 1
                 return None
-            if not self._config.max_wait:
-                raise self._full()
-            waiter = _Waiter(wake)
-            self._waiters[waiter] = None
-            return waiter
+            if self._config.max_wait:
+                self._waiters[waiter] = None
+                return waiter
+        raise self._full()
 
     def _leave(self, waiter: _Waiter, *, keep: bool) -> None:
         with self._lock:
@@ -162,6 +163,7 @@ class Bulkhead(SharedStrategy):
     label = "bulkhead"
 
     def __init__(self, config: BulkheadConfig, *, name: str = "unnamed") -> None:
+        of_type("config", config, BulkheadConfig)
         self.config: BulkheadConfig = config
         self.name: str = name
         self._slots = _Slots(config, name)
@@ -206,6 +208,7 @@ class _BulkheadPerFunction(AnyStrategy, Part):
     label = "bulkhead"
 
     def __init__(self, config: BulkheadConfig, name: str | None) -> None:
+        of_type("config", config, BulkheadConfig)
         self._config = config
         self._name = name
 

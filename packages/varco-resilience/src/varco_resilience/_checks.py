@@ -7,6 +7,7 @@ from collections.abc import Callable  # tools resolve the alias at run time
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from varco_resilience._errors import ResilienceConfigError, RetryExhaustedError
+from varco_resilience._functions import Kind, kind_of
 
 if TYPE_CHECKING:
     type _Types = type[Exception] | tuple[type[Exception], ...]
@@ -30,10 +31,23 @@ def above_zero(field: str, value: object) -> None:
 
 def error_filter(field: str, value: object) -> None:
     """Refuse what is no `ErrorFilter`; a cancellation is no error that may be filtered for."""
-    if not _are_types(value) and not _is_predicate(value):
+    if not _are_types(value) and (isinstance(value, type) or not _is_sync(value)):
         raise ResilienceConfigError(
-            field, value, "subclasses of Exception (cancellation is none), or a predicate"
+            field, value, "subclasses of Exception (cancellation is none), or a sync predicate"
         )
+
+
+def sync_function(field: str, value: object) -> None:
+    """Refuse what cannot be called, and async functions, whose answer nobody would await."""
+    if not _is_sync(value):
+        raise ResilienceConfigError(field, value, "a sync function")
+
+
+def of_type(field: str, value: object, wanted: type) -> None:
+    """Refuse a value of another type, such as the function of a decorator without parentheses."""
+    if not isinstance(value, wanted):
+        article = "an" if wanted.__name__[0] in "AEIOU" else "a"
+        raise ResilienceConfigError(field, value, f"{article} {wanted.__name__}")
 
 
 def matches(wanted: ErrorFilter, error: Exception) -> bool:
@@ -56,5 +70,5 @@ def _are_types(value: object) -> TypeGuard[_Types]:
     return all(isinstance(item, type) and issubclass(item, Exception) for item in items)
 
 
-def _is_predicate(value: object) -> bool:
-    return callable(value) and not isinstance(value, type)
+def _is_sync(value: object) -> bool:
+    return callable(value) and kind_of(value) is Kind.SYNC

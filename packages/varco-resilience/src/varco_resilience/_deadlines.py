@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+import weakref
 from contextvars import Context
 from typing import TYPE_CHECKING
 
@@ -64,26 +66,35 @@ class DeadlineQueue:
     """The deadlines on one event loop that are all equally far away when they are set.
 
     So they come due in the order of setting, and one timer is enough for all of them, armed for
-    the earliest. Only its loop's thread uses it.
+    the earliest. Only its loop's thread uses it. The loop holds the timer, and the timer holds the
+    queue weakly: what was decorated for a single call goes without waiting for its limit.
     """
 
-    __slots__ = ("_context", "_loop", "armed", "clock", "pending")
+    __slots__ = ("__weakref__", "_context", "_loop", "clock", "pending", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.timer: asyncio.TimerHandle | None = None
         self._loop = loop
         # The usual loop.time, without its frame.
         usual = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
         self.clock: Callable[[], float] = time.monotonic if usual else loop.time
-        self.armed = False
         self._context = Context()  # the caller's would be kept alive as long as the timer
         self.pending: dict[QueuedDeadline, None] = {}
 
+    def __del__(self) -> None:
+        # Not from another thread: there it rings, for nobody.
+        with contextlib.suppress(RuntimeError):
+            if self.timer is not None and asyncio.get_running_loop() is self._loop:
+                self.timer.cancel()
+
     def arm(self, earliest: QueuedDeadline) -> None:
         """Set the timer; for who has put the first deadline into `pending`."""
-        self.armed = True
-        self._loop.call_at(earliest.at, self._ring, context=self._context)
+        self.timer = self._loop.call_at(
+            earliest.at, _ring, weakref.ref(self), context=self._context
+        )
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Fire the deadlines that are due, and set the timer for the next one."""
         pending = self.pending
         now = self.clock()
         while pending:
@@ -93,4 +104,10 @@ class DeadlineQueue:
                 return
             del pending[earliest]
             earliest.fire()
-        self.armed = False
+        self.timer = None
+
+
+def _ring(queue: Callable[[], DeadlineQueue | None]) -> None:
+    alive = queue()
+    if alive is not None:
+        alive.ring()

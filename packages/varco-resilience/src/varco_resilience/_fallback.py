@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._checks import ErrorFilter, error_filter, matches
@@ -23,6 +24,11 @@ except Exception as error:
     if not matches@(on@, error):
         raise
     result = """
+
+
+async def _awaited(answer: Any) -> Any:
+    # A lambda that calls an async function is no async function, but its answer is a coroutine.
+    return await answer if inspect.iscoroutine(answer) else answer
 
 
 class Fallback[F](Part):
@@ -64,12 +70,14 @@ class Fallback[F](Part):
         if self._handler is None:
             return Layer(_TEXT + "value@", names)
         names["handler"] = self._handler
-        is_async = kind_of(self._handler) is Kind.ASYNC
-        if is_async and kind is Kind.SYNC:
-            raise UnsupportedFunctionError(
-                self.label, name, "its handler is async, so the function must be as well"
-            )
-        return Layer(_TEXT + ("await handler@(error)" if is_async else "handler@(error)"), names)
+        if kind is Kind.SYNC:
+            if kind_of(self._handler) is Kind.ASYNC:
+                raise UnsupportedFunctionError(
+                    self.label, name, "its handler is async, so the function must be as well"
+                )
+            return Layer(_TEXT + "handler@(error)", names)
+        names["awaited"] = _awaited
+        return Layer(_TEXT + "await awaited@(handler@(error))", names)
 
 
 @overload

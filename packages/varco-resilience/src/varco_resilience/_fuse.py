@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from varco_resilience._functions import Kind
 
@@ -84,7 +85,7 @@ def _surround(text: str, body: str) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(source: str, label: str) -> CodeType:
-    filename = f"<varco_resilience {label} #{len(linecache.cache)}>"
+    filename = f"<varco_resilience {label} {crc32(source.encode()):08x}>"
     # Tracebacks and debuggers show the generated lines.
     linecache.cache[filename] = len(source), None, source.splitlines(keepends=True), filename
     return compile(source, filename, "exec")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
-from varco_resilience._checks import at_least
+from varco_resilience._checks import at_least, of_type
 from varco_resilience._functions import Kind
 from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AsyncStrategy, Part
@@ -105,6 +105,7 @@ class Hedge(AsyncStrategy, Part):
     remedy = "only calls of async functions can be made side by side and be cancelled"
 
     def __init__(self, config: HedgeConfig) -> None:
+        of_type("config", config, HedgeConfig)
         self.config: HedgeConfig = config
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # always async

@@ -7,7 +7,15 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from varco_resilience._budget import RetryBudget
-from varco_resilience._checks import ErrorFilter, above_zero, at_least, error_filter, matches
+from varco_resilience._checks import (
+    ErrorFilter,
+    above_zero,
+    at_least,
+    error_filter,
+    matches,
+    of_type,
+    sync_function,
+)
 from varco_resilience._errors import CircuitOpenError, ResilienceConfigError
 from varco_resilience._retry_after import read_retry_after
 from varco_resilience._retry_events import RetryHook
@@ -39,7 +47,7 @@ class RetryPolicy:
             Only for async functions.
         retry_on_result: True for a result that is no success.
         retry_after: Reads from an error how many seconds the callee wants to be left alone.
-            A longer wait than `max_delay` ends the retrying.
+            A longer wait than `max_delay` ends the retrying. When it raises, that is logged.
         budget: Shared with other calls; an empty one ends the retrying.
         hooks: Told of each retry, of each recovery and of giving up.
         clock: Seconds, monotonic.
@@ -76,6 +84,15 @@ class RetryPolicy:
             above_zero("deadline", self.deadline)
         if self.attempt_timeout is not None:
             above_zero("attempt_timeout", self.attempt_timeout)
+        if self.retry_on_result is not None:
+            sync_function("retry_on_result", self.retry_on_result)
+        if self.budget is not None:
+            of_type("budget", self.budget, RetryBudget)
+        of_type("hooks", self.hooks, tuple)
+        for hook in self.hooks:
+            sync_function("hooks", hook)
+        for field in ("retry_after", "clock", "random"):
+            sync_function(field, getattr(self, field))
 
     def compute_delay(self, attempt_index: int, *, previous: float | None = None) -> float:
         """The seconds to wait after the failed attempt number `attempt_index`, counted from 0.

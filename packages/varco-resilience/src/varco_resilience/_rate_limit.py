@@ -7,9 +7,10 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
-from varco_resilience._checks import above_zero, at_least
+from varco_resilience._checks import above_zero, at_least, of_type, sync_function
 from varco_resilience._errors import (
     RateLimitExceededError,
     ResilienceConfigError,
@@ -79,6 +80,7 @@ class InMemoryRateLimiter(RateLimiter):
     def __init__(
         self, config: RateLimitConfig, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        of_type("config", config, RateLimitConfig)
         self.config: RateLimitConfig = config
         self._clock = clock
         self._lock = threading.Lock()  # protects _state
@@ -110,11 +112,28 @@ class InMemoryRateLimiter(RateLimiter):
         return len(self._state.keys)
 
 
-class _TokenBuckets:
-    """For each key, the time at which its bucket is full again; the latest call last."""
+class _Keys[S](ABC):
+    """What is remembered of each key, the latest call last."""
+
+    def __init__(self) -> None:
+        self.keys: OrderedDict[str, S] = OrderedDict()
+
+    @abstractmethod
+    def _idle(self, key: str, now: float) -> bool: ...
+
+    def _drop_idle(self, now: float) -> None:
+        # A call brings one key at most and takes two away, so the idle ones become fewer.
+        for key in tuple(islice(self.keys, 2)):
+            if not self._idle(key, now):
+                break
+            del self.keys[key]
+
+
+class _TokenBuckets(_Keys[float]):
+    """For each key, the time at which its bucket is full again."""
 
     def __init__(self, config: RateLimitConfig) -> None:
-        self.keys: OrderedDict[str, float] = OrderedDict()
+        super().__init__()
         self._interval = config.period / config.rate
         self._slack = config.period - self._interval
 
@@ -122,6 +141,7 @@ class _TokenBuckets:
         return max(0.0, self.keys.get(key, now) - self._slack - now)
 
     def take(self, key: str, now: float) -> float:
+        self._drop_idle(now)
         keys = self.keys
         full_at = keys.get(key, now)
         seconds = full_at - self._slack - now
@@ -129,19 +149,17 @@ class _TokenBuckets:
             return seconds
         keys[key] = max(full_at, now) + self._interval
         keys.move_to_end(key)
-        for _ in range(2):
-            oldest = next(iter(keys))
-            if keys[oldest] > now:
-                break
-            del keys[oldest]
         return 0.0
 
+    def _idle(self, key: str, now: float) -> bool:
+        return self.keys[key] <= now
 
-class _SlidingWindows:
-    """For each key, when its calls of the last period started; the latest call last."""
+
+class _SlidingWindows(_Keys[deque[float]]):
+    """For each key, when its calls of the last period started."""
 
     def __init__(self, config: RateLimitConfig) -> None:
-        self.keys: OrderedDict[str, deque[float]] = OrderedDict()
+        super().__init__()
         self._rate = config.rate
         self._period = config.period
 
@@ -152,20 +170,32 @@ class _SlidingWindows:
         return max(0.0, starts[-self._rate] + self._period - now)
 
     def take(self, key: str, now: float) -> float:
+        self._drop_idle(now)
         keys = self.keys
         starts = keys.get(key)
         if starts is None:
-            starts = keys[key] = deque(maxlen=self._rate)
+            starts = keys[key] = deque()
         elif len(starts) == self._rate and (seconds := starts[0] + self._period - now) > 0:
             return seconds
+        for _ in range(2):
+            if not starts or starts[0] + self._period > now:
+                break
+            starts.popleft()
         starts.append(now)
         keys.move_to_end(key)
-        for _ in range(2):
-            oldest = next(iter(keys))
-            if keys[oldest][-1] + self._period > now:
-                break
-            del keys[oldest]
         return 0.0
+
+    def _idle(self, key: str, now: float) -> bool:
+        return self.keys[key][-1] + self._period <= now
+
+
+def _takes(limiter: RateLimiter) -> TypeGuard[InMemoryRateLimiter]:
+    """Whether it can be asked without an await, and means nothing else by it."""
+    kind = type(limiter)
+    return isinstance(limiter, InMemoryRateLimiter) and all(
+        getattr(kind, name) is getattr(InMemoryRateLimiter, name)
+        for name in ("acquire", "retry_after")
+    )
 
 
 _LOCAL = """\
@@ -186,6 +216,9 @@ class _RateLimit(AnyStrategy, Part):
     label = "rate_limit"
 
     def __init__(self, limiter: RateLimiter, key_fn: Callable[..., str] | None) -> None:
+        of_type("limiter", limiter, RateLimiter)
+        if key_fn is not None:
+            sync_function("key_fn", key_fn)
         self._limiter = limiter
         self._key_fn = key_fn
 
@@ -196,7 +229,7 @@ class _RateLimit(AnyStrategy, Part):
             "RateLimitExceededError": RateLimitExceededError,
             "key": self._key_fn or "default",
         }
-        if isinstance(limiter, InMemoryRateLimiter):
+        if _takes(limiter):
             names["take"] = limiter.take
             return Layer(self._keyed(_LOCAL), names)
         if kind not in {Kind.ASYNC, Kind.ASYNC_GENERATOR}:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from varco_resilience._checks import of_type
 from varco_resilience._circuits import circuits_of
 from varco_resilience._errors import UnsupportedFunctionError
 from varco_resilience._functions import Kind, name_of
 from varco_resilience._fuse import Layer
+from varco_resilience._policy import RetryPolicy
 from varco_resilience._retry_attempts import AsyncAttempts, SyncAttempts
 from varco_resilience._retry_call import RetryCall, run_async, run_sync
 from varco_resilience._strategy import AnyStrategy, Part
@@ -16,7 +18,6 @@ from varco_resilience._strategy import AnyStrategy, Part
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from varco_resilience._policy import RetryPolicy
     from varco_resilience._strategy import Rest
 
 # The first attempt costs no more than a try, since most calls need no other.
@@ -48,6 +49,7 @@ class Retrying(AnyStrategy, Part):
     remedy = "it has given items away before it fails; retry the function that gets each item"
 
     def __init__(self, policy: RetryPolicy) -> None:
+        of_type("policy", policy, RetryPolicy)
         self.policy: RetryPolicy = policy
 
     def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:

@@ -132,6 +132,7 @@ class SyncAttempts(_Attempts):
             raise StopIteration
         if self._last is not None:
             wait_sync(delay)
+            self._call.check_deadline()
         return self._next(is_async=False)
 
 
@@ -149,4 +150,5 @@ class AsyncAttempts(_Attempts):
             raise StopAsyncIteration
         if self._last is not None:
             await wait_async(delay)
+            self._call.check_deadline()
         return self._next(is_async=True)

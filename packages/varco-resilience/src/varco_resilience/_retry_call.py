@@ -17,6 +17,7 @@ from varco_resilience._errors import (
     ResultRejectedError,
     RetryExhaustedError,
 )
+from varco_resilience._retry_after import asked_wait
 from varco_resilience._retry_events import RetryEvent, notify
 from varco_resilience._timeout import limited, running_task
 
@@ -83,7 +84,7 @@ class RetryCall:
         if self._cut_by_deadline and isinstance(error, AttemptTimeoutError):
             raise self._exhausted(error, "deadline") from error
         delay = policy.compute_delay(number - 1, previous=self._previous)
-        asked = policy.retry_after(error)
+        asked = asked_wait(policy.retry_after, error)
         if asked is not None and asked > delay:
             if asked > policy.max_delay:
                 raise self._exhausted(error, "retry_after") from error
@@ -99,6 +100,12 @@ class RetryCall:
         self._history.append(AttemptFailure(number, error, delay))
         self._tell("retry", number, delay, error)
         return delay
+
+    def check_deadline(self) -> None:
+        """After a wait, which may have taken longer than asked: no attempt starts too late."""
+        if self._deadline is not None and self.policy.clock() >= self._deadline:
+            error = self._history.pop().error
+            raise self._exhausted(error, "deadline") from error
 
     def _exhausted(self, error: Exception, reason: str) -> RetryExhaustedError:
         number = len(self._history) + 1
@@ -167,6 +174,7 @@ def run_sync(
         finally:
             failed = None
         wait_sync(delay)
+        call.check_deadline()
 
 
 async def run_async(
@@ -195,3 +203,4 @@ async def run_async(
         finally:
             failed = None
         await wait_async(delay)
+        call.check_deadline()

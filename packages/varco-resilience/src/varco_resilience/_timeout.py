@@ -118,7 +118,7 @@ class Timeout(AsyncStrategy, Part):
         pending = queue.pending
         deadline = QueuedDeadline(task, queue.clock() + self.seconds, pending)
         pending[deadline] = None
-        if not queue.armed:
+        if queue.timer is None:
             queue.arm(deadline)
         return deadline
 
