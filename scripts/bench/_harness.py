@@ -228,7 +228,7 @@ def _shown(value: float, unit: str) -> str:
     return f"{value:.3g} s"
 
 
-def render(rows: Sequence[Row]) -> str:
+def render(rows: Sequence[Row], floor: str = "") -> str:
     """The table as text, one group after the other."""
     lines: list[str] = []
     width = max((len(row.name) for row in rows), default=0)
@@ -242,13 +242,21 @@ def render(rows: Sequence[Row]) -> str:
             lines.append(f"  {row.name:<{width}}  {row.note}")
             continue
         ratio = "" if row.ours or ours is None or not row.value else f"{ours / row.value:8.2f}x"
+        bare = next((r.value for r in rows if r.group == group and r.name == floor), None)
+        if ratio and ours is not None and bare is not None and row.value > bare:
+            ratio += f"{(ours - bare) / (row.value - bare):10.3f}x"
         lines.append(f"  {row.name:<{width}}  {_shown(row.value, row.unit):>14}  {ratio}".rstrip())
-    lines += ["", "Last column: varco divided by the contender of that line (same run, medians)."]
+    lines += ["", "The ratio: varco divided by the contender of that line (same run, medians)."]
+    if floor:
+        lines += [f"After it: the same of what each costs above the {floor}."]
     return "\n".join(lines)
 
 
-def main(cases: Sequence[Case | Published | Figure]) -> None:
-    """Run from the command line; `--filter TEXT` keeps the groups whose name contains TEXT."""
+def main(cases: Sequence[Case | Published | Figure], *, floor: str = "") -> None:
+    """Run from the command line; `--filter TEXT` keeps the groups whose name contains TEXT.
+
+    `floor` names the contender of each group whose time everyone has to pay, if there is one.
+    """
     parser = argparse.ArgumentParser(description="Benchmark against peers.")
     parser.add_argument("--filter", default="", help="only groups whose name contains this text")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -260,4 +268,4 @@ def main(cases: Sequence[Case | Published | Figure]) -> None:
         ]
         print(json.dumps(fields, indent=1))
     else:
-        print(render(rows))
+        print(render(rows, floor))

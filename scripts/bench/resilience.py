@@ -362,4 +362,4 @@ CASES: list[Case | Published] = [
 
 
 if __name__ == "__main__":
-    main(CASES)
+    main(CASES, floor="bare call")

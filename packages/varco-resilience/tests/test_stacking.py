@@ -340,6 +340,63 @@ async def test_hedge_over_rate_limit(put, clock):
     assert await limiter.retry_after() == 60.0
 
 
+@row("timeout", "timeout")
+@pytest.mark.parametrize("limits", [(0.01, 60.0), (60.0, 0.01)])
+async def test_timeout_over_timeout(put, limits):
+    with pytest.raises(CallTimeoutError) as caught:
+        await put(timeout(limits[0]), timeout(limits[1]), Callee("hang"))()
+    assert caught.value.limit == 0.01
+
+
+@row("retry", "retry")
+async def test_retry_over_retry(put, waits):
+    callee = Callee(DOWN)
+    connections = RetryPolicy(max_attempts=2, retryable_on=ConnectionError)
+    with pytest.raises(RetryExhaustedError):
+        await put(retry(connections), retry(THREE), callee)()
+    assert callee.started == 6
+    callee = Callee(KeyError())
+    with pytest.raises(RetryExhaustedError):
+        await put(retry(connections), retry(THREE), callee)()
+    assert callee.started == 3
+
+
+@row("circuit_breaker", "circuit_breaker")
+async def test_circuit_breaker_over_circuit_breaker(put):
+    outer, inner = a_breaker(2), a_breaker(1)
+    call = put(outer, inner, Callee(DOWN))
+    with pytest.raises(ConnectionError):
+        await call()
+    for _ in range(3):
+        with pytest.raises(CircuitOpenError):
+            await call()
+    assert (outer.failure_count, inner.failure_count) == (1, 1)
+    assert (outer.state, inner.state) == (CircuitState.CLOSED, CircuitState.OPEN)
+
+
+@row("bulkhead", "bulkhead")
+async def test_bulkhead_over_bulkhead(put):
+    outer, inner = Bulkhead(BulkheadConfig(3)), Bulkhead(BulkheadConfig(1))
+    call = put(outer, inner, Callee("hang", "ok"))
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        assert (outer.available_slots, inner.available_slots) == (2, 0)
+        with pytest.raises(BulkheadFullError):
+            await call()
+        assert outer.available_slots == 2
+        group.cancel_scope.cancel()
+    assert (outer.available_slots, inner.available_slots) == (3, 1)
+
+
+@row("hedge", "hedge")
+async def test_hedge_over_hedge(put):
+    callee = Callee(DOWN)
+    with pytest.raises(ConnectionError):
+        await put(hedge(HedgeConfig(60.0, 2)), hedge(HedgeConfig(60.0, 1)), callee)()
+    assert callee.started == 6
+
+
 def strategy(name, *, used_up=False):
     room = Bulkhead(BulkheadConfig(1))
     limiter = InMemoryRateLimiter(RateLimitConfig(1, 60.0))

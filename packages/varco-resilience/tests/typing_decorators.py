@@ -14,6 +14,7 @@ from varco_resilience import (
     CircuitBreakerConfig,
     CircuitBreakerRegistry,
     CircuitState,
+    Guard,
     HedgeConfig,
     InMemoryRateLimiter,
     Pipeline,
@@ -120,6 +121,26 @@ class Service:
     async def static_outside(a: int) -> str:
         return str(a)
 
+    @fallback(value=None)
+    @classmethod
+    async def of_class_or_none(cls, a: int) -> str:
+        return str(a)
+
+    @fallback(value=None)
+    @staticmethod
+    def static_or_none(a: int) -> str:
+        return str(a)
+
+    @fallback(value=None)
+    @staticmethod
+    async def async_static_or_none(a: int) -> str:
+        return str(a)
+
+    @fallback(value=None)
+    @classmethod
+    def sync_of_class_or_none(cls, a: int) -> str:
+        return str(a)
+
     @rate_limit(limiter)
     def items(self) -> Iterator[int]:
         yield 1
@@ -171,6 +192,10 @@ async def uses(service: Service) -> None:
     assert_type(Service.of_class_outside(1), str)
     assert_type(await Service.static(1), str)
     assert_type(await service.static_outside(1), str)
+    assert_type(await Service.of_class_or_none(1), str | None)
+    assert_type(Service.sync_of_class_or_none(1), str | None)
+    assert_type(Service.static_or_none(1), str | None)
+    assert_type(await service.async_static_or_none(1), str | None)
     assert_type(service.items(), Iterator[int])
     assert_type(service.async_items(), AsyncIterator[int])
     assert_type(generator(1), Generator[int, str, bytes])
@@ -180,6 +205,19 @@ async def uses(service: Service) -> None:
     assert_type(await nothing_instead_async(1), str | None)
     assert_type(await handled(1), str | int)
     assert_type(await timeout(1.0)(Callable_())(1), str)
+    assert_type(await hedge(HedgeConfig(1.0))(plain_async)(1), bytes)
+    assert_type(circuit_breaker(CircuitBreakerConfig())(plain)(1, 2.0, b="", c=True), bytes)
+    assert_type(await circuit_breaker(CircuitBreakerConfig())(plain_async)(1), bytes)
+    assert_type(bulkhead(BulkheadConfig(1))(plain)(1), bytes)
+    assert_type(await bulkhead(BulkheadConfig(1))(plain_async)(1), bytes)
+    assert_type(rate_limit(limiter)(plain)(1), bytes)
+    assert_type(await rate_limit(limiter)(plain_async)(1), bytes)
+    assert_type(Pipeline(retry(policy), breaker)(plain)(1), bytes)
+    assert_type(await Pipeline(timeout(1.0), retry(policy))(plain_async)(1), bytes)
+    with breaker.guard() as guard:
+        assert_type(guard, Guard)
+    async with breaker.guard() as guard:
+        assert_type(guard, Guard)
     assert_type(retry(policy)(partial(plain, 1))(), bytes)
     assert_type(breaker.call_sync(plain, 1, 2.0, b="3", c=True), bytes)
     assert_type(await breaker.call_async(plain_async, 1), bytes)

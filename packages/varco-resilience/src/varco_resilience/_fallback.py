@@ -51,6 +51,18 @@ class Fallback[F](Part):
         self._on = on
 
     @overload
+    def __call__[T, **P, R](
+        self, func: classmethod[T, P, Coroutine[Any, Any, R]], /
+    ) -> classmethod[T, P, Coroutine[Any, Any, R | F]]: ...
+    @overload
+    def __call__[T, **P, R](self, func: classmethod[T, P, R], /) -> classmethod[T, P, R | F]: ...
+    @overload
+    def __call__[**P, R](
+        self, func: staticmethod[P, Coroutine[Any, Any, R]], /
+    ) -> staticmethod[P, Coroutine[Any, Any, R | F]]: ...
+    @overload
+    def __call__[**P, R](self, func: staticmethod[P, R], /) -> staticmethod[P, R | F]: ...  # type: ignore[overload-overlap]  # it can be called too
+    @overload
     def __call__[**P, R](
         self, func: Callable[P, Awaitable[R]], /
     ) -> Callable[P, Coroutine[Any, Any, R | F]]: ...
