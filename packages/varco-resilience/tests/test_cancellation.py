@@ -1,5 +1,6 @@
 """Cancelled at every await: nothing is kept, nothing is counted, nothing is swallowed."""
 
+import asyncio
 import gc
 
 import anyio
@@ -297,3 +298,64 @@ async def test_a_waiting_call_that_times_out_leaves_the_queue():
     assert not bulkhead._slots._waiters
     bulkhead._slots.give()
     assert bulkhead.available_slots == 1
+
+
+class JumpingClock:
+    """The time of the running loop, which can be put forward."""
+
+    def __init__(self, monkeypatch):
+        loop = asyncio.get_running_loop()
+        usual, self.ahead = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: usual() + self.ahead, raising=False)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("outer_comes", ["first", "last"])
+@pytest.mark.parametrize("shape", ["hedge", "attempts", "attempt_timeout", "bulkhead", "timeout"])
+async def test_a_limit_that_is_reached_in_the_same_round_swallows_no_cancellation(
+    shape, outer_comes, monkeypatch, waits
+):
+    async def in_attempts():
+        async for attempt in retry(RetryPolicy(attempt_timeout=60.0)):
+            async with attempt:
+                await anyio.sleep_forever()
+
+    clock = JumpingClock(monkeypatch)
+    room = Bulkhead(BulkheadConfig(1, max_wait=60.0))
+    assert room._slots.take()
+    call = {
+        "hedge": hedge(HedgeConfig(60.0))(anyio.sleep_forever),
+        "attempts": in_attempts,
+        "attempt_timeout": retry(RetryPolicy(attempt_timeout=60.0))(anyio.sleep_forever),
+        "bulkhead": room.protect(anyio.sleep_forever),
+        "timeout": timeout(60.0)(anyio.sleep_forever),
+    }[shape]
+    task = asyncio.create_task(call())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    loop.call_later(30.0 if outer_comes == "first" else 90.0, task.cancel)
+    clock.ahead = 100.0
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("outer_comes", ["first", "last"])
+async def test_a_hedge_that_is_cancelled_as_a_call_wins_ends(outer_comes):
+    future = asyncio.get_running_loop().create_future()
+
+    async def call():
+        calls.append(None)
+        return await (future if len(calls) == 2 else asyncio.Event().wait())
+
+    calls = []
+    task = asyncio.create_task(hedge(HedgeConfig(0.0))(call)())
+    while len(calls) < 2:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    acts = [lambda: future.set_result("won"), task.cancel]
+    for act in acts if outer_comes == "last" else reversed(acts):
+        act()
+    await asyncio.wait([task], timeout=20)
+    assert task.cancelled()

@@ -11,6 +11,7 @@ from varco_resilience._checks import at_least, of_type
 from varco_resilience._functions import Kind
 from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AsyncStrategy, Part
+from varco_resilience._timeout import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,10 +65,16 @@ class _Race:
 
     async def _until_next(self, delay: float | None, running: int) -> None:
         """Wait until the delay is over, a call has succeeded, or all of them have failed."""
-        with anyio.move_on_after(delay):
-            while not self.won and len(self.errors) < running:
-                self._stirred = anyio.Event()
-                await self._stirred.wait()
+        if delay is None:
+            await self._until_stirred(running)
+        else:
+            with Limit(delay):
+                await self._until_stirred(running)
+
+    async def _until_stirred(self, running: int) -> None:
+        while not self.won and len(self.errors) < running:
+            self._stirred = anyio.Event()
+            await self._stirred.wait()
 
     async def _call(self, number: int) -> None:
         try:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-import anyio
-
 from varco_resilience._errors import AttemptTimeoutError, ResilienceConfigError
 from varco_resilience._retry_call import RetryCall, wait_async, wait_sync
+from varco_resilience._timeout import Limit
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,12 +22,12 @@ class Attempt:
     A retryable error ends the block and leads to the next attempt.
     """
 
-    __slots__ = ("_call", "_limit", "_scope", "delay", "number", "state")
+    __slots__ = ("_call", "_limit", "_seconds", "delay", "number", "state")
 
     def __init__(self, call: RetryCall, number: int, *, is_async: bool) -> None:
         self._call = call
-        self._scope: anyio.CancelScope | None = None
-        self._limit = call.limit() if is_async else None
+        self._seconds = call.limit() if is_async else None
+        self._limit = None if self._seconds is None else Limit(self._seconds)
         self.number: int = number
         self.state: Literal["new", "running", "failed", "done"] = "new"
         self.delay: float = 0.0
@@ -59,7 +58,7 @@ class Attempt:
 
     async def __aenter__(self) -> Self:
         if self._limit is not None:
-            self._scope = anyio.move_on_after(self._limit).__enter__()
+            self._limit.__enter__()
         self.state = "running"
         return self
 
@@ -69,12 +68,12 @@ class Attempt:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> bool:
-        scope, self._scope = self._scope, None
-        if scope is not None and self._limit is not None:
-            scope.__exit__(kind, error, tb)
-            if not scope.cancelled_caught:
-                return self.__exit__(kind, error, tb)
-            late = AttemptTimeoutError(_BLOCK, self._limit)
+        if (
+            self._limit is not None
+            and self._seconds is not None
+            and self._limit.__exit__(kind, error, tb)
+        ):
+            late = AttemptTimeoutError(_BLOCK, self._seconds)
             late.__cause__ = error
             return self.__exit__(type(late), late, tb)
         return self.__exit__(kind, error, tb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import anyio
 
@@ -16,6 +16,7 @@ from varco_resilience._strategy import AsyncStrategy, Part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from types import TracebackType
 
     from varco_resilience._strategy import Rest
 
@@ -44,6 +45,52 @@ def running_task() -> asyncio.Task[Any] | None:
         return None
 
 
+class Limit:
+    """A limit around a block of async code, which it leaves when its time is up.
+
+    On asyncio it is no scope of anyio's: before anyio 4.16 those take a cancellation from outside
+    for their own when both arrive in one round of the loop.
+    """
+
+    __slots__ = ("_running", "_scope", "_seconds", "cause")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._scope: anyio.CancelScope | None = None
+        self._running: tuple[Deadline, asyncio.TimerHandle] | None = None
+        self.cause: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        task = running_task()
+        if task is None:
+            self._scope = anyio.move_on_after(self._seconds).__enter__()
+        else:
+            loop = task.get_loop()
+            deadline = Deadline(task)
+            timer = loop.call_at(loop.time() + self._seconds, deadline.fire)
+            self._running = deadline, timer
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool:
+        if self._scope is not None:
+            # A scope of trio's answers True as well where there was no error.
+            return bool(self._scope.__exit__(kind, error, tb)) and error is not None
+        if self._running is None:  # it was never entered
+            return False
+        deadline, timer = self._running
+        timer.cancel()
+        late = isinstance(error, asyncio.CancelledError) and deadline.is_the_reason()
+        deadline.over()
+        if late:
+            self.cause = error
+        return late
+
+
 async def limited(
     awaitable: Awaitable[Any],
     seconds: float,
@@ -51,23 +98,9 @@ async def limited(
     error_type: type[CallTimeoutError] = CallTimeoutError,
 ) -> Any:
     """Await with a limit that is each time another one."""
-    task = running_task()
-    if task is None:
-        with anyio.move_on_after(seconds):
-            return await awaitable
-        raise error_type(name, seconds)
-    loop = task.get_loop()
-    deadline = Deadline(task)
-    timer = loop.call_at(loop.time() + seconds, deadline.fire)
-    try:
+    with Limit(seconds) as limit:
         return await awaitable
-    except asyncio.CancelledError as error:
-        if deadline.is_the_reason():
-            raise error_type(name, seconds) from error
-        raise
-    finally:
-        timer.cancel()
-        deadline.over()
+    raise error_type(name, seconds) from limit.cause
 
 
 class Timeout(AsyncStrategy, Part):
