@@ -17,12 +17,14 @@ from varco_domain import (
     DomainModel,
     EntityChange,
     FieldHint,
+    ForeignKey,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
     InMemoryUnitOfWork,
     ModelDefinitionError,
     OwnershipAuthorizer,
     ReadDTO,
+    ReferenceViolationError,
     Resource,
     ResourceGrant,
     RoleBasedAuthorizer,
@@ -42,6 +44,7 @@ from varco_domain import (
     problem_for,
     tenant_context,
 )
+from varco_domain._memory_changes import Changes
 from varco_query import (
     ComparisonNode,
     CursorError,
@@ -478,6 +481,47 @@ async def test_a_store_for_each_tenant_needs_no_tenant_field():
         assert await service.list(ctx=user) == []
     with pytest.raises(TenantRequiredError):
         await service.list(ctx=user)
+
+
+class Leaf(TenantDomainModel):
+    by_table: Annotated[int | None, ForeignKey("locals")] = None
+    by_class: Annotated[int | None, ForeignKey(Local)] = None
+    by_name: Annotated[str | None, ForeignKey(Local, field="name")] = None
+    common: Annotated[int | None, ForeignKey(Plain)] = None
+
+
+@pytest.mark.anyio
+async def test_references_of_all_kinds_stay_in_the_tenant(monkeypatch: pytest.MonkeyPatch):
+    # As over a backend whose foreign keys know nothing of tenants.
+    exists = Changes._exists
+    monkeypatch.setattr(Changes, "_exists", lambda s, t, k, v, _: exists(s, t, k, v, None))
+
+    class Leaves(TenantAwareService[Leaf, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    provider = InMemoryRepositoryProvider(Local, Plain, Leaf)
+    service = Leaves(provider, RoleBasedAuthorizer({"r": list(Action)}))
+    user, dto = AuthContext("u", roles=["r"]), generate_dtos(Leaf).create
+    plain = await provider.get_repository(Plain).save(Plain(name="everyone's"))
+    made = {}
+    for tenant in "ab":
+        with tenant_context(tenant):
+            made[tenant] = await provider.get_repository(Local).save(Local(name=f"of {tenant}"))
+    with tenant_context("a"):
+        for tenant in "ab":
+            target = made[tenant]
+            for values in (
+                {"by_table": target.pk},
+                {"by_class": target.pk},
+                {"by_name": target.name},
+                {"by_class": made["a"].pk, "by_name": target.name, "common": plain.pk},
+            ):
+                if tenant == "a":
+                    await service.create(dto(**values), user)
+                    continue
+                with pytest.raises(ReferenceViolationError):
+                    await service.create(dto(**values), user)
+        assert await service.count(ctx=user) == 4
 
 
 @pytest.mark.anyio

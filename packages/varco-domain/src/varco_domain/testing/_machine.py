@@ -15,7 +15,7 @@ from varco_domain.service import CrossTenantError
 from varco_domain.testing._machine_service import ServiceRules, several
 from varco_domain.testing._models import Document
 from varco_domain.testing._oracle import filters, matches, picks, ranks, tenants
-from varco_query import ComparisonNode, QueryParams
+from varco_query import QueryParams, TransformerNode
 
 
 def isolation_machine(
@@ -49,7 +49,7 @@ class IsolationMachine(ServiceRules):
     """The machine behind ``isolation_machine``: the rules of services and of repositories."""
 
     @rule(tenant=tenants, number=picks, node=filters)
-    def repository_reads(self, tenant: str, number: int, node: ComparisonNode | None) -> None:
+    def repository_reads(self, tenant: str, number: int, node: TransformerNode | None) -> None:
         pk = self.pick(number)
         repo = self.provider.get_repository(Document)
         mine = [pk for pk, row in sorted(self.rows.items()) if row.tenant == tenant]
@@ -69,7 +69,9 @@ class IsolationMachine(ServiceRules):
         assert self.run(tenant, stream) == selected
 
     @rule(tenant=tenants, rank=ranks, node=filters)
-    def repository_update(self, tenant: str, rank: int | None, node: ComparisonNode | None) -> None:
+    def repository_update(
+        self, tenant: str, rank: int | None, node: TransformerNode | None
+    ) -> None:
         repo = self.provider.get_repository(Document)
         update = {"rank": rank}
         got = self.run(tenant, lambda: repo.update_many_by_query(QueryParams(node=node), update))

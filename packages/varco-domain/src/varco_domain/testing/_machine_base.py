@@ -29,7 +29,7 @@ from varco_domain.service import (
 from varco_domain.testing._models import Document, Remark
 from varco_domain.testing._oracle import ALL, SECRETS, USERS, Known, allowed, matches
 from varco_domain.testing._services import DocumentService, RemarkService, RowByRow
-from varco_query import ComparisonNode, CursorError
+from varco_query import CursorError, TransformerNode
 
 Dto = generate_dtos(Document)
 RemarkDto = generate_dtos(Remark)
@@ -137,7 +137,7 @@ class IsolationBase(RuleBasedStateMachine):
         )
 
     def visible(
-        self, tenant: str, user: str, node: ComparisonNode | None = None, view: str = "live"
+        self, tenant: str, user: str, node: TransformerNode | None = None, view: str = "live"
     ) -> list[int]:
         return [
             pk

@@ -29,7 +29,7 @@ from varco_domain.testing._oracle import (
     titles,
     users,
 )
-from varco_query import ComparisonNode, CursorError, QueryParams, SortField, SortOrder
+from varco_query import CursorError, QueryParams, SortField, SortOrder, TransformerNode
 
 views = st.sampled_from(VIEWS)
 several = st.lists(picks, min_size=1, max_size=3)
@@ -246,7 +246,7 @@ class ServiceRules(IsolationBase):
         self,
         tenant: str,
         user: str,
-        node: ComparisonNode | None,
+        node: TransformerNode | None,
         limit: int,
         offset: int,
         view: str,
@@ -277,7 +277,7 @@ class ServiceRules(IsolationBase):
         order=st.sampled_from(SortOrder),
     )
     def walk(
-        self, tenant: str, user: str, node: ComparisonNode | None, limit: int, order: SortOrder
+        self, tenant: str, user: str, node: TransformerNode | None, limit: int, order: SortOrder
     ) -> None:
         expected = self.visible(tenant, user, node)
 

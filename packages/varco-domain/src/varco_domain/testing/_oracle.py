@@ -1,12 +1,12 @@
 """What the isolation machine knows: rows, users, and what the policy says, written down again."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import strategies as st
 
 from varco_domain.auth import Action, AuthContext, ResourceGrant
-from varco_query import ComparisonNode, Operation
+from varco_query import AndNode, ComparisonNode, Operation, OrNode, TransformerNode
 
 
 @dataclass(slots=True)
@@ -52,8 +52,7 @@ ranks = st.one_of(st.none(), st.integers(-3, 3))
 owners = st.sampled_from([None, "owner", "other", "admin", "None", ""])
 slugs = st.sampled_from([None, "s", "t"])
 titles = st.text("abc%_", max_size=4)
-filters = st.one_of(
-    st.none(),
+_simple = st.one_of(
     st.builds(
         ComparisonNode,
         st.just("rank"),
@@ -67,6 +66,13 @@ filters = st.one_of(
         st.just("deleted_at"),
         st.sampled_from([Operation.IS_NULL, Operation.IS_NOT_NULL]),
     ),
+)
+_several = st.lists(_simple, min_size=1, max_size=2)
+filters: st.SearchStrategy[TransformerNode | None] = st.one_of(
+    st.none(),
+    _simple,
+    _several.map(lambda nodes: AndNode(*nodes)),
+    _several.map(lambda nodes: OrNode(*nodes)),
 )
 
 
@@ -83,10 +89,14 @@ def allowed(user: str, action: Action, pk: int | None, owner: str | None) -> boo
     return user != "anonymous" and owner == user
 
 
-def matches(node: ComparisonNode | None, row: Known) -> bool:
+def matches(node: TransformerNode | None, row: Known) -> bool:
     """Evaluate one of the ``filters`` by hand."""
     if node is None:
         return True
+    if isinstance(node, (AndNode, OrNode)):
+        found = [matches(child, row) for child in node.children]
+        return all(found) if isinstance(node, AndNode) else any(found)
+    node = cast("ComparisonNode", node)
     value: Any = {
         "rank": row.rank,
         "title": row.title,

@@ -25,7 +25,7 @@ from varco_domain.testing._models import (
     Label,
     Remark,
 )
-from varco_query import QueryParams
+from varco_query import AndNode, OrNode, QueryParams
 
 
 class _Stop(Exception):  # noqa: N818 - it stops a block
@@ -185,6 +185,16 @@ class TenantContract(ContractBase):
                 assert await repo.find_by_query(everything) == [other]
                 named = QueryParams(node=eq("pk", mine.pk))
                 assert await repo.find_by_query(named) == []
+                both = AndNode(eq("pk", mine.pk), eq("title", "mine"))
+                either = OrNode(eq("pk", mine.pk), eq("title", "mine"))
+                for node in (both, either, AndNode(either), AndNode(both, either)):
+                    reaching = QueryParams(node=node)
+                    assert await repo.find_by_query(reaching) == []
+                    assert await repo.count(reaching) == 0
+                    assert [d async for d in repo.stream_by_query(reaching)] == []
+                    assert await repo.update_many_by_query(reaching, {"title": "hit"}) == 0
+                    assert await repo.find_by_id(mine.pk, where=node) is None
+                    assert not await repo.exists(mine.pk, where=node)
                 assert [d async for d in repo.stream_by_query(everything)] == [other]
                 assert await repo.update_many_by_query(everything, {"title": "hit"}) == 1
                 assert await repo.update_many_by_query(named, {"title": "hit"}) == 0
@@ -215,6 +225,10 @@ class TenantContract(ContractBase):
                     await repo.save_many([stolen])
                 with raises(StaleEntityError):
                     await repo.delete_many([stolen])
+                blank = domain_replace(mine, tenant_id="", title="stolen")
+                for write in (repo.save, repo.delete):
+                    with raises(CrossTenantError):
+                        await write(blank)
                 with raises(FieldNotFound):
                     await repo.update_many_by_query(QueryParams(), {"tenant_id": "b"})
                 assert await repo.count() == 0
@@ -243,6 +257,15 @@ class TenantContract(ContractBase):
                 assert saved.tenant_id == "c"
                 with raises(TenantRequiredError):
                     await repo.save(Document(title="nobody's"))
+            with raises(TenantRequiredError):
+                await repo.find_all()
+            with tenant_context("a"):
+                with cross_tenant_access("the contract suite"):
+                    assert [d.tenant_id for d in await repo.find_all()] == ["a", "b", "c"]
+                assert [d.tenant_id for d in await repo.find_all()] == ["a"]
+                with tenant_context("b"):
+                    assert [d.tenant_id for d in await repo.find_all()] == ["b"]
+                assert [d.tenant_id for d in await repo.find_all()] == ["a"]
 
     async def test_cascades_and_uniqueness_within_a_tenant(self) -> None:
         async with self.provider() as provider:
