@@ -4,6 +4,7 @@ A page is run in a process of its own and in an empty folder, with top-level `aw
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -49,3 +50,15 @@ def test_the_python_blocks_run(page, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_file_that_the_documentation_names_is_there():
+    named = {
+        path
+        for page in ROOT.glob("docs/**/*.md")
+        for path in re.findall(
+            r"`((?:packages|scripts|tests-integration)/[\w./-]+)`", page.read_text(encoding="utf-8")
+        )
+    }
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
