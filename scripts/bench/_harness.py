@@ -219,7 +219,8 @@ def _row(case: Case | Published | Figure, result: _Timed | _Remote | float | str
     return Row(case.group, case.name, unit, value, case.ours)
 
 
-def _shown(value: float, unit: str) -> str:
+def shown(value: float, unit: str) -> str:
+    """A figure with three digits and its unit."""
     if unit != "s":
         return f"{value:,.3g} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
     for factor, name in ((1e9, "ns"), (1e6, "us"), (1e3, "ms")):
@@ -228,24 +229,30 @@ def _shown(value: float, unit: str) -> str:
     return f"{value:.3g} s"
 
 
+def ratios(row: Row, group: Sequence[Row], floor: str = "") -> tuple[str, str]:
+    """Our figure divided by that of the row, as text; then the same of what is above the floor."""
+    ours = next((other.value for other in group if other.ours), None)
+    if row.ours or ours is None or not row.value:
+        return "", ""
+    bare = next((other.value for other in group if other.name == floor), None)
+    above = bare is not None and row.value > bare
+    return f"{ours / row.value:.2f}x", f"{(ours - bare) / (row.value - bare):.3f}x" if above else ""
+
+
 def render(rows: Sequence[Row], floor: str = "") -> str:
     """The table as text, one group after the other."""
     lines: list[str] = []
     width = max((len(row.name) for row in rows), default=0)
-    group = None
-    for row in rows:
-        if row.group != group:
-            group = row.group
-            lines += ["", group]
-        ours = next((r.value for r in rows if r.group == group and r.ours), None)
-        if row.value is None:
-            lines.append(f"  {row.name:<{width}}  {row.note}")
-            continue
-        ratio = "" if row.ours or ours is None or not row.value else f"{ours / row.value:8.2f}x"
-        bare = next((r.value for r in rows if r.group == group and r.name == floor), None)
-        if ratio and ours is not None and bare is not None and row.value > bare:
-            ratio += f"{(ours - bare) / (row.value - bare):10.3f}x"
-        lines.append(f"  {row.name:<{width}}  {_shown(row.value, row.unit):>14}  {ratio}".rstrip())
+    for group in dict.fromkeys(row.group for row in rows):
+        inside = [row for row in rows if row.group == group]
+        lines += ["", group]
+        for row in inside:
+            if row.value is None:
+                lines.append(f"  {row.name:<{width}}  {row.note}")
+                continue
+            whole, above = ratios(row, inside, floor)
+            figure = shown(row.value, row.unit)
+            lines.append(f"  {row.name:<{width}}  {figure:>14}  {whole:>9}{above:>10}".rstrip())
     lines += ["", "The ratio: varco divided by the contender of that line (same run, medians)."]
     if floor:
         lines += [f"After it: the same of what each costs above the {floor}."]
@@ -266,6 +273,6 @@ def main(cases: Sequence[Case | Published | Figure], *, floor: str = "") -> None
         fields: list[dict[str, Any]] = [
             {name: getattr(row, name) for name in Row.__slots__} for row in rows
         ]
-        print(json.dumps(fields, indent=1))
+        print(json.dumps({"floor": floor, "rows": fields}, indent=1))
     else:
         print(render(rows, floor))
