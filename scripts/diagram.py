@@ -62,9 +62,9 @@ def draw() -> str:
     rows = [
         sorted(n for n in level if level[n] == depth) for depth in range(max(level.values()) + 1)
     ]
-    across, top = max(map(len, rows)) * COLUMN, (len(rows) - 1) * ROW + HEIGHT + 20
+    across, top = max(map(len, rows)) * COLUMN, (len(rows) - 1) * ROW + HEIGHT + 40
     place = {
-        name: (round((column + 0.5) * across / len(row)), top - 10 - HEIGHT // 2 - depth * ROW)
+        name: (round((column + 0.5) * across / len(row)), top - 30 - HEIGHT // 2 - depth * ROW)
         for depth, row in enumerate(rows)
         for column, name in enumerate(row)
     }
@@ -74,13 +74,13 @@ def draw() -> str:
     for here, there in sorted(found):
         (x1, y1), (x2, y2) = place[here], place[there]
         dash = "" if (here, there) in plain else ' stroke-dasharray="5 4"'
-        # Side by side, an arc passes over what stands between.
-        if y1 == y2:
-            low = y1 + HEIGHT // 2
-            path = f"M{x1} {low} Q{(x1 + x2) // 2} {y1 + ROW // 2} {x2} {low}"
+        half = HEIGHT // 2
+        if y1 == y2:  # side by side: an arc below what stands between
+            path = f"M{x1} {y1 + half} Q{(x1 + x2) // 2} {y1 + ROW // 2} {x2} {y1 + half}"
         else:
+            begin, end = (y1 + half, y2 - half) if y1 < y2 else (y1 - half, y2 + half)
             middle = (y1 + y2) // 2
-            path = f"M{x1} {y1 + HEIGHT // 2} C{x1} {middle} {x2} {middle} {x2} {y2 - HEIGHT // 2}"
+            path = f"M{x1} {begin} C{x1} {middle} {x2} {middle} {x2} {end}"
         lines.append(f'<path d="{path}" fill="none" stroke="#4f8f88" stroke-width="1.5"{dash}/>')
     for name, (x, y) in sorted(place.items()):
         left, upper = x - WIDTH // 2, y - HEIGHT // 2
