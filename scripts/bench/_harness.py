@@ -235,8 +235,10 @@ def ratios(row: Row, group: Sequence[Row], floor: str = "") -> tuple[str, str]:
     if row.ours or ours is None or not row.value:
         return "", ""
     bare = next((other.value for other in group if other.name == floor), None)
-    above = bare is not None and row.value > bare
-    return f"{ours / row.value:.2f}x", f"{(ours - bare) / (row.value - bare):.3f}x" if above else ""
+    whole = f"{ours / row.value:.2f}x"
+    if bare is None or row.value <= bare:
+        return whole, ""
+    return whole, f"{(ours - bare) / (row.value - bare):.3f}x"
 
 
 def render(rows: Sequence[Row], floor: str = "") -> str:
