@@ -126,8 +126,7 @@ class OutboxRelay(Runner):
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
         with anyio.CancelScope(deadline=deadline) as scope:
             for current in entries:
-                # Handlers that never suspend cannot be cut off, so the time is looked at here too.
-                if self._stopping or clock() >= last_start:
+                if self._stopping:
                     return
                 if current.key in batch.blocked:
                     continue
@@ -140,6 +139,9 @@ class OutboxRelay(Runner):
                         return
                 else:
                     delivered.append(current)
+                # Handlers that never suspend cannot be cut off, so the time is looked at here too.
+                if clock() >= last_start:
+                    return
         if scope.cancelled_caught and current in batch.untouched():
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
             await self._fail(batch, current, late)
