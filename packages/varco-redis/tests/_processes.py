@@ -1,0 +1,173 @@
+"""Processes that tests kill, freeze and race; each says "ready" when it works."""
+
+import asyncio
+import logging
+import random
+import sys
+
+import redis.asyncio
+
+from varco_cache import InMemoryCache, LayeredCache
+from varco_domain.model import DomainModel
+from varco_events import Event, EventConsumer, OutboxRelay, listen
+from varco_redis import (
+    RedisEventBus,
+    RedisEventBusSettings,
+    RedisLock,
+    RedisSettings,
+)
+from varco_redis.cache import RedisCache, RedisCacheSettings
+
+
+class Counted(Event):
+    __event_type__ = "varco.redis.test.counted"
+    number: int
+    name: str
+
+    def event_key(self):
+        return self.name
+
+
+class Effect(DomainModel):
+    number: int
+    name: str
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def bus_settings(url, prefix):
+    return RedisEventBusSettings(url=url, key_prefix=prefix, idle_limit=1.5, retry_delay=0.05)
+
+
+async def relay(url, prefix, database):
+    from varco_sa import bootstrap
+
+    async with (
+        bootstrap(database, Effect) as backend,
+        RedisEventBus(bus_settings(url, prefix)) as bus,
+        OutboxRelay(outbox=backend.outbox, bus=bus, poll_interval=0.05, batch_size=100, lease=3.0),
+    ):
+        say("ready")
+        await asyncio.Event().wait()
+
+
+class Effects(EventConsumer):
+    """Writes an effect in the transaction that remembers the event."""
+
+    def __init__(self, backend, client, log):
+        self.backend, self.client, self.log = backend, client, log
+
+    @listen(Counted, channel="counted")
+    async def on_counted(self, event: Counted):
+        async with self.backend.uow_provider.make_uow() as uow:
+            if await uow.inbox.accept(event.event_id, "effects"):
+                await uow.effects.save(Effect(number=event.number, name=event.name))
+        await self.client.rpush(self.log, f"{event.name} {event.number}")
+
+
+async def consume(url, prefix, database):
+    from varco_sa import bootstrap
+
+    async with (
+        bootstrap(database, Effect) as backend,
+        redis.asyncio.Redis.from_url(url) as client,
+    ):
+        bus = RedisEventBus(bus_settings(url, prefix))
+        Effects(backend, client, f"{prefix}log").register_to(bus)
+        async with bus:
+            say("ready")
+            await asyncio.Event().wait()
+
+
+async def log(url, prefix, _database):
+    """Handles slowly, and only writes down in which order."""
+    async with redis.asyncio.Redis.from_url(url) as client:
+        bus = RedisEventBus(bus_settings(url, prefix))
+
+        async def handle(event):
+            await asyncio.sleep(0.002)
+            await client.rpush(f"{prefix}log", f"{event.name} {event.number}")
+
+        bus.subscribe(Counted, handle, channel="counted")
+        async with bus:
+            say("ready")
+            await asyncio.Event().wait()
+
+
+async def race(url, prefix, seed):  # noqa: C901 # one scene
+    """Reads and writes at random; no read may return what was old when it began."""
+    chance = random.Random(seed)
+    bare = redis.asyncio.Redis.from_url(url)
+    cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", time_limit=30))
+    locks = RedisLock(RedisSettings(url=url, time_limit=30), key_prefix=f"{prefix}lock:")
+    keys = ["a:1", "b:1"]
+
+    async def load(key):
+        seen = int(await bare.get(f"{prefix}truth:{key}") or 0)
+        await asyncio.sleep(chance.choice([0, 0, 0.002, 0.02]))
+        return seen
+
+    async def read():
+        key = chance.choice(keys)
+        floor = int(await bare.zscore(f"{prefix}acked", key) or 0)
+        how = chance.random()
+        if how < 0.7:
+            found = await cache.get_or_set(key, lambda: load(key), tags={f"t{key}"})
+        elif how < 0.85:
+            found = await cache.get(key)
+        else:
+            found = (await cache.get_many(keys)).get(key)
+        assert found is None or found >= floor, f"{key}: {found} < {floor}"
+
+    async def write():
+        key, how = chance.choice(keys), chance.randrange(5)
+        # What a row lock is to writers of a database.
+        async with locks.hold(key, ttl=60):
+            version = await bare.incr(f"{prefix}truth:{key}")
+            if how == 0:
+                await cache.delete(key)
+            elif how == 1:
+                await cache.set(key, version, tags={f"t{key}"})
+            elif how == 2:
+                await cache.invalidate_tags(f"t{key}")
+            elif how == 3:
+                await cache.delete_prefix(key[:2])
+            else:
+                await cache.clear()
+            await bare.zadd(f"{prefix}acked", {key: version}, gt=True)
+
+    say("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+    for _ in range(40):
+        await asyncio.gather(*(write() if chance.random() < 0.2 else read() for _ in range(12)))
+    say(f"done {cache.stats().loads}")
+    for part in (cache, locks):
+        await part.stop()
+    await bare.aclose()
+
+
+async def herd(url, prefix, kind):
+    cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", time_limit=30))
+    if kind == "layered":
+        cache = LayeredCache(InMemoryCache(), cache, time_limit=30)
+    bare = redis.asyncio.Redis.from_url(url)
+
+    async def load():
+        await asyncio.sleep(1.5)
+        return await bare.incr(f"{prefix}loads")
+
+    async with cache:
+        say("ready")
+        await asyncio.to_thread(sys.stdin.readline)
+        found = await asyncio.gather(*(cache.get_or_set("k", load) for _ in range(200)))
+        say(f"done {sorted(set(found))}")
+    await bare.aclose()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    role, *arguments = sys.argv[1:]
+    asyncio.run({f.__name__: f for f in (relay, consume, log, race, herd)}[role](*arguments))

@@ -1,0 +1,259 @@
+"""Processes that are killed and frozen, and a Redis that is killed."""
+
+import asyncio
+import contextlib
+import importlib.util
+import random
+import signal
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from varco_cache import InMemoryCache, LayeredCache
+from varco_events import OutboxEntry
+from varco_redis import RedisChannelManager, RedisEventBus, RedisUnavailableError
+from varco_redis.cache import RedisCache, RedisCacheSettings
+from varco_sa import bootstrap
+
+# Limits are for hangs: they are long, for a machine that has much else to do.
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
+
+FILE = Path(__file__).with_name("_processes.py")
+# HYPOTHESIS_PROFILE=deep: the figures of the documentation.
+DEEP = settings.get_profile(settings._current_profile).max_examples > 1000
+KILLS, ROWS = (200, 10_000) if DEEP else (4, 400)
+BATCH = 100
+
+
+def processes():
+    spec = importlib.util.spec_from_file_location("varco_redis_test_processes", FILE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+roles = processes()
+
+
+async def spawn(role, *arguments):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(FILE),
+        role,
+        *map(str, arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert (await asyncio.wait_for(process.stdout.readline(), 300)).strip() == b"ready"
+    return process
+
+
+@contextlib.asynccontextmanager
+async def running(*commands):
+    """The processes of these commands; what is left of them is killed at the end."""
+    alive = list(await asyncio.gather(*(spawn(*command) for command in commands)))
+    try:
+        yield alive
+    finally:
+        for process in alive:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def until(condition, seconds=300):
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+def events(count):
+    return [roles.Counted(number=n, name=f"key {n % 20}") for n in range(count)]
+
+
+async def first_times(client, log):
+    """What was handled by key, in the order in which it first was, and how often in all."""
+    lines = [line.decode().rpartition(" ") for line in await client.lrange(log, 0, -1)]
+    firsts = defaultdict(dict)
+    for name, _, number in lines:
+        firsts[name].setdefault(int(number))
+    return {name: list(numbers) for name, numbers in firsts.items()}, len(lines)
+
+
+@pytest.mark.timeout(3600)
+async def test_kill_9_of_relays_and_consumers_loses_nothing(url, prefix, client, tmp_path):
+    outbox, effects = (f"sqlite+aiosqlite:///{tmp_path / name}.sqlite" for name in ("out", "in"))
+    chance = random.Random(1)
+    commands = [("relay", url, prefix, outbox), *[("consume", url, prefix, effects)] * 2]
+    async with bootstrap(outbox, roles.Effect) as source, bootstrap(effects, roles.Effect) as sink:
+        entries = [OutboxEntry.from_event(event, channel="counted") for event in events(ROWS)]
+        await source.outbox.save_many(entries)
+        relays_killed = 0
+        async with running(*commands) as alive:
+            for _ in range(KILLS):
+                await asyncio.sleep(chance.uniform(0.0, 0.4))
+                victim = chance.randrange(len(commands))
+                relays_killed += victim == 0
+                alive[victim].kill()
+                await alive[victim].wait()
+                alive[victim] = await spawn(*commands[victim])
+
+            async def done():
+                async with sink.uow_provider.make_uow() as uow:
+                    return await uow.effects.count() >= ROWS
+
+            await until(done, 600)
+
+            async def quiet():
+                async with RedisChannelManager(roles.bus_settings(url, prefix)) as manager:
+                    waiting = await manager.backlog("counted")
+                return not waiting and not await source.outbox.get_pending()
+
+            await until(quiet)
+        async with sink.uow_provider.make_uow() as uow:
+            numbers = [effect.number for effect in await uow.effects.find_all()]
+    assert sorted(numbers) == list(range(ROWS))
+    written = 0
+    for number in range(4):
+        info = await client.xinfo_stream(f"{prefix}{{counted}}:{number}")
+        written += info["entries-added"]
+    assert written - ROWS <= BATCH * relays_killed
+    firsts, handled = await first_times(client, f"{prefix}log")
+    assert all(numbers == sorted(numbers) for numbers in firsts.values())
+    print(f"{KILLS} kills: {written - ROWS} published again, {handled - written} handled again")  # noqa: T201 # a figure
+
+
+async def test_a_frozen_consumer_does_no_harm_when_it_thaws(url, prefix, client):
+    async with running(*[("log", url, prefix, "")] * 4) as alive:
+        bus = RedisEventBus(roles.bus_settings(url, prefix))
+        every = events(1200)
+        for at in range(0, len(every), 100):
+            await bus.publish_many([(event, "counted") for event in every[at : at + 100]])
+            if at == 300:
+                alive[0].send_signal(signal.SIGSTOP)
+        await bus.stop()
+
+        async def handled():
+            firsts, _ = await first_times(client, f"{prefix}log")
+            return sum(map(len, firsts.values())) == len(every)
+
+        await until(handled)  # although one of them is frozen
+        alive[0].send_signal(signal.SIGCONT)
+        await asyncio.sleep(1.0)  # it acknowledges, and finds out that it owns nothing
+        bus = RedisEventBus(roles.bus_settings(url, prefix))
+        await bus.publish_many(
+            [(roles.Counted(number=n, name=f"key {n % 20}"), "counted") for n in range(1200, 1400)]
+        )
+        await bus.stop()
+        every += [None] * 200
+        await until(handled)
+    firsts, count = await first_times(client, f"{prefix}log")
+    assert all(numbers == sorted(numbers) for numbers in firsts.values())
+    assert count - len(every) <= 64  # no more than it had handlers running
+
+
+async def test_redis_killed_and_restarted_loses_no_acknowledged_event(make_server):
+    server = make_server("--appendonly", "yes", "--appendfsync", "always")
+    bus = RedisEventBus(roles.bus_settings(server.url, "r:"))
+    handled, acknowledged, stop = set(), [], asyncio.Event()
+    bus.subscribe(roles.Counted, lambda event: handled.add(event.number), channel="counted")
+
+    async def publish(first):
+        number = first
+        while not stop.is_set():
+            with contextlib.suppress(RedisUnavailableError):
+                await bus.publish(roles.Counted(number=number, name="k"), channel="counted")
+                acknowledged.append(number)
+            number += 10
+            await asyncio.sleep(0)
+
+    async with bus:
+        tasks = [asyncio.create_task(publish(first)) for first in range(10)]
+        for _ in range(3):
+            seen = len(acknowledged)
+            await until(lambda seen=seen: _true(len(acknowledged) > seen + 100))
+            server.kill()
+            await asyncio.sleep(0.2)
+            server.start()
+        seen = len(acknowledged)
+        await until(lambda: _true(len(acknowledged) > seen + 100))
+        stop.set()
+        await asyncio.gather(*tasks)
+        await until(lambda: _true(set(acknowledged) <= handled))
+    assert len(acknowledged) > 400
+
+
+async def _true(value):
+    return value
+
+
+@pytest.mark.parametrize("options", [("--appendonly", "yes"), ()], ids=["aof", "nothing kept"])
+async def test_callers_of_a_layered_cache_see_no_outage_and_nothing_old(make_server, options):
+    server = make_server(*options)
+    far = RedisCache(RedisCacheSettings(url=server.url))
+    near = InMemoryCache()
+    truth, stop, reads = {"k": 0}, asyncio.Event(), 0
+    acked = 0
+
+    async def load():
+        seen = truth["k"]
+        await asyncio.sleep(0.001)
+        return seen
+
+    async with LayeredCache(near, far, retry_after=0.2) as cache:
+
+        async def read():
+            nonlocal reads
+            while not stop.is_set():
+                floor = acked
+                near.drop("k")
+                found = await cache.get_or_set("k", load, ttl=600)
+                assert found >= floor
+                reads += 1
+                await asyncio.sleep(0)
+
+        async def write():
+            nonlocal acked
+            while not stop.is_set():
+                truth["k"] += 1
+                version = truth["k"]
+                await cache.delete("k")
+                acked = version
+                await asyncio.sleep(0.003)
+
+        tasks = [asyncio.create_task(work()) for work in (read, read, write)]
+        for _ in range(3):
+            before = reads
+            await until(lambda before=before: _true(reads > before + 50))
+            server.kill()
+            before = reads
+            await until(lambda before=before: _true(reads > before + 20))
+            server.start()
+        before = far.stats().hits
+        await until(lambda: _true(far.stats().hits > before))
+        stop.set()
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("seed", range(50 if DEEP else 2))
+async def test_two_processes_never_read_what_was_invalidated(url, prefix, seed):
+    commands = [("race", url, prefix, f"{seed}-{number}") for number in range(2)]
+    async with running(*commands) as alive:
+        for process in alive:
+            process.stdin.write(b"go\n")
+        said = [await asyncio.wait_for(process.stdout.readline(), 300) for process in alive]
+    assert [line.split()[0:1] for line in said] == [[b"done"]] * 2
+
+
+@pytest.mark.parametrize("kind", ["redis", "layered"])
+async def test_a_thundering_herd_of_two_processes_makes_one_load(url, prefix, client, kind):
+    async with running(*[("herd", url, prefix, kind)] * 2) as alive:
+        for process in alive:
+            process.stdin.write(b"go\n")
+        said = [await asyncio.wait_for(process.stdout.readline(), 300) for process in alive]
+    assert said == [b"done [1]\n"] * 2
+    assert await client.get(f"{prefix}loads") == b"1"
