@@ -90,7 +90,7 @@ class IdentityProvider:
             def do_GET(self) -> None:
                 provider.hits[self.path] += 1
                 provider.reached.set()
-                provider.gate.wait(10)
+                provider.gate.wait(60)
                 with contextlib.suppress(ConnectionError):
                     provider.answer(self)
 
@@ -115,7 +115,7 @@ class IdentityProvider:
         body = json.dumps({"keys": self.keys}).encode()
         if mode == "half":
             self._answer(handler, 200, body[:9], {"Content-Length": str(len(body))})
-            self.rest.wait(10)
+            self.rest.wait(60)
             return None
         body, headers = {
             "gzip": (gzip.compress(body), {"Content-Encoding": "gzip"}),

@@ -267,7 +267,7 @@ async def test_start_and_stop(tmp_path):
     registry = registry_of(PemFolderSource(tmp_path, algorithm="ES256"))
     await registry.start()
     await registry.start()
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         while not registry.jwks("files").keys:
             await anyio.sleep(0.001)
     await registry.stop()

@@ -6,9 +6,9 @@ import re
 import time
 from contextlib import suppress
 from ipaddress import ip_address
-from socket import SHUT_RDWR, socket
+from socket import SHUT_RDWR
 from threading import Timer
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -19,6 +19,7 @@ from varco_auth_jwt._errors import KeyLoadError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from socket import socket
 
     import httpx
 
@@ -87,36 +88,66 @@ def _get(url: str, timeout: float) -> tuple[bytes, str]:
     """The body, or why there is none."""
     import httpx  # noqa: PLC0415  # loaded when a source fetches, and not before
 
-    deadline = time.monotonic() + timeout
     local = _is_loopback(urlsplit(url).hostname or "")
-    streams: list[Any] = []
+    with _Deadline(timeout) as deadline:
+        try:
+            with httpx.Client(trust_env=not local, timeout=timeout) as client:
+                return _read(client, url, deadline.trace), ""
+        except KeyLoadError as error:
+            return b"", str(error)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            if isinstance(error, httpx.TimeoutException) or deadline.is_over:
+                return b"", _late(timeout)
+            return b"", f"{type(error).__name__}: {str(error)[:160]}"
 
-    def connected(event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            streams.append(info["return_value"])
-            if time.monotonic() >= deadline:
-                raise KeyLoadError(_late(timeout))
 
-    def cut() -> None:
-        for stream in tuple(streams):
+class _Deadline:
+    """Ends the connections of a fetch whose time is over.
+
+    httpx bounds each read, but not their number: a server may go on for ever, a byte at a time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+        # Duplicates, which stay open until the timer is gone: the number of a socket that httpx
+        # closed might be another's by the time it is shut down. Only the fetching thread adds to
+        # them, and it looks at the time afterwards, so that none is missed by both threads.
+        self._sockets: list[socket] = []
+        self._timer = Timer(seconds, self._shut)
+        self._timer.daemon = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._end
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """What httpx calls when something happens to a connection."""
+        if not event.endswith("connect_tcp.complete"):
+            return
+        stream = info["return_value"]
+        try:
+            self._sockets.append(stream.get_extra_info("socket").dup())
+        except OSError:
+            stream.close()  # which httpcore leaves open if a trace raises
+            raise
+        if self.is_over:
+            self._shut()
+
+    def _shut(self) -> None:
+        for one in tuple(self._sockets):
             with suppress(OSError):
-                socket.shutdown(stream.get_extra_info("socket"), SHUT_RDWR)
+                one.shutdown(SHUT_RDWR)
 
-    # httpx bounds each read, but not their number: a server may go on for ever, a byte at a time.
-    timer = Timer(timeout, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        with httpx.Client(trust_env=not local, timeout=timeout) as client:
-            return _read(client, url, connected), ""
-    except KeyLoadError as error:
-        return b"", str(error)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        if isinstance(error, httpx.TimeoutException) or time.monotonic() >= deadline:
-            return b"", _late(timeout)
-        return b"", f"{type(error).__name__}: {str(error)[:160]}"
-    finally:
-        timer.cancel()
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._timer.join()
+        for one in self._sockets:
+            one.close()
 
 
 def _late(timeout: float) -> str:
