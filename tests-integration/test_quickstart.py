@@ -1,25 +1,17 @@
 """The quickstart as its user runs it: a process, a database, and what it prints."""
 
-import asyncio
 import csv
 import os
 import random
 import signal
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = [sys.executable, str(ROOT / "scripts" / "quickstart.py")]
-POSTGRESQL = os.environ.get(
-    "VARCO_TEST_POSTGRESQL_URL",
-    "postgresql+asyncpg://varco_test:varco_test@127.0.0.1:5432/varco_test",
-)
 # What was compiled is kept for the next process, or each would spend most of its time on it.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 LICENSES = ("MIT", "BSD-3-Clause", "Apache-2.0", "MPL-2.0", "unknown")
@@ -83,6 +75,7 @@ def test_a_run_without_a_filter_is_a_tour_with_times(tmp_path):
     tour = ask(tmp_path).stdout
     assert tour.count(" ms)") >= 5
     assert "then from the cache" in tour
+    assert "refused: " in tour
 
 
 def test_the_filter_sort_and_limit_of_the_readme(tmp_path):
@@ -166,29 +159,6 @@ def test_totals_are_right_after_a_kill_in_the_middle_of_a_load(tmp_path, attempt
     again = ask(tmp_path, *words, "--input", "new.csv")
     assert f"{rows + 50} packages read" in again.stderr
     assert shown_totals(again.stdout) == expected_totals(tmp_path / "new.csv")
-
-
-async def _statement(url, text):
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        async with engine.connect() as connection:
-            await connection.execute(sa.text(text))
-    finally:
-        await engine.dispose()
-
-
-@pytest.fixture
-def postgresql():
-    """The URL of a database of its own on the PostgreSQL server."""
-    name = f"varco_quickstart_{uuid.uuid4().hex[:8]}"
-    try:
-        asyncio.run(_statement(POSTGRESQL, f"CREATE DATABASE {name}"))
-    except OSError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"PostgreSQL is not there ({error}); ./scripts/services starts it")
-    yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_statement(POSTGRESQL, f"DROP DATABASE {name}"))
 
 
 def test_it_runs_the_same_on_postgresql(tmp_path, postgresql):
