@@ -4,7 +4,9 @@
 import asyncio
 import contextlib
 import importlib.util
+import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 WRITER = Path(__file__).parent / "_writer.py"
 # The deep profile kills 200 writers on each engine.
-KILLS = 200 if settings.get_profile(settings._current_profile).max_examples > 1000 else 3
+KILLS = 200 if settings.get_profile(settings._current_profile).max_examples > 1000 else 5
 
 
 def order_class():
@@ -41,19 +43,41 @@ async def test_kill_9_leaves_both_rows_or_none(databases, kind):
     random_ = random.Random(kind)
     async with databases.backend(kind, Order) as backend:
         url = backend.engine.url.render_as_string(hide_password=False)
+        starter = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(WRITER),
+            url,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        committed = 0
         for run in range(KILLS):
-            writer = await asyncio.create_subprocess_exec(
-                sys.executable, str(WRITER), url, str(run), stdout=asyncio.subprocess.PIPE
-            )
-            assert (await writer.stdout.readline()).strip() == b"ready"
-            await asyncio.sleep(random_.uniform(0.0, 0.25))
-            writer.kill()
-            await writer.wait()
-        names, keys = await asyncio.wait_for(_settled(backend), 30)
+            starter.stdin.write(f"{run}\n".encode())
+            writer = int(await starter.stdout.readline())
+            # It writes without a pause: from its first commit on any moment is in the middle.
+            # A few are killed before, while they connect and begin.
+            if run % 5:
+                assert await starter.stdout.readline() == b"committed\n"
+                committed += 1
+            await asyncio.sleep(random_.uniform(0.0, 0.05))
+            os.kill(writer, signal.SIGKILL)
+            while (line := await starter.stdout.readline()) == b"committed\n":
+                committed += 1
+            assert line == b"ended by 9\n"
+        starter.stdin.close()
+        assert await starter.wait() == 0
+        names, keys = await asyncio.wait_for(_settled(backend), 60)
     assert set(names) == set(keys)
     assert len(names) == len(set(names))
-    if KILLS > 3:
-        assert names
+    written = {}
+    for name in names:
+        run, number, _ = name.split("-")
+        written.setdefault(run, {}).setdefault(int(number), []).append(name)
+    assert len(written) >= committed >= KILLS * 4 // 5
+    for numbers in written.values():
+        # Whole transactions, and of each process all up to one.
+        assert {len(each) for each in numbers.values()} == {3}
+        assert sorted(numbers) == list(range(len(numbers)))
 
 
 async def _settled(backend):

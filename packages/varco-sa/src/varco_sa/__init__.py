@@ -5,7 +5,7 @@ from varco_sa._bootstrap import Backend, bootstrap
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
 from varco_sa._di import SQLAlchemyConfiguration
 from varco_sa._engine import make_engine
-from varco_sa._errors import TransactionAbortedError
+from varco_sa._errors import CommitUnknownError, TransactionAbortedError
 from varco_sa._inbox import SQLAlchemyInbox
 from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._provider import SQLAlchemyRepositoryProvider
@@ -14,6 +14,7 @@ from varco_sa._uow import SQLAlchemyUnitOfWork
 
 __all__: tuple[str, ...] = (
     "Backend",
+    "CommitUnknownError",
     "SQLAlchemyConfiguration",
     "SQLAlchemyDeadLetterQueue",
     "SQLAlchemyInbox",

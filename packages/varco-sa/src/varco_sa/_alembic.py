@@ -48,15 +48,18 @@ def render_item(kind: str, item: object, autogen_context: Any) -> Any:
 async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
     """What the live schema lacks or has besides the models, a line each; empty when they agree.
 
+    Of an engine of ``SQLAlchemyRepositoryProvider(..., schema=...)`` it is that schema.
+
     Raises:
         ImportError: Alembic is not installed.
     """
+    tables = _moved(metadata, _schema_of(engine))
 
     def compare(autogenerate: Any, context: Any) -> list[str]:
-        found = autogenerate.compare_metadata(context, metadata)
+        found = autogenerate.compare_metadata(context, tables)
         return [line for change in found for line in _lines(change)]
 
-    return await _with_alembic(engine, metadata, compare)
+    return await _with_alembic(engine, tables, compare)
 
 
 async def migration_source(engine: AsyncEngine, metadata: sa.MetaData) -> str:
@@ -65,15 +68,16 @@ async def migration_source(engine: AsyncEngine, metadata: sa.MetaData) -> str:
     Raises:
         ImportError: Alembic is not installed.
     """
+    tables = _moved(metadata, _schema_of(engine))
 
     def produce(autogenerate: Any, context: Any) -> str:
-        script = autogenerate.produce_migrations(context, metadata)
+        script = autogenerate.produce_migrations(context, tables)
         source: str = autogenerate.render_python_code(
             script.upgrade_ops, render_item=render_item, migration_context=context
         )
         return source
 
-    return await _with_alembic(engine, metadata, produce)
+    return await _with_alembic(engine, tables, produce)
 
 
 async def _with_alembic[T](
@@ -85,9 +89,17 @@ async def _with_alembic[T](
     except ImportError as error:
         raise ImportError("this needs Alembic: pip install 'varco-sa[alembic]'") from error
 
+    schema = _schema_of(engine)
+    names = {table.name for table in metadata.tables.values()}
+
     def run() -> T:
         with engine.sync_engine.connect() as connection:
-            options = {"compare_type": True, "include_object": _ours(metadata)}
+            options = {
+                "compare_type": True,
+                "include_object": _ours(names),
+                "include_name": _in_schema(schema),
+                "include_schemas": schema is not None,
+            }
             return work(
                 autogenerate, migration.MigrationContext.configure(connection, opts=options)
             )
@@ -95,10 +107,32 @@ async def _with_alembic[T](
     return await greenlet_spawn(run)
 
 
-def _ours(metadata: sa.MetaData) -> Any:
+def _schema_of(engine: AsyncEngine) -> str | None:
+    moved: Any = engine.sync_engine.get_execution_options().get("schema_translate_map") or {}
+    return cast("str | None", moved.get(None))
+
+
+def _moved(metadata: sa.MetaData, schema: str | None) -> sa.MetaData:
+    """The tables in a schema, with the references among them."""
+    if schema is None:
+        return metadata
+    moved = sa.MetaData()
+    for table in metadata.sorted_tables:
+        table.to_metadata(moved, schema=schema)
+    return moved
+
+
+def _in_schema(schema: str | None) -> Any:
+    def include(name: str | None, kind: str, _parents: object) -> bool:
+        return kind != "schema" or name == schema
+
+    return include
+
+
+def _ours(names: set[str]) -> Any:
     def include(_item: Any, name: str | None, kind: str, *_rest: object) -> bool:
         # Tables of others in the same schema are none of our business.
-        return kind != "table" or name in metadata.tables
+        return kind != "table" or name in names
 
     return include
 

@@ -26,10 +26,17 @@ class Backend:
         uow_provider: Makes units of work; what services ask for as ``IUoWProvider``.
     """
 
-    def __init__(self, provider: SQLAlchemyRepositoryProvider, *, owns_engine: bool) -> None:
+    def __init__(
+        self,
+        provider: SQLAlchemyRepositoryProvider,
+        *,
+        owns_engine: bool,
+        owns_replica: bool = False,
+    ) -> None:
         self.engine = provider.engine
         self.uow_provider = provider
         self._owns_engine = owns_engine
+        self._owns_replica = owns_replica
 
     @property
     def outbox(self) -> SQLAlchemyOutbox:
@@ -60,8 +67,13 @@ class Backend:
     async def aclose(self) -> None:
         """Stop listening and close the connections; those of an engine you gave stay open."""
         await self.outbox.aclose()
-        if self._owns_engine:
-            await dispose_engine(self.engine)
+        replica = self.uow_provider.replica
+        try:
+            if self._owns_replica and replica is not None:
+                await dispose_engine(replica)
+        finally:
+            if self._owns_engine:
+                await dispose_engine(self.engine)
 
 
 class bootstrap:  # noqa: N801  # called like a function, awaited or entered
@@ -114,23 +126,24 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
 
     async def _open(self) -> Backend:
         owns = not isinstance(self._database, AsyncEngine)
+        owns_replica = self._replica is not None and not isinstance(self._replica, AsyncEngine)
         engine = self._engine(self._database)
+        provider = SQLAlchemyRepositoryProvider(
+            engine,
+            *self._models,
+            replica=None if self._replica is None else self._engine(self._replica),
+            schema=self._schema,
+            clock=self._clock,
+        )
+        backend = Backend(provider, owns_engine=owns, owns_replica=owns_replica)
         try:
-            provider = SQLAlchemyRepositoryProvider(
-                engine,
-                *self._models,
-                replica=None if self._replica is None else self._engine(self._replica),
-                schema=self._schema,
-                clock=self._clock,
-            )
             await provider.create_tables()
         except BaseException as error:
-            if owns:
-                await dispose_engine(engine)
+            await backend.aclose()
             if isinstance(error, Exception) and (meant := translate(error)) is not error:
                 raise meant from cause_of(error)
             raise
-        return Backend(provider, owns_engine=owns)
+        return backend
 
     def _engine(self, database: str | sa.URL | AsyncEngine) -> AsyncEngine:
         if isinstance(database, AsyncEngine):

@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, finalize
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -24,8 +25,8 @@ _DRIVERS = {
 def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
     """An engine for the URL; a URL without a driver gets the asynchronous one.
 
-    SQLite without a file is a private database in a temporary file, removed by ``dispose_engine``:
-    a database in memory has one connection, on which units of work would mix.
+    SQLite without a file is a private database in a temporary file, removed with the engine or when
+    the process ends: a database in memory has one connection, on which units of work would mix.
 
     Args:
         url: Of SQLite, PostgreSQL, MariaDB or MySQL.
@@ -47,21 +48,25 @@ def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
     engine = create_async_engine(parsed, **options)
     prepare_engine(engine)
     if temporary is not None:
-        _temporary[id(engine.sync_engine)] = temporary
+        _temporary[engine.sync_engine] = finalize(engine.sync_engine, _remove, temporary)
     return engine
 
 
-# Of engines on a temporary file, by the identity of the engine; written at start and stop only.
-_temporary: dict[int, Path] = {}
+# What removes the files of engines on temporary ones; written at start and stop only.
+_temporary: "WeakKeyDictionary[sa.Engine, finalize[..., sa.Engine]]" = WeakKeyDictionary()
+
+
+def _remove(temporary: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
 
 
 async def dispose_engine(engine: AsyncEngine) -> None:
     """Close the connections, and remove the file if it was a temporary one."""
     await engine.dispose()
-    temporary = _temporary.pop(id(engine.sync_engine), None)
-    if temporary is not None:
-        for suffix in ("", "-wal", "-shm"):
-            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+    remove = _temporary.pop(engine.sync_engine, None)
+    if remove is not None:
+        remove()
 
 
 def prepare_engine(engine: AsyncEngine) -> None:

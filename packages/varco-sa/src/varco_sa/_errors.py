@@ -2,7 +2,8 @@
 
 RepositoryException
 └── StorageUnavailableError           domain.unavailable; safe to retry
-    └── TransactionAbortedError       sa.transaction_aborted; safe to retry from the beginning
+    ├── TransactionAbortedError       sa.transaction_aborted; safe to retry from the beginning
+    └── CommitUnknownError            sa.commit_unknown; look before trying again
 """
 
 import re
@@ -27,7 +28,23 @@ class TransactionAbortedError(StorageUnavailableError):
     code: ClassVar[str] = "sa.transaction_aborted"
 
 
+class CommitUnknownError(StorageUnavailableError):
+    """The connection broke during a commit: the changes may have been made, or not."""
+
+    code: ClassVar[str] = "sa.commit_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection broke while the transaction was being committed: whether its changes "
+            "were made is not known; look before you run it again"
+        )
+
+
 _UNAVAILABLE: Final = "the database cannot be reached or broke the connection; try again"
+_EXHAUSTED: Final = (
+    "no connection became free in time, all of the pool are in use; try again, or give the engine "
+    "a larger pool_size"
+)
 _ABORTED: Final = "the database aborted the transaction in favour of another; run it again"
 FAILED: Final = (
     "an earlier statement of this transaction failed; leave the unit of work, "
@@ -37,6 +54,8 @@ FAILED: Final = (
 # SQLSTATEs: deadlock, serialization failure, lock not available.
 _PG_ABORTED: Final = frozenset({"40001", "40P01", "55P03"})
 _PG_UNAVAILABLE: Final = ("08", "57P", "53")
+# Of these the whole transaction is rolled back, of the other aborting ones only the statement.
+_MYSQL_LOST: Final = frozenset({1213, 1020, 3960})
 _MYSQL_ABORTED: Final = frozenset({1205, 1213, 1020, 3572, 3960})
 _MYSQL_UNAVAILABLE: Final = frozenset({1040, 1053, 1152, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
 _MYSQL_UNIQUE: Final = frozenset({1062, 1586})
@@ -64,13 +83,34 @@ def translate(error: Exception, entity: EntityTable | None = None) -> Exception:
         if isinstance(error.orig, DomainError):
             return error.orig
         return _refused(error, entity)
-    if isinstance(error, exc.TimeoutError | exc.DisconnectionError | exc.ResourceClosedError):
+    if isinstance(error, exc.PendingRollbackError):
+        return RepositoryException(FAILED)
+    if isinstance(error, exc.TimeoutError):
+        return StorageUnavailableError(_EXHAUSTED)
+    if isinstance(error, exc.DisconnectionError | exc.ResourceClosedError):
         return StorageUnavailableError(_UNAVAILABLE)
     if isinstance(error, OSError | TimeoutError | EOFError):
         return StorageUnavailableError(_UNAVAILABLE)
     if isinstance(error, OverflowError | UnicodeEncodeError):
         return CheckViolationError(_owner(entity), None, "what the column can hold")
     return error
+
+
+def breaks_transaction(error: Exception) -> bool:
+    """Whether PostgreSQL refuses further statements after it: it came from the server or network.
+
+    What was found out in Python, a lost version say, left the transaction as it was.
+    """
+    return isinstance(error, exc.DBAPIError | OSError | TimeoutError | EOFError)
+
+
+def ends_transaction(error: Exception) -> bool:
+    """Whether MariaDB has undone the whole transaction, savepoints included, without a word.
+
+    What followed would be a transaction of its own, and be committed without what came before.
+    """
+    first: Any = next(iter(getattr(getattr(error, "orig", None), "args", ())), None)
+    return isinstance(first, int) and first in _MYSQL_LOST
 
 
 def cause_of(error: Exception) -> BaseException | None:
@@ -119,6 +159,7 @@ def _from_postgresql(
         return _reference(constraint, entity, removing=removing)
     if state == "23514":
         return _check(constraint, entity)
+    column = _field(column, entity)
     if state == "23502":
         return CheckViolationError(_owner(entity), column, "the rule that it is not null")
     if state.startswith("22"):
@@ -146,7 +187,8 @@ def _from_mysql(number: int, text: str, error: Exception, entity: EntityTable | 
         rule = (
             "the rule that it is not null" if number in _MYSQL_NULL else "what the column can hold"
         )
-        return CheckViolationError(_owner(entity), _field(found, entity), rule)
+        field = _field(found[1] if found else None, entity)
+        return CheckViolationError(_owner(entity), field, rule)
     return _refused(error, entity)
 
 
@@ -162,7 +204,7 @@ def _from_sqlite(driver: Any, error: Exception, entity: EntityTable | None) -> E
         index = re.fullmatch(r"index '(.*)'", after)
         if index:
             return _unique(index[1], entity)
-        fields = tuple(part.rpartition(".")[2] for part in after.split(", "))
+        fields = tuple(_field(part.rpartition(".")[2], entity) or "" for part in after.split(", "))
         return UniqueViolationError(_owner(entity), fields)
     if name == "SQLITE_CONSTRAINT_ROWID":
         return _unique("PRIMARY", entity)
@@ -173,7 +215,7 @@ def _from_sqlite(driver: Any, error: Exception, entity: EntityTable | None) -> E
     if name == "SQLITE_CONSTRAINT_CHECK":
         return _check(after, entity)
     if name == "SQLITE_CONSTRAINT_NOTNULL":
-        field = after.rpartition(".")[2]
+        field = _field(after.rpartition(".")[2], entity)
         return CheckViolationError(_owner(entity), field, "the rule that it is not null")
     return _refused(error, entity)
 
@@ -183,10 +225,11 @@ def _removes(error: Exception) -> bool:
     return str(statement).startswith("DELETE")
 
 
-def _field(found: "re.Match[str] | None", entity: EntityTable | None) -> str | None:
-    if found is None or entity is None or found[1] not in entity.meta.fields:
+def _field(column: str | None, entity: EntityTable | None) -> str | None:
+    """The field of a column that an engine named; None for a column of no field."""
+    if entity is None:
         return None
-    return found[1]
+    return next((name for name, each in entity.columns.items() if each.name == column), None)
 
 
 def _unique(constraint: str | None, entity: EntityTable | None) -> Exception:

@@ -1,37 +1,66 @@
 """Models on tables that exist: those of declarative classes."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+import sqlalchemy as sa
 
 from varco_domain.exception import RepositoryClassCreationFailed
-from varco_domain.meta import FieldKind, MetaReader
+from varco_domain.meta import FieldKind, FieldMeta, MetaReader
 from varco_domain.model import DomainModel
-from varco_sa._tables import EntityTable, constraint_fields
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
+from varco_sa._tables import EntityTable, constraint_fields, unique_groups
+from varco_sa._types import JsonText
 
 
 def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
-    """The model on the table of a declarative class; its columns have the names of the fields.
+    """The model on the table of a declarative class, which has an attribute for each field.
 
     Values are stored and compared as the types of the class do it.
 
     Raises:
-        RepositoryClassCreationFailed: A field has no column, or is stored as JSON, which the
-            class reads in its own way.
+        RepositoryClassCreationFailed: A field has no attribute of its name, or is stored as JSON
+            in a column of another type.
     """
     meta = MetaReader.read(model)
-    table = cast("sa.Table", orm_cls.__table__)
+    mapper: Any = sa.inspect(orm_cls)
+    original = cast("sa.Table", orm_cls.__table__)
+    fields: dict[Any, FieldMeta] = {}
     for name, field in meta.fields.items():
-        if name not in table.c:
+        column = mapper.columns.get(name)
+        if column is None or column.table is not original:
             raise RepositoryClassCreationFailed(
                 f"{orm_cls.__name__} has no column {name!r} for {model.__name__}.{name}; "
-                f"it has {', '.join(sorted(table.c.keys()))}",
+                f"it has {', '.join(sorted(mapper.columns.keys()))}",
                 model,
             )
-        if field.kind is FieldKind.JSON:
+        if field.kind is FieldKind.JSON and not isinstance(column.type, sa.JSON):
             raise RepositoryClassCreationFailed(
-                f"{model.__name__}.{name}: JSON of an existing class is not supported", model
+                f"{model.__name__}.{name} is stored as JSON, and the column as {column.type!r}",
+                model,
             )
-    columns = {name: table.c[name] for name in meta.fields}
-    return EntityTable(model, meta, table, columns, constraint_fields(table, columns))
+        fields[column] = field
+    table = sa.Table(
+        original.name,
+        sa.MetaData(),
+        *(_copied(column, fields.get(column)) for column in original.columns),
+        schema=original.schema,
+    )
+    columns = {field.name: table.c[field.name] for field in fields.values()}
+    by_original = {field.name: column for column, field in fields.items()}
+    return EntityTable(
+        model,
+        meta,
+        table,
+        columns,
+        constraint_fields(original, by_original),
+        uniques=unique_groups(original, by_original),
+    )
+
+
+def _copied(column: sa.Column[Any], field: FieldMeta | None) -> sa.Column[Any]:
+    """The column, with the field's name as its key; it keeps its defaults."""
+    copied: sa.Column[Any] = column._copy()  # noqa: SLF001  # Table.to_metadata keeps the keys
+    if field is not None:
+        copied.key = field.name
+        if field.kind is FieldKind.JSON:
+            copied.type = JsonText()
+    return copied

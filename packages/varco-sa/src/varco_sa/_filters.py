@@ -6,10 +6,12 @@ after that a query of the same shape only brings its values. Nothing of a value 
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import elements as sa_elements
 from sqlalchemy.types import TypeEngine
 
 from varco_domain.exception import FieldNotFound
@@ -30,6 +32,10 @@ from varco_sa._types import Comparable, Text
 
 # Compiling SQL recurses; a filter nests no deeper than this in AND within OR within AND.
 MAX_DEPTH: Final = 60
+# SQLite's expressions nest 1,000 levels, and a chain of AND counts as one for each term.
+MAX_CHAIN: Final = 200
+# SQLite refuses longer patterns; in bytes.
+MAX_PATTERN: Final = 50_000
 # PostgreSQL and SQLite take 32,766 parameters.
 MAX_VALUES: Final = 32_000
 
@@ -78,6 +84,17 @@ class FieldFilter:
             self.type = Comparable()
         elif self._is_text:
             self.type = Text()
+
+    def key(self, value: Any) -> Any:
+        """The value as one that the column can hold; None when no row can have it as its key."""
+        if isinstance(value, Enum):
+            value = value.value
+        if isinstance(value, str) and ("\0" in value or not _encodes(value)):
+            return None
+        if self.field.kind is FieldKind.BYTES:
+            return value if isinstance(value, bytes) else None
+        placed = self._place(value)
+        return None if placed is None or not placed.exact else placed.value
 
     def steps(self, node: ComparisonNode, *, negated: bool) -> list[tuple[Step, tuple[Any, ...]]]:
         """The comparison, or its negation, as postfix steps with their values."""
@@ -167,6 +184,8 @@ class FieldFilter:
             return [self._step(NOTHING)]
         parts = tokens(op, fold(text) if op is Operation.ILIKE else text)
         value = glob_pattern(parts) if self.sqlite else like_pattern(parts)
+        if self.sqlite and len(value) * 4 > MAX_PATTERN < (size := len(value.encode())):
+            raise QueryLimitError("pattern_length", MAX_PATTERN, size)
         name = "ilike" if op is Operation.ILIKE else "like"
         return [self._step((f"not {name}" if negated else name,), value)]
 
@@ -216,6 +235,10 @@ class FieldFilter:
         for special, replacement in zip(SPECIAL, PLAIN, strict=True):
             lowered = sa.func.replace(lowered, special, replacement, type_=sa.Text())
         return sa.func.lower(lowered, type_=sa.Text())
+
+
+def _encodes(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 class Filters:
@@ -300,10 +323,9 @@ class Filters:
 
         for step in shape:
             match step:
-                case ("and", int() as count):
-                    stack[len(stack) - count :] = [sa.and_(sa.true(), *stack[len(stack) - count :])]
-                case ("or", int() as count):
-                    stack[len(stack) - count :] = [sa.or_(sa.false(), *stack[len(stack) - count :])]
+                case ("and" | "or" as name, int() as count):
+                    terms = stack[len(stack) - count :]
+                    stack[len(stack) - count :] = [_joined(name, terms)]
                 case ("true",):
                     stack.append(sa.true())
                 case ("false",):
@@ -311,6 +333,23 @@ class Filters:
                 case _:
                     stack.append(self.fields[step[0]].expression(step, bind))
         return stack[0]
+
+
+class _Group(sa_elements.Grouping[bool]):
+    """Parentheses that stay: SQLAlchemy dissolves an AND of ANDs, by asking for the operator."""
+
+    inherit_cache = True
+    operator = None
+
+
+def _joined(name: str, terms: list[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+    """The terms in AND or in OR, in groups: SQLite's parser nests a long chain too deeply."""
+    while len(terms) > MAX_CHAIN:
+        terms = [
+            _Group(_joined(name, terms[start : start + MAX_CHAIN]))
+            for start in range(0, len(terms), MAX_CHAIN)
+        ]
+    return sa.and_(sa.true(), *terms) if name == "and" else sa.or_(sa.false(), *terms)
 
 
 def _flat(node: TransformerNode, *, negated: bool) -> list[tuple[TransformerNode, bool]]:

@@ -1,13 +1,16 @@
 """Waking relays of other processes: LISTEN on PostgreSQL."""
 
+import asyncio
 import logging
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
 CHANNEL: Final = "varco_outbox"
+
+_SECONDS: Final = 5
 
 _log = logging.getLogger("varco_sa.notify")
 
@@ -18,26 +21,40 @@ class Listener:
     def __init__(self, engine: AsyncEngine, wake: Callable[[], None]) -> None:
         self._engine = engine
         self._wake = wake
+        # Out of the pool's count; replaced under _lock, so that two who wait open one.
         self._connection: Any = None
+        # SQLAlchemy closes it when nobody holds this.
+        self._pooled: Any = None
+        self._lock = asyncio.Lock()
 
     async def start(self) -> None:
         """Listen unless it does already; a failure is logged, and polling goes on without."""
-        if self._connection is not None and not self._connection.is_closed():
-            return
-        asyncpg: Any = import_module("asyncpg")  # only those on PostgreSQL have it
-
-        arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
-        for name in ("prepared_statement_cache_size", "prepared_statement_name_func"):
-            options.pop(name, None)
-        try:
-            connection: Any = await asyncpg.connect(*arguments, timeout=5, **options)
-            await connection.add_listener(CHANNEL, self._heard)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            _log.warning("cannot listen on %s, polling instead: %r", CHANNEL, error)
-            return
-        self._connection = connection
+        async with self._lock:
+            if self._connection is not None and not self._connection.is_closed():
+                return
+            self._connection = None
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    connection = await self._connect()
+            except Exception as error:  # noqa: BLE001  # drivers and pools have errors of their own
+                _log.warning("cannot listen on %s, polling instead: %r", CHANNEL, error)
+                return
+            self._connection = connection
         # What was committed before it listened has been missed.
         self._wake()
+
+    async def _connect(self) -> Any:
+        # As the engine connects, with its arguments and events, but never waiting for its pool.
+        pool = self._engine.sync_engine.pool.recreate()
+        self._pooled = await greenlet_spawn(pool.connect)
+        connection = self._pooled.driver_connection
+        self._pooled.detach()
+        try:
+            await connection.add_listener(CHANNEL, self._heard)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def _heard(self, *_args: object) -> None:
         self._wake()
@@ -46,4 +63,7 @@ class Listener:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close(timeout=5)
+            try:
+                await connection.close(timeout=_SECONDS)
+            except (OSError, TimeoutError) as error:
+                _log.debug("the listening connection was broken: %r", error)

@@ -1,12 +1,14 @@
 """Where units of work on SQLAlchemy come from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import utc_now
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
@@ -18,6 +20,12 @@ from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
 from varco_sa._system_tables import system_tables
 from varco_sa._uow import SQLAlchemyUnitOfWork
+from varco_sa._writes import begin_if_needed
+
+# Any number and name that nobody else is likely to lock.
+_CREATING = 0x7661_7263_6F
+_CREATING_NAME = "varco_create_tables"
+_CREATING_SECONDS = 60
 
 
 class SQLAlchemyRepositoryProvider(RepositoryProvider):
@@ -99,12 +107,47 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         return _ReadOnly(self)
 
     async def create_tables(self) -> None:
-        """Create the tables that are missing; those that exist are left as they are."""
+        """Create the tables that are missing; those that exist are left as they are.
+
+        Processes that start at the same time wait for each other.
+
+        Raises:
+            RepositoryClassCreationFailed: A foreign key refers to a table of no registered model.
+        """
         async with self.engine.begin() as connection:
-            if self.schema is not None and self.engine.dialect.name == "postgresql":
-                created = sa.schema.CreateSchema(self.schema, if_not_exists=True)
-                await connection.execute(created)
-            await connection.run_sync(self.storage.metadata.create_all)
+            await connection.run_sync(self._create_tables)
+
+    def _create_tables(self, connection: sa.Connection) -> None:
+        with _alone(connection):
+            if self.schema is not None and connection.dialect.name == "postgresql":
+                connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
+            try:
+                self.storage.metadata.create_all(connection)
+            except sa.exc.NoReferenceError as error:
+                known = ", ".join(sorted(self.storage.metadata.tables))
+                raise RepositoryClassCreationFailed(
+                    f"a foreign key refers to {error.table_name!r}, which no registered model has; "
+                    f"tables: {known}",
+                    object,
+                ) from None
+
+
+@contextmanager
+def _alone(connection: sa.Connection) -> Generator[None]:
+    """Keep others of us from creating tables until this transaction, or the block, ends."""
+    name = connection.dialect.name
+    if name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
+    elif name == "sqlite":
+        begin_if_needed(connection)
+    else:
+        # A statement that creates a table commits, and ends no lock of this kind.
+        connection.execute(sa.select(sa.func.get_lock(_CREATING_NAME, _CREATING_SECONDS)))
+    try:
+        yield
+    finally:
+        if name not in {"postgresql", "sqlite"}:
+            connection.execute(sa.select(sa.func.release_lock(_CREATING_NAME)))
 
 
 class _ReadOnly(IUoWProvider):

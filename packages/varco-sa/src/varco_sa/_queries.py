@@ -36,6 +36,7 @@ class Queries:
         self._postgresql = dialect_name == "postgresql"
         self._columns = [self._selected(name) for name in entity.meta.fields]
         self._key = [entity.columns[name] for name in entity.meta.pk_fields]
+        self._key_fields = [self.filters.fields[name] for name in entity.meta.pk_fields]
         self._key_names = [f"k{number}" for number in range(len(self._key))]
         # Filled by whoever comes first with a shape; dropped as a whole when it is full.
         self._made: dict[Any, Any] = {}
@@ -57,6 +58,12 @@ class Queries:
 
     def _with_key(self, kind: str, pk: Any, where: TransformerNode | None, lock: Lock) -> Prepared:
         shape, values = self._shape(where)
+        given = [
+            field.key(value)
+            for field, value in zip(self._key_fields, self.entity.meta.pk_values(pk), strict=True)
+        ]
+        if None in given:
+            return self._never(kind), {}
         key = (kind, shape, lock)
         made = self._made.get(key)
         if made is None:
@@ -64,11 +71,18 @@ class Queries:
             statement: Any = self._filtered(
                 sa.select(*chosen).select_from(self.entity.table), shape
             )
-            for name, column in zip(self._key_names, self._key, strict=True):
-                statement = statement.where(column == sa.bindparam(name, type_=column.type))
+            for name, column, field in zip(
+                self._key_names, self._key, self._key_fields, strict=True
+            ):
+                statement = statement.where(column == sa.bindparam(name, type_=field.type))
             made = self._keep(key, _locked(statement, lock))
-        values.update(zip(self._key_names, self.entity.meta.pk_values(pk), strict=True))
+        values.update(zip(self._key_names, given, strict=True))
         return made, values
+
+    def _never(self, kind: str) -> Any:
+        """No row: the key is of a kind or a size that the column cannot hold."""
+        chosen: list[Any] = self._columns if kind == "row" else [sa.literal_column("1")]
+        return sa.select(*chosen).select_from(self.entity.table).where(sa.false())
 
     def rows(self, params: QueryParams, lock: Lock) -> Prepared:
         """The rows of a query in its order, ties in the order of the key."""
@@ -125,7 +139,7 @@ class Queries:
     def _order(self, sort: Sequence[SortField]) -> list[sa.ColumnElement[Any]]:
         named = {each.field for each in sort}
         order = [self._sorted(each) for each in sort]
-        return order + [c for c in self._key if c.name not in named]
+        return order + [c for c in self._key if c.key not in named]
 
     def _sorted(self, sort: SortField) -> sa.ColumnElement[Any]:
         meta = self.entity.meta.fields.get(sort.field)

@@ -1,14 +1,13 @@
 """Transactions of their own for the outbox, the inbox and the dead letters."""
 
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.exception import StorageUnavailableError
-from varco_sa._errors import TransactionAbortedError, cause_of, translate
+from varco_sa._errors import CommitUnknownError, TransactionAbortedError, cause_of, translate
 from varco_sa._writes import begin_if_needed
 
 
@@ -25,21 +24,29 @@ class Transactions:
 
         A transaction that the engine aborted, or that found its connection broken, is run again
         once: nothing of it has happened.
+
+        Raises:
+            CommitUnknownError: The connection broke during the commit.
         """
         try:
             return await self._once(work, isolation)
-        except StorageUnavailableError as error:
-            if not isinstance(error, TransactionAbortedError) and not error.args:
-                raise
+        except CommitUnknownError:
+            raise
+        except StorageUnavailableError:
             return await self._once(work, isolation)
 
     async def _once[T](self, work: Callable[[sa.Connection], T], isolation: str | None) -> T:
+        committing = False
+
         def run() -> T:
+            nonlocal committing
             with self.engine.sync_engine.connect() as connection:
                 if isolation is not None and connection.dialect.name in {"mysql", "mariadb"}:
                     connection.execution_options(isolation_level=isolation)
                 with connection.begin():
-                    return work(connection)
+                    done = work(connection)
+                    committing = True
+                return done
 
         try:
             return await greenlet_spawn(run)
@@ -47,14 +54,14 @@ class Transactions:
             meant = translate(error)
             if meant is error:
                 raise
+            unknown = isinstance(meant, StorageUnavailableError) and not isinstance(
+                meant, TransactionAbortedError
+            )
+            if committing and unknown:
+                raise CommitUnknownError from cause_of(error)
             raise meant from cause_of(error)
 
 
 def lock_database(connection: sa.Connection) -> None:
     """Take SQLite's one write lock before reading, where others lock rows."""
     begin_if_needed(connection)
-
-
-def rows_of(result: Any) -> list[Any]:
-    """All rows of a result."""
-    return list(result.fetchall())

@@ -79,7 +79,13 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
             adapted.visiting = True
             raw = connection._conn  # noqa: SLF001  # as SQLAlchemy's own adapter does
             visit = connection._execute  # noqa: SLF001  # it has no public way in
-            self._answer = await visit(_try, call, raw, operation, parameters)
+            try:
+                self._answer = await visit(_try, call, raw, operation, parameters)
+            except asyncio.CancelledError:
+                # Nobody waits for what the thread computes, and the thread has other work.
+                with contextlib.suppress(sqlite3.Error):
+                    raw.interrupt()
+                raise
             adapted.visiting = False
         if isinstance(self._answer, Exception):
             error, self._answer = self._answer, _NO_ANSWER

@@ -39,6 +39,7 @@ class EntityTable:
         columns: Field name to column, in order of the fields.
         constraints: Name of a constraint or unique index to the fields it is about.
         checks: Name of a check constraint to its condition.
+        uniques: The groups of fields that are unique together, the key included.
     """
 
     entity_cls: type[DomainModel]
@@ -47,6 +48,7 @@ class EntityTable:
     columns: Mapping[str, sa.Column[Any]]
     constraints: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     checks: Mapping[str, str] = field(default_factory=dict[str, str])
+    uniques: tuple[tuple[str, ...], ...] = ()
 
 
 def constraint_name(kind: str, table: str, parts: Iterable[str]) -> str:
@@ -112,7 +114,8 @@ def build_table(
     _indexes(meta, table, dialect_name)
     for pairs in meta.many_to_many:
         _pairs_table(metadata, meta, pairs)
-    return EntityTable(entity_cls, meta, table, columns, constraints, checks)
+    uniques = (meta.pk_fields, *(fields for fields, _ in unique_fields(meta)))
+    return EntityTable(entity_cls, meta, table, columns, constraints, checks, uniques)
 
 
 def _pk_name(meta: ParsedMeta, dialect_name: str) -> str | None:
@@ -150,8 +153,24 @@ def _foreign_keys(meta: ParsedMeta, constraints: dict[str, tuple[str, ...]]) -> 
 
 def _referenced(key: ForeignKey) -> str:
     if key.field == "pk" and isinstance(key.reference, type):
-        return MetaReader.read(key.reference).pk_fields[0]
+        return _only_key(key.reference)
     return key.field
+
+
+def _only_key(model: type[DomainModel]) -> str:
+    """The name of the key that others refer to.
+
+    Raises:
+        RepositoryClassCreationFailed: The key has several fields.
+    """
+    meta = MetaReader.read(model)
+    if meta.is_composite_pk:
+        raise RepositoryClassCreationFailed(
+            f"{model.__name__} has a key of {len(meta.pk_fields)} fields, which one field cannot "
+            "refer to; give it a key of its own and a unique constraint",
+            model,
+        )
+    return meta.pk_fields[0]
 
 
 def _uniques(
@@ -202,6 +221,21 @@ def constraint_fields(
     return found
 
 
+def unique_groups(
+    table: sa.Table, columns: Mapping[str, sa.Column[Any]]
+) -> tuple[tuple[str, ...], ...]:
+    """The groups of fields that a table holds unique together, the key included."""
+    fields = {column: name for name, column in columns.items()}
+    found: list[Any] = [table.primary_key]
+    found += [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    found += [each for each in table.indexes if each.unique]
+    return tuple(
+        tuple(fields[c] for c in each.columns)
+        for each in found
+        if all(c in fields for c in each.columns)
+    )
+
+
 def _indexes(meta: ParsedMeta, table: sa.Table, dialect_name: str) -> None:
     for name, each in meta.fields.items():
         covered = each.hint.unique or meta.pk_fields == (name,)
@@ -223,14 +257,19 @@ def _pairs_table(metadata: sa.MetaData, meta: ParsedMeta, pairs: ManyToMany) -> 
     """The table of pairs, unless a model or the other side has made it."""
     if pairs.through in metadata.tables:
         return
-    target_table = (
-        pairs.target if isinstance(pairs.target, str) else MetaReader.read(pairs.target).table
-    )
     source, target = pair_columns(meta, pairs)
+    target_key = (
+        f"{pairs.target}.pk"
+        if isinstance(pairs.target, str)
+        else f"{MetaReader.read(pairs.target).table}.{_only_key(pairs.target)}"
+    )
     made: list[Any] = []
-    for name, table in ((source, meta.table), (target, target_table)):
+    for name, referred in (
+        (source, f"{meta.table}.{_only_key(meta.entity_cls)}"),
+        (target, target_key),
+    ):
         key = sa.ForeignKey(
-            f"{table}.pk",
+            referred,
             name=constraint_name("fk", pairs.through, (name,)),
             ondelete="CASCADE",
         )
@@ -247,4 +286,7 @@ def pair_columns(meta: ParsedMeta, pairs: ManyToMany) -> tuple[str, str]:
     target_table = (
         pairs.target if isinstance(pairs.target, str) else MetaReader.read(pairs.target).table
     )
-    return pairs.source_fk or f"{meta.table}_pk", pairs.target_fk or f"{target_table}_pk"
+    source = pairs.source_fk or f"{meta.table}_pk"
+    target = pairs.target_fk or f"{target_table}_pk"
+    # A model that is tied to itself has the name of the tie for the other end.
+    return source, target if target != source else f"{pairs.attr_name}_pk"

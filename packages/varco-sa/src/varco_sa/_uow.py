@@ -13,7 +13,15 @@ from sqlalchemy.util import greenlet_spawn
 from varco_domain.exception import RepositoryException, StorageUnavailableError
 from varco_domain.model import DomainModel
 from varco_domain.uow import AsyncUnitOfWork, UnitOfWorkError
-from varco_sa._errors import FAILED, cause_of, translate
+from varco_sa._errors import (
+    FAILED,
+    CommitUnknownError,
+    TransactionAbortedError,
+    breaks_transaction,
+    cause_of,
+    ends_transaction,
+    translate,
+)
 from varco_sa._repository import SQLAlchemyRepository
 from varco_sa._writes import begin_if_needed
 
@@ -58,10 +66,14 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         self._read_only = read_only
         self._connection: Connection | None = None
         self._session: AsyncSession | None = None
-        self._streams: list[CursorResult[Any]] = []
+        # Open streams, and of each the rows that had to be read ahead.
+        self._streams: dict[CursorResult[Any], list[Any]] = {}
         # PostgreSQL's adapter is told not to begin; True until a statement needs a transaction.
         self._autocommits = False
+        # Whether a statement failed so that the engine refuses more of them until a savepoint.
         self._failed = False
+        # Whether the engine or a cancellation has undone the transaction: nothing may follow.
+        self._lost = False
         # Whether something in this transaction would be lost by rolling all of it back.
         self._began = False
         self.lock: Lock = None
@@ -100,17 +112,25 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 
         Raises:
             RepositoryException: A statement failed before, and nothing is committed.
+            CommitUnknownError: The connection broke meanwhile.
         """
-        if self._failed:
-            raise RepositoryException(FAILED)
+        self._check_not_failed()
         if self._session is not None:
             await self._leave_session(flush=True)
-        if self._connection is not None:
+        if self._connection is None:
+            return
+        try:
             await self._translated(None, self._commit)
+        except TransactionAbortedError:
+            raise
+        except StorageUnavailableError as error:
+            if not self._began:
+                raise
+            raise CommitUnknownError from error.__cause__
 
     async def rollback(self) -> None:
         """Undo the changes and give the connection back."""
-        self._failed = False
+        self._failed = self._lost = False
         if self._session is not None:
             await self._leave_session(flush=False)
         if self._connection is not None:
@@ -144,7 +164,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 
     def _close_streams(self) -> None:
         while self._streams:
-            self._streams.pop().close()
+            self._streams.popitem()[0].close()
 
     def _ready(self, *, transaction: bool) -> "Connection":
         """The connection, in a transaction if the statement needs one."""
@@ -155,6 +175,8 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
             if not transaction and _isolates_statements(connection):
                 _set_autocommit(connection, value=True)
                 self._autocommits = True
+        if self._streams and connection.dialect.name in {"mysql", "mariadb"}:
+            self._read_streams_ahead()
         if transaction and self._autocommits:
             _set_autocommit(connection, value=False)
             self._autocommits = False
@@ -194,29 +216,37 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
                 raise
             # The connection had broken while it lay in the pool, and nothing has happened yet.
             await self._translated(storage, self._rollback)
-            self._failed = False
+            self._failed = self._lost = False
             done = await self._translated(storage, run)
-        except Exception:
+        except BaseException:
             if self._connection is not None and not self._began:
                 # Nothing but what failed is undone, and the transaction can go on.
                 await _shielded(self._translated(storage, self._rollback))
-                self._failed = False
+                self._failed = self._lost = False
             raise
         self._began = self._began or transaction
         return done
 
     def _check_not_failed(self) -> None:
-        if self._failed:
+        if self._failed or self._lost:
             raise RepositoryException(FAILED)
 
     async def _translated(self, storage: "EntityStorage | None", run: Callable[[], Any]) -> Any:
         try:
             return await greenlet_spawn(run)
+        except asyncio.CancelledError:
+            # SQLAlchemy gives up a connection that was cut off in the middle of a statement.
+            self._lost = self._connection is not None
+            raise
         except Exception as error:
-            self._failed = self._connection is not None and (
-                self._connection.invalidated
-                or (self._connection.dialect.name == "postgresql" and not self._autocommits)
-            )
+            connection = self._connection
+            if connection is not None:
+                self._lost = self._lost or connection.invalidated or ends_transaction(error)
+                self._failed = self._failed or (
+                    connection.dialect.name == "postgresql"
+                    and not self._autocommits
+                    and breaks_transaction(error)
+                )
             meant = translate(error, None if storage is None else storage.entity)
             if meant is error:
                 raise
@@ -258,17 +288,31 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         """The rows that a statement selects, a part at a time, from a cursor of the server."""
         result = await self.call(storage, self._open_stream, prepared)
         try:
-            while rows := await self._translated(storage, lambda: result.fetchmany(_STREAMED)):
+            while rows := await self._translated(storage, lambda: self._next_rows(result)):
                 yield rows
         finally:
-            if result in self._streams:
-                self._streams.remove(result)
+            if self._streams.pop(result, None) is not None:
                 await _shielded(greenlet_spawn(result.close))
+
+    def _next_rows(self, result: "CursorResult[Any]") -> Sequence[Any]:
+        ahead = self._streams.get(result)
+        if ahead is None:
+            raise UnitOfWorkError("this stream ended with the transaction that it read in")
+        if ahead:
+            rows = ahead[:_STREAMED]
+            del ahead[:_STREAMED]
+            return rows
+        return result.fetchmany(_STREAMED)
+
+    def _read_streams_ahead(self) -> None:
+        """Read the rest of what is streamed: MariaDB's connections do one thing at a time."""
+        for result, ahead in self._streams.items():
+            ahead.extend(result.fetchall())
 
     def _open_stream(self, connection: "Connection", prepared: "Prepared") -> "CursorResult[Any]":
         options = {"stream_results": True, "max_row_buffer": _STREAMED}
         result = connection.execute(*prepared, execution_options=options)
-        self._streams.append(result)
+        self._streams[result] = []
         return result
 
     @contextmanager
@@ -296,7 +340,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
             yield
             self._check_not_failed()
         except BaseException:
-            if self._connection is not None and not self._connection.invalidated:
+            if self._connection is not None and not self._lost:
                 self._failed = False
                 await _shielded(self._translated(None, nested.rollback))
             raise
@@ -312,6 +356,8 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
             CrossTenantError: An entity carries another tenant than the one in context.
             TenantRequiredError: There is no tenant in context, and the model has one.
             FieldNotFound: ``by`` names no field.
+            RepositoryException: ``by`` is neither the key nor unique together.
+            UniqueViolationError: A row has the same values of something else that is unique.
         """
         if not entities:
             return
@@ -374,5 +420,17 @@ def _set_autocommit(connection: "Connection", *, value: bool) -> None:
 
 
 async def _shielded(work: Awaitable[Any]) -> None:
-    """Let work end although the task is cancelled meanwhile."""
-    await asyncio.shield(asyncio.ensure_future(work))
+    """Wait until work has ended although the task is cancelled meanwhile, once or again."""
+    from anyio import CancelScope  # noqa: PLC0415  # only when something went wrong
+
+    running = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    with CancelScope(shield=True):
+        while not running.done():
+            try:
+                await asyncio.wait([running])
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    await running

@@ -7,12 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from varco_domain.exception import FieldNotFound
+from varco_domain.exception import FieldNotFound, RepositoryException, UniqueViolationError
 from varco_domain.mapper import insert_values
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
 from varco_domain.service.tenant import CrossTenantError, TenantRequiredError
 from varco_sa._storage import EntityStorage
+
+# An expression that MariaDB refuses to compute, and the number of its error.
+_REFUSED: Any = sa.literal_column("18446744073709551615 + 1")
+_OUT_OF_RANGE = 1690
 
 
 def upsert(
@@ -29,17 +33,36 @@ def upsert(
 
     Raises:
         FieldNotFound: ``by`` names no field.
+        RepositoryException: ``by`` is not unique.
+        UniqueViolationError: A row has the same values of something else that is unique.
     """
     meta = storage.entity.meta
     for name in by:
         if name not in meta.fields:
             raise FieldNotFound(name, meta.table)
+    _check_unique(storage, by)
     rows = [storage.mapper.parameters(insert_values(meta, each, now)) for each in entities]
     counted = [name for name in meta.pk_fields if all(row[name] is None for row in rows)]
     rows = [{name: row[name] for name in row if name not in counted} for row in rows]
     kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
     changed = [name for name in rows[0] if name not in kept]
-    connection.execute(_statement(connection, storage, by, changed), rows)
+    try:
+        connection.execute(_statement(connection, storage, by, changed), rows)
+    except sa.exc.DBAPIError as error:
+        if getattr(error.orig, "args", (None,))[0] == _OUT_OF_RANGE:
+            raise UniqueViolationError(meta.entity_cls, ()) from None
+        raise
+
+
+def _check_unique(storage: EntityStorage, by: Sequence[str]) -> None:
+    """An engine that is asked for what is not unique answers unclearly, or inserts twice."""
+    groups = storage.entity.uniques
+    if not any(set(group) == set(by) for group in groups):
+        listed = "; ".join(", ".join(group) for group in groups)
+        raise RepositoryException(
+            f"upsert by {', '.join(by) or 'nothing'}: {storage.entity.entity_cls.__name__} is "
+            f"unique by {listed}"
+        )
 
 
 def owned(entities: Sequence[DomainModel], tenancy: Any) -> list[DomainModel]:
@@ -84,10 +107,14 @@ def _statement(
             "1", sa.Integer()
         )
     if dialect in {"mysql", "mariadb"}:
+        # Here any unique key that is taken leads to the update, not only the one of ``by``.
+        same = sa.and_(*(table.c[name] == new[name] for name in by))
+        mine = same
         if meta.tenant_field is not None:
-            same = table.c[meta.tenant_field] == new[meta.tenant_field]
-            values = {name: sa.case((same, to), else_=table.c[name]) for name, to in values.items()}
-        return insert.on_duplicate_key_update(values or {by[0]: table.c[by[0]]})
+            mine = sa.and_(same, table.c[meta.tenant_field] == new[meta.tenant_field])
+        values = {name: sa.case((mine, to), else_=table.c[name]) for name, to in values.items()}
+        values[by[0]] = sa.case((same, table.c[by[0]]), else_=_REFUSED)
+        return insert.on_duplicate_key_update(values)
     if not values:
         return insert.on_conflict_do_nothing(index_elements=list(by))
     options: dict[str, Any] = {}

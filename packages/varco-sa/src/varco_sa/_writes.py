@@ -258,7 +258,7 @@ class Writes:
     def _is_next(self, entity: DomainModel, row: Any) -> bool:
         version = self._meta.version_field
         tenant = self._meta.tenant_field
-        values: Mapping[str, Any] = row._mapping  # noqa: SLF001  # SQLAlchemy's public name
+        values = dict(zip(self._meta.fields, row, strict=True))
         if tenant is not None and values[tenant] != getattr(entity, tenant):
             return False
         return version is None or values[version] == getattr(entity, version) + 1
