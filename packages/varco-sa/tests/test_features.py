@@ -341,13 +341,16 @@ class Base(DeclarativeBase):
 class OldUser(Base):
     __tablename__ = "old_users"
     pk: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(sa.String(80), unique=True)
+    email: Mapped[str] = mapped_column("EMAIL_ADDR", sa.String(80), unique=True)
     score: Mapped[int | None]
+    tags: Mapped[list[str] | None] = mapped_column(sa.JSON)
+    source: Mapped[str] = mapped_column(sa.String(10), default="form")
 
 
 class User(DomainModel):
     email: str
     score: int | None = None
+    tags: list[str] | None = None
 
 
 async def test_a_model_maps_an_existing_declarative_class(engine):
@@ -357,13 +360,23 @@ async def test_a_model_maps_an_existing_declarative_class(engine):
     provider.map(User, OldUser)
     try:
         async with provider.make_uow() as uow:
-            saved = await uow.repository(User).save(User(email="a@b", score=1))
+            saved = await uow.repository(User).save(User(email="a@b", score=1, tags=["é"]))
             saved.score = 2
+            saved.tags.append("b")
             await uow.repository(User).save(saved)
+            await uow.upsert([User(email="a@b", score=2, tags=["é", "b"])], by=["email"])
             await uow.repository(User).save_many([User(email="c"), User(email="d", score=5)])
         async with provider.make_uow() as uow:
             found = await uow.users.find_by_query(QueryParams(F.score > 1, sort=[F.email.desc()]))
             assert [u.email for u in found] == ["d", "a@b"]
+            assert (await (await uow.session()).get(OldUser, saved.pk)).tags == ["é", "b"]
+            assert {u.source for u in await (await uow.session()).scalars(sa.select(OldUser))} == {
+                "form"
+            }
+        with pytest.raises(UniqueViolationError) as caught:
+            async with provider.make_uow() as uow:
+                await uow.repository(User).save(User(email="c"))
+        assert caught.value.fields == ("email",)
     finally:
         async with engine.begin() as connection:
             await connection.run_sync(Base.metadata.drop_all)

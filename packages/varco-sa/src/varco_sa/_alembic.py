@@ -141,5 +141,8 @@ def _lines(change: Any) -> list[str]:
     if isinstance(change, list):
         return [line for each in change for line in _lines(each)]  # pyright: ignore[reportUnknownVariableType]  # Alembic's lists of tuples
     what, *about = change
+    if str(what).startswith("modify_"):
+        _schema, table, column, _existing, old, new = about
+        return [f"{str(what).replace('_', ' ')} {table}.{column}: {old} is to be {new}"]
     names = [str(getattr(each, "name", each)) for each in about if each is not None]
     return [" ".join([str(what).replace("_", " "), *names[:4]])]

@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.orm import class_mapper
 
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.meta import FieldKind, FieldMeta, MetaReader
@@ -21,15 +22,15 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
             in a column of another type.
     """
     meta = MetaReader.read(model)
-    mapper: Any = sa.inspect(orm_cls)
+    attributes = class_mapper(orm_cls).columns
     original = cast("sa.Table", orm_cls.__table__)
     fields: dict[Any, FieldMeta] = {}
     for name, field in meta.fields.items():
-        column = mapper.columns.get(name)
+        column = attributes.get(name)
         if column is None or column.table is not original:
             raise RepositoryClassCreationFailed(
                 f"{orm_cls.__name__} has no column {name!r} for {model.__name__}.{name}; "
-                f"it has {', '.join(sorted(mapper.columns.keys()))}",
+                f"it has {', '.join(sorted(attributes.keys()))}",
                 model,
             )
         if field.kind is FieldKind.JSON and not isinstance(column.type, sa.JSON):
@@ -58,7 +59,7 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
 
 def _copied(column: sa.Column[Any], field: FieldMeta | None) -> sa.Column[Any]:
     """The column, with the field's name as its key; it keeps its defaults."""
-    copied: sa.Column[Any] = column._copy()  # noqa: SLF001  # Table.to_metadata keeps the keys
+    copied: sa.Column[Any] = column._copy()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # Table.to_metadata keeps the keys
     if field is not None:
         copied.key = field.name
         if field.kind is FieldKind.JSON:

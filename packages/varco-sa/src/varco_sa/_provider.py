@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.exception import RepositoryClassCreationFailed
@@ -123,7 +124,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
                 connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
             try:
                 self.storage.metadata.create_all(connection)
-            except sa.exc.NoReferenceError as error:
+            except NoReferencedTableError as error:
                 known = ", ".join(sorted(self.storage.metadata.tables))
                 raise RepositoryClassCreationFailed(
                     f"a foreign key refers to {error.table_name!r}, which no registered model has; "

@@ -216,8 +216,15 @@ def constraint_fields(
     found: dict[str, tuple[str, ...]] = {}
     items: list[Any] = [*table.constraints, *table.indexes]
     for each in items:
-        if isinstance(each.name, str) and hasattr(each, "columns"):
-            found[each.name] = tuple(fields[c.name] for c in each.columns if c.name in fields)
+        names = [c.name for c in getattr(each, "columns", ())]
+        about = tuple(fields[name] for name in names if name in fields)
+        if isinstance(each.name, str):
+            found[each.name] = about
+        elif isinstance(each, sa.UniqueConstraint):
+            # What PostgreSQL and MariaDB call it when nobody does.
+            found["_".join((table.name, *names, "key"))] = found[names[0]] = about
+        elif isinstance(each, sa.ForeignKeyConstraint):
+            found["_".join((table.name, *names, "fkey"))] = about
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from varco_domain.exception import FieldNotFound, RepositoryException, UniqueViolationError
 from varco_domain.mapper import insert_values
@@ -15,7 +16,7 @@ from varco_domain.service.tenant import CrossTenantError, TenantRequiredError
 from varco_sa._storage import EntityStorage
 
 # An expression that MariaDB refuses to compute, and the number of its error.
-_REFUSED: Any = sa.literal_column("18446744073709551615 + 1")
+_REFUSED: sa.ColumnElement[Any] = sa.literal_column("18446744073709551615 + 1", sa.Integer())
 _OUT_OF_RANGE = 1690
 
 
@@ -48,10 +49,14 @@ def upsert(
     changed = [name for name in rows[0] if name not in kept]
     try:
         connection.execute(_statement(connection, storage, by, changed), rows)
-    except sa.exc.DBAPIError as error:
-        if getattr(error.orig, "args", (None,))[0] == _OUT_OF_RANGE:
+    except DBAPIError as error:
+        if _number(error) == _OUT_OF_RANGE:
             raise UniqueViolationError(meta.entity_cls, ()) from None
         raise
+
+
+def _number(error: DBAPIError) -> object:
+    return next(iter(getattr(error.orig, "args", ())), None)
 
 
 def _check_unique(storage: EntityStorage, by: Sequence[str]) -> None:
@@ -115,12 +120,13 @@ def _statement(
         values = {name: sa.case((mine, to), else_=table.c[name]) for name, to in values.items()}
         values[by[0]] = sa.case((same, table.c[by[0]]), else_=_REFUSED)
         return insert.on_duplicate_key_update(values)
+    unique = [table.c[name] for name in by]
     if not values:
-        return insert.on_conflict_do_nothing(index_elements=list(by))
+        return insert.on_conflict_do_nothing(index_elements=unique)
     options: dict[str, Any] = {}
     if meta.tenant_field is not None:
         options["where"] = table.c[meta.tenant_field] == new[meta.tenant_field]
     soft = meta.deleted_at_field
     if soft is not None and tuple(by) != meta.pk_fields:
         options["index_where"] = table.c[soft].is_(None)
-    return insert.on_conflict_do_update(index_elements=list(by), set_=values, **options)
+    return insert.on_conflict_do_update(index_elements=unique, set_=values, **options)
