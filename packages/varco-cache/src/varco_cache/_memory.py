@@ -132,13 +132,18 @@ class InMemoryCache(CacheBackend):
 
     async def get(self, key: Any, default: Any = None, *, type_hint: Any = None) -> Any:  # noqa: ARG002 # kept as they are
         """The value, or `default` on a miss; pass `MISSING` to tell a miss from a cached None."""
-        # The common hit without a further call; `peek` decides about all else.
-        slot = self._slots.get(key) if key.__class__ is str else None
+        # The common miss and hit without a further call; `peek` decides about all else.
+        try:
+            slot = self._slots.get(key)
+        except TypeError:
+            raise _unhashable(key) from None
+        if slot is None:
+            self._misses += 1
+            return default
         if (
-            slot is not None
-            and slot.epoch is self._epoch
+            slot.epoch is self._epoch
             and not self._on_hit
-            and (slot.deadline == FOREVER or slot.deadline > self._clock())
+            and ((deadline := slot.deadline) == FOREVER or deadline > self._clock())
         ):
             if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
                 slot.hits += 1
@@ -165,20 +170,32 @@ class InMemoryCache(CacheBackend):
         slot = self._slot(key)
         return slot is not None and self._alive(slot) and not self._refuses(slot)
 
-    async def set(  # the hot path is spelt out
+    async def set(  # noqa: C901, PLR0912 # the hot path is spelt out
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] | None = ()
     ) -> None:
         """Store a value for `ttl` seconds; None means the cache's default, `math.inf` no end."""
         if self._leased:
             self.leases.revoke(key)
         # The common overwrite without a further call; `_put` decides about all else.
-        slot = self._slots.get(key) if self._plain and key.__class__ is str else None
-        if (
-            slot is None
-            or slot.epoch is not self._epoch
-            or self._sweeping
-            or ((slot.tags or tags) and not same_tags(slot.tags, tags))
-        ):
+        try:
+            slot = self._slots.get(key)
+        except TypeError:
+            raise _unhashable(key) from None
+        if slot is None:
+            self._put(key, value, ttl, tags)
+            return
+        held = slot.tags
+        alike = slot.epoch is self._epoch and not self._sweeping and self._plain
+        if alike and (held or tags):
+            kind = tags.__class__
+            if (kind is set or kind is frozenset) and len(tags) == len(held):  # type: ignore[arg-type] # it is one
+                for cell in held:
+                    if cell.name not in tags:  # type: ignore[operator] # likewise
+                        alike = False
+                        break
+            else:
+                alike = False
+        if not alike:
             self._put(key, value, ttl, tags)
             return
         if ttl is None:
