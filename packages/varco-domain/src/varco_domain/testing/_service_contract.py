@@ -26,7 +26,7 @@ from varco_domain.testing._base import ContractBase, eq, raises
 from varco_domain.testing._models import Document, Remark
 from varco_domain.testing._services import DocumentService, RemarkService, RowByRow
 from varco_domain.uow import AsyncUnitOfWork
-from varco_query import QueryParams, SortField
+from varco_query import CursorError, QueryParams, SortField
 
 Dto = generate_dtos(Document)
 RemarkDto = generate_dtos(Remark)
@@ -154,6 +154,47 @@ class ServiceContract(ContractBase):
         streamed: list[Any] = [dto async for dto in service.stream(QueryParams(), USER)]
         assert [dto.pk for dto in streamed] == [pk]
         assert await service.exists(pk, USER)
+
+    async def test_pages_after_the_first_stay_in_scope(self) -> None:
+        async with self.provider() as provider:
+            for service in services(provider):
+                hidden = await self._hidden(service)
+                with tenant_context("mine"):
+                    own: list[Any] = await service.create_many(
+                        [new("own", owner_id="user", rank=rank) for rank in (None, 1, 2)], USER
+                    )
+                    await service.create(new("unreadable", owner_id="else", rank=1), ADMIN)
+                    keys = [dto.pk for dto in own]
+                    sort = (SortField("rank"),)
+                    found: list[int] = []
+                    counted = await service.paged_list(QueryParams(limit=1, offset=0), USER)
+                    assert counted.total_count == len(keys)
+                    page = await service.paged_list(QueryParams(sort=sort, limit=1), USER)
+                    while True:
+                        assert page.total_count == len(keys)
+                        found += [dto.pk for dto in page.results]
+                        if page.next is None:
+                            break
+                        cursor = page.next.cursor
+                        query = QueryParams(sort=sort, limit=1, cursor=cursor)
+                        page = await service.paged_list(query, USER)
+                        listed = await service.list(query, USER)
+                        assert [dto.pk for dto in listed] == [dto.pk for dto in page.results]
+                    assert found == keys
+                    assert page.previous is not None
+                    back = QueryParams(sort=sort, cursor=page.previous.cursor)
+                    page = await service.paged_list(back, USER)
+                    assert [dto.pk for dto in page.results] == keys[:-1]
+                    for node in (eq("rank", 1), eq("pk", hidden[2])):
+                        with raises(CursorError):
+                            await service.list(
+                                QueryParams(node=node, sort=sort, cursor=cursor), USER
+                            )
+                with tenant_context("other"), raises(CursorError):
+                    await service.list(QueryParams(sort=sort, cursor=cursor), USER)
+                with tenant_context("mine"):
+                    for pk in [*keys, hidden[1]]:
+                        await service.purge(pk, USER)
 
     async def test_actions_are_asked_for(self) -> None:
         async with self.provider() as provider:
