@@ -167,6 +167,7 @@ class ServiceContract(ContractBase):
                     keys = [dto.pk for dto in own]
                     sort = (SortField("rank"),)
                     found: list[int] = []
+                    cursor: str | None = None
                     counted = await service.paged_list(QueryParams(limit=1, offset=0), USER)
                     assert counted.total_count == len(keys)
                     page = await service.paged_list(QueryParams(sort=sort, limit=1), USER)
