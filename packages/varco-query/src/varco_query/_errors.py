@@ -153,9 +153,9 @@ class UnknownFieldError(QueryError):
     code = "query.unknown_field"
 
     def __init__(self, field: object, known: Iterable[str] = ()) -> None:
-        self.field = field if isinstance(field, str) else repr(field)
-        self.known = tuple(known)
-        self.suggestion = close_match(self.field, self.known)
+        self.field: str = field if isinstance(field, str) else repr(field)
+        self.known: tuple[str, ...] = tuple(known)
+        self.suggestion: str | None = close_match(self.field, self.known)
         meant = f"; did you mean {self.suggestion!r}?" if self.suggestion else ""
         if self.known:
             more = len(self.known) - _SHOWN_FIELDS
@@ -178,9 +178,9 @@ class OperationNotSupportedError(QueryError):
     code = "query.operation"
 
     def __init__(self, op: object, field: str | None = None, allowed: Iterable[str] = ()) -> None:
-        self.op = str(op)
+        self.op: str = str(op)
         self.field = field
-        self.allowed = tuple(str(each) for each in allowed)
+        self.allowed: tuple[str, ...] = tuple(str(each) for each in allowed)
         where = "" if field is None else f" on field {field!r}"
         super().__init__(
             f"operation {shorten(self.op)} is not allowed{where}"

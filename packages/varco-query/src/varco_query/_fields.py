@@ -1,7 +1,7 @@
 """Fields that make comparisons with Python's operators."""
 
 from collections.abc import Iterable
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 from varco_query._node import ComparisonNode
 from varco_query._operation import Operation
@@ -36,7 +36,7 @@ class Field[T]:
     def __repr__(self) -> str:
         return f"Field({self._name!r})"
 
-    __hash__ = None  # type: ignore[assignment]  # == gives a node, so a field is no key
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # == gives a node, so a field is no key
 
     def __eq__(self, other: T | None) -> ComparisonNode:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]  # gives a node, that is the point
         return ComparisonNode(self._name, Operation.EQUAL, other)

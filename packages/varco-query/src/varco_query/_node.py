@@ -144,11 +144,11 @@ class ComparisonNode(TransformerNode):
 
     __slots__ = ("field", "op", "value")
     __match_args__ = ("field", "op", "value")
-    __setattr__ = _refuse_set
-    __delattr__ = _refuse_delete
+    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
+    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
 
     type = NodeType.COMPARISON
-    children = ()
+    children: "tuple[TransformerNode, ...]" = ()
     field: str
     op: Operation
     value: Value
@@ -166,8 +166,8 @@ class AndNode(TransformerNode):
 
     __slots__ = ("children",)
     __match_args__ = ("children",)
-    __setattr__ = _refuse_set
-    __delattr__ = _refuse_delete
+    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
+    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
 
     type = NodeType.AND
     children: tuple[TransformerNode, ...]
@@ -182,8 +182,8 @@ class OrNode(TransformerNode):
 
     __slots__ = ("children",)
     __match_args__ = ("children",)
-    __setattr__ = _refuse_set
-    __delattr__ = _refuse_delete
+    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
+    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
 
     type = NodeType.OR
     children: tuple[TransformerNode, ...]
@@ -198,8 +198,8 @@ class NotNode(TransformerNode):
 
     __slots__ = ("children",)
     __match_args__ = ("child",)
-    __setattr__ = _refuse_set
-    __delattr__ = _refuse_delete
+    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
+    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
 
     type = NodeType.NOT
     children: tuple[TransformerNode, ...]

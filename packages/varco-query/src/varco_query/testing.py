@@ -18,10 +18,10 @@ from varco_query._value import MAX_BITS, Scalar
 
 try:
     from hypothesis import strategies as st
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "varco_query.testing needs hypothesis: pip install 'varco-query[testing]'"
-    ) from error
+    ) from _error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
