@@ -69,10 +69,22 @@ async def client(url, anyio_backend):
         yield client
 
 
+def _free_port():
+    # Below 55536: a server of a cluster also takes the port 10,000 above.
+    while True:
+        with socket.socket() as probe:
+            port = secrets.choice(range(20_000, 32_000))
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on."""
+    return _free_port
 
 
 class Server:
@@ -81,7 +93,7 @@ class Server:
     def __init__(self, folder, *options, tls_port=None):
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = _free_port()
         self.tls_port = tls_port
         self.options = options
         self._process = None

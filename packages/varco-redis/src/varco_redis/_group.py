@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM
 from varco_redis._errors import RedisUnavailableError
@@ -147,8 +147,8 @@ class GroupMember:
             try:
                 await self._coordinate()
                 attempt = 0
-            except (RedisUnavailableError, RedisError) as error:
-                logger.warning("no sign of life was given: %s", error)
+            except Exception as error:  # noqa: BLE001 # whatever it is, the process lives on
+                logger.warning("no sign of life was given: %r", error)
                 pause, attempt = min(pause, back_off(attempt)), attempt + 1
             jittered = random.uniform(0.8 * pause, pause)  # noqa: S311 # not for secrets
             await wait_for(self._coordinate_now, jittered)
@@ -256,8 +256,8 @@ class GroupMember:
                 try:
                     await self._round(own)
                     attempt = 0
-                except (RedisUnavailableError, RedisError) as error:
-                    logger.warning("taking events failed, it goes on: %s", error)
+                except Exception as error:  # noqa: BLE001 # whatever it is, taking goes on
+                    logger.warning("taking events failed, it goes on: %r", error)
                     for mine in self._partitions.values():
                         for partition in mine.values():
                             partition.unclaimed = True  # an answer may have been lost
@@ -327,7 +327,7 @@ class GroupMember:
 
     async def _claim_all(self) -> None:
         """Take again what was taken and is not in hand, here or by a process that died."""
-        for channel, mine in self._partitions.items():
+        for channel, mine in list(self._partitions.items()):
             for number, one in list(mine.items()):
                 if one.unclaimed and one.alive and not one.giving_back and self._free_of(one):
                     await self._claim(channel, number, one)
@@ -382,8 +382,8 @@ class GroupMember:
             try:
                 await self._flush()
                 attempt = 0
-            except (RedisUnavailableError, RedisError) as error:
-                logger.warning("events are acknowledged later: %s", error)
+            except Exception as error:  # noqa: BLE001 # whatever it is, they are kept for later
+                logger.warning("events are acknowledged later: %r", error)
                 await asyncio.sleep(back_off(attempt))
                 attempt += 1
 

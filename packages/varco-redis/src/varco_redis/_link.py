@@ -40,6 +40,7 @@ type Hook = Callable[[Any], Awaitable[None]]
 type Command = tuple[Any, ...]
 
 _BACK_OFF, _MOST_BACK_OFF = 0.02, 1.0
+_LONGEST_REASON = 300
 # What another attempt, on another connection, may cure.
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, EOFError)
 _ELSEWHERE = (ReadOnlyError, ClusterDownError, TryAgainError)
@@ -78,6 +79,7 @@ class Link:
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(settings.max_connections)
         self._pool: Any = None
+        self._sentinel: Any = None
         self._cluster: RedisCluster | None = None
         # Scripts that Redis was told in this life of the link; it may have forgotten them.
         self._loaded: set[str] = set()
@@ -151,6 +153,8 @@ class Link:
 
     async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
         """The answers of scripts that are called at once, in order; the first refusal is raised."""
+        if self.settings.is_cluster:
+            return [await self.run(script, keys, *args) for script, keys, args in calls]
         for script in {script.sha: script for script, _, _ in calls}.values():
             if script.sha not in self._loaded:
                 await self.call("SCRIPT", "LOAD", script.text)
@@ -198,6 +202,11 @@ class Link:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.aclose()
+        sentinel, self._sentinel = self._sentinel, None
+        if sentinel is not None:
+            for client in sentinel.sentinels:
+                with contextlib.suppress(RedisError, OSError):
+                    await client.aclose()
 
     async def connect(self) -> Any:
         """A new connection, greeted."""
@@ -215,7 +224,7 @@ class Link:
 
     def unavailable(self, command: Command, error: BaseException) -> RedisUnavailableError:
         """What a caller is told; no argument of the command, for it may be a secret."""
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__)[:_LONGEST_REASON]
         if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
             reason = f"no answer within {self._limit} s"
         if self.address.password:
@@ -305,7 +314,7 @@ class Link:
         if address.kind == "sentinel":
             limit = self.settings.connect_time_limit
             make: Any = Sentinel  # redis-py leaves it untyped
-            sentinel = make(
+            sentinel = self._sentinel = make(
                 list(address.hosts), sentinel_kwargs={"socket_timeout": limit, "protocol": 3}
             )
             if address.tls:

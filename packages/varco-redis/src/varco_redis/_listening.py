@@ -10,8 +10,6 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._handlers import Received
 from varco_redis._link import back_off
@@ -70,8 +68,8 @@ class BroadcastListener:
                 try:
                     await self._round(own)
                     attempt = 0
-                except (RedisUnavailableError, RedisError) as error:
-                    logger.warning("listening failed, it goes on: %s", error)
+                except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
+                    logger.warning("listening failed, it goes on: %r", error)
                     await asyncio.sleep(back_off(attempt))
                     attempt += 1
 
@@ -174,8 +172,8 @@ class PubSubListener:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError, RedisUnavailableError) as error:
-                logger.warning("listening failed, events are missed until it goes on: %s", error)
+            except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
+                logger.warning("listening failed, events are missed until it goes on: %r", error)
                 await asyncio.sleep(back_off(attempt))
                 attempt += 1
 

@@ -1,0 +1,156 @@
+"""Servers that are not one plain Redis: TLS, Sentinel, Cluster."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import subprocess
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from varco_cache import MISSING
+from varco_events import Event
+from varco_redis import (
+    RedisDeadLetterQueue,
+    RedisDeadLetterQueueSettings,
+    RedisEventBus,
+    RedisEventBusSettings,
+    RedisLock,
+    RedisSettings,
+    RedisUnavailableError,
+)
+from varco_redis.cache import RedisCache, RedisCacheSettings
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+
+class Spread(Event):
+    __event_type__ = "varco.redis.test.spread"
+    number: int
+
+    def event_key(self):
+        return str(self.number % 3)
+
+
+async def work(url, **options):
+    """Cache, bus and lock on this URL."""
+    options |= {"url": url, "time_limit": 20.0, "connect_time_limit": 10.0}
+    async with RedisCache(RedisCacheSettings(**options)) as cache:
+        await cache.set_many({f"k{n}": n for n in range(50)}, tags={"t"})
+        assert await cache.get_many(f"k{n}" for n in range(50)) == {f"k{n}": n for n in range(50)}
+        assert await cache.get("k1") == 1
+        await cache.invalidate_tags("t")
+        assert await cache.get_many(f"k{n}" for n in range(50)) == {}
+        await cache.set("n:1", 1)
+        await cache.delete_prefix("n:")
+        assert await cache.get("n:1", MISSING) is MISSING
+
+        async def load():
+            return "loaded"
+
+        assert await cache.get_or_set("k1", load, tags={"t"}) == "loaded"
+        assert await cache.get("k1") == "loaded"
+        await cache.clear()
+        assert await cache.get("k1", MISSING) is MISSING
+    got = []
+    bus = RedisEventBus(RedisEventBusSettings(**options, idle_limit=5.0))
+    bus.subscribe(Spread, lambda event: got.append(event.number))
+    async with bus:
+        for channel in ("a", "b"):
+            await bus.publish_many([(Spread(number=n), channel) for n in range(30)])
+        async with asyncio.timeout(100):
+            while len(got) < 60:
+                await asyncio.sleep(0.05)
+    assert sorted(got) == sorted([*range(30), *range(30)])
+    async with RedisLock(RedisSettings(**options)) as locks, locks.hold("a") as held:
+        assert held.token
+    async with RedisDeadLetterQueue(RedisDeadLetterQueueSettings(**options)) as letters:
+        assert await letters.pop_batch() == []
+
+
+def certificate(folder):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+async def test_tls_is_checked(make_server, tmp_path, free_port):
+    cert, key = certificate(tmp_path)
+    port = free_port()
+    files = ("--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert)
+    make_server("--tls-port", str(port), "--tls-auth-clients", "yes", *files)
+    url = f"rediss://127.0.0.1:{port}/0"
+    client = {"tls_cert_file": cert, "tls_key_file": key}
+    await work(url, tls_ca_file=cert, **client)
+    with pytest.raises(RedisUnavailableError, match=r"(?i)certificate"):
+        await RedisCache(RedisCacheSettings(url=url, time_limit=20, **client)).get("a")
+
+
+async def test_sentinel_finds_the_master(make_server, tmp_path, free_port):
+    master = make_server()
+    port = free_port()
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
+    )
+    process = subprocess.Popen(
+        ["redis-server", str(config), "--sentinel"], stdout=subprocess.DEVNULL
+    )
+    try:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                break
+        await work(f"redis+sentinel://127.0.0.1:{port}/main/0")
+        unknown = RedisCacheSettings(
+            url=f"redis+sentinel://127.0.0.1:{port}/other", time_limit=20.0
+        )
+        async with RedisCache(unknown) as cache:
+            with pytest.raises(RedisUnavailableError, match="other"):
+                await cache.get("a")
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_cluster_keeps_together_what_must_be(make_server):
+    servers = [
+        make_server("--cluster-enabled", "yes", "--cluster-node-timeout", "15000") for _ in range(3)
+    ]
+    nodes = [f"127.0.0.1:{server.port}" for server in servers]
+    subprocess.run(
+        ["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"],
+        check=True,
+        capture_output=True,
+        timeout=100,
+    )
+    await work(f"redis+cluster://{nodes[0]},{nodes[1]}")
