@@ -78,9 +78,9 @@ class Subscription:
         self.event_type = event_type
         self.channel = channel
         self.priority = priority
-        self.number = next(_numbers)
-        self.name = handler_name(handler)
-        self.deliver = _deliverer(handler, filter)
+        self.number: int = next(_numbers)
+        self.name: str = handler_name(handler)
+        self.deliver: Deliver = _deliverer(handler, filter)
         self._on_cancel = on_cancel
         self._cancelled = False
 

@@ -26,7 +26,7 @@ class Event(BaseModel):
     """
 
     # Bytes and non-finite floats survive JSON.
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
     )
 

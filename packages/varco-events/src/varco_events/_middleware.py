@@ -77,7 +77,7 @@ class RetryMiddleware(EventMiddleware):
         max_delay: float = 60.0,
         exponential_base: float = 2.0,
     ) -> None:
-        self.policy = RetryPolicy(
+        self.policy: RetryPolicy = RetryPolicy(
             max_attempts=max_attempts,
             base_delay=base_delay,
             max_delay=max_delay,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class BusContract(ABC):
     """Implement `open_bus`; unset `in_process` for a transport that hands events to others."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
     in_process = True
 
     @abstractmethod

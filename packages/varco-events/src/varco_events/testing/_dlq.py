@@ -37,7 +37,7 @@ def _entry(number: int, handler: str = "Consumer.on_event") -> DeadLetterEntry:
 class DeadLetterQueueContract(ABC):
     """Implement `open_queue`; set `bounded` when it honours `max_size`."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
     bounded = True
 
     @abstractmethod

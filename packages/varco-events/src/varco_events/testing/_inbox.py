@@ -24,7 +24,7 @@ def _entry(number: int) -> InboxEntry:
 class InboxContract(ABC):
     """Implement `open_inbox`."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     @abstractmethod
     def open_inbox(self) -> AbstractAsyncContextManager[InboxRepository]:

@@ -35,7 +35,7 @@ def _ids(entries: list[OutboxEntry]) -> list[object]:
 class OutboxContract(ABC):
     """Implement `open_outbox`, and `advance` when the repository has a clock of its own."""
 
-    pytestmark = pytest.mark.anyio
+    pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 
     @abstractmethod
     def open_outbox(self) -> AbstractAsyncContextManager[OutboxRepository]:
