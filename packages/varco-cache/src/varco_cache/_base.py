@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from varco_cache._background import Background, Job
 from varco_cache._entry import FOREVER, MISSING, CacheEntry, CacheStats, checked_ttl
@@ -63,13 +63,13 @@ class CacheBackend(ABC):
     Safe for any number of tasks of one event loop; not for several threads.
     """
 
-    local: ClassVar[bool] = False
+    local: bool = False
     """Whether operations are in-process: they neither fail nor wait."""
 
-    reliable: ClassVar[bool] = False
+    reliable: bool = False
     """Whether operations never fail, and wait no longer than a limit of the cache's own."""
 
-    patience: ClassVar[float] = 0.0
+    patience: float = 0.0
     """How many seconds `arm` may wait for a load of another process; 0 where nobody else loads."""
 
     leases: LeaseBook

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, overload
 
 from varco_cache._base import CacheBackend
-from varco_cache._callkey import chosen_owner_key, key_maker, owner_key
+from varco_cache._callkey import KeyMaker, chosen_owner_key, key_maker, owner_key
 from varco_cache._canonical import qualified
 from varco_cache._entry import FOREVER, MISSING, CacheEntry, checked_ttl
 from varco_cache._errors import CacheConfigError, CacheUsageError
@@ -82,14 +82,14 @@ class _Core:
         self.func = func
         self.method = method
         self.freshness = freshness
-        self.windowed = freshness.windowed
+        self.windowed: bool = freshness.windowed
         self._tags_for = tags if callable(tags) else None
         self._tags = frozenset[str]() if callable(tags) else checked_tags(tags)
         # Two functions of one name in two modules may share a namespace, not results.
         name = qualified(func)
-        self.prefix = f"{namespace}:" if namespace else ""
+        self.prefix: str = f"{namespace}:" if namespace else ""
         # Keys of the caller's own making do not tell whose they are: a tag does.
-        self.all_tag = None if key is None else f"cached:{self.prefix}{name}"
+        self.all_tag: str | None = None if key is None else f"cached:{self.prefix}{name}"
         if key is None:
             self.prefix += f"{name}:"
         self.cache: CacheBackend | None = None
@@ -103,7 +103,7 @@ class _Core:
             self._factory_takes = bool(inspect.signature(source).parameters)
             leading = chosen_owner_key if method else None
         self.leading = leading
-        self.key_for = key_maker(func, self.prefix, key, leading=leading)
+        self.key_for: KeyMaker = key_maker(func, self.prefix, key, leading=leading)
 
     def cache_for(self, args: tuple[Any, ...]) -> CacheBackend:
         """The cache of a call."""
@@ -204,7 +204,7 @@ class CachedMethod[**P, R]:
     def __init__(self, core: _Core, owner: tuple[Any, ...]) -> None:
         self._core = core
         self._owner = owner
-        self.__self__ = owner[0] if owner else None
+        self.__self__: Any = owner[0] if owner else None
 
     @property
     def __wrapped__(self) -> Callable[..., Coroutine[Any, Any, R]]:

@@ -6,7 +6,7 @@ import logging
 import time
 from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -59,7 +59,7 @@ class GuardedCache(CacheBackend):
     State is protected by never awaiting between a decision and the change that follows from it.
     """
 
-    reliable: ClassVar[bool] = True
+    reliable: bool = True
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class GuardedCache(CacheBackend):
             if not value > 0:
                 raise CacheConfigError(name, value, "seconds above zero")
         self.cache = cache
-        self.patience = cache.patience  # type: ignore[misc] # a view is what lies beneath it
-        self.journal = Journal(_JOURNAL)
+        self.patience: float = cache.patience  # a view is what lies beneath it
+        self.journal: Journal = Journal(_JOURNAL)
         self._time_limit = time_limit
         self._retry_after = retry_after
         self._clock = clock

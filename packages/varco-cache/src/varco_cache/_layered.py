@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -45,7 +45,7 @@ class LayeredCache(CacheBackend):
     land after it.
     """
 
-    reliable: ClassVar[bool] = True
+    reliable: bool = True
 
     def __init__(
         self,

@@ -16,12 +16,12 @@ class Lease:
     __slots__ = ("cells", "closed", "generation", "key", "revoked", "tags")
 
     def __init__(self, key: Any, tags: frozenset[str], cells: Cells) -> None:
-        self.key = key
-        self.tags = tags
-        self.cells = cells
-        self.generation = 0
-        self.revoked = False
-        self.closed = False
+        self.key: Any = key
+        self.tags: frozenset[str] = tags
+        self.cells: Cells = cells
+        self.generation: int = 0
+        self.revoked: bool = False
+        self.closed: bool = False
 
     @property
     def holds(self) -> bool:
@@ -41,7 +41,7 @@ class LeaseBook:
     def __init__(self) -> None:
         self.by_key: dict[Any, list[Lease]] = {}
         """For a cache to look whether there are any; changed only here."""
-        self.tags = TagBook()
+        self.tags: TagBook = TagBook()
 
     def __bool__(self) -> bool:
         return bool(self.by_key)

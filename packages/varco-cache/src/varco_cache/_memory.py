@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -45,8 +45,8 @@ class InMemoryCache(CacheBackend):
     loop: that is what protects the state.
     """
 
-    local: ClassVar[bool] = True
-    reliable: ClassVar[bool] = True
+    local: bool = True
+    reliable: bool = True
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class InMemoryCache(CacheBackend):
         """
         given = {"max_size": max_size, "max_bytes": max_bytes, "eviction": eviction}
         chosen = {name: value for name, value in given.items() if value is not None}
-        self.settings = dataclasses.replace(settings or CacheSettings(), **chosen)  # type: ignore[arg-type] # each value has its field's type
+        self.settings: CacheSettings = dataclasses.replace(settings or CacheSettings(), **chosen)  # type: ignore[arg-type] # each value has its field's type
         self._strategy = strategy
         self._ask = strategy if strategy is not None and asks_on_hit(strategy) else None
         default = None if strategy is None else strategy.default_ttl

@@ -26,9 +26,9 @@ class NamespacedCache(CacheBackend):
         if not name:
             raise CacheConfigError("namespace", name, "give a name")
         self._cache = cache
-        self.prefix = f"{name}:"
-        self.local = cache.local  # type: ignore[misc] # a view is what lies beneath it
-        self.reliable = cache.reliable  # type: ignore[misc] # likewise
+        self.prefix: str = f"{name}:"
+        self.local: bool = cache.local  # a view is what lies beneath it
+        self.reliable: bool = cache.reliable  # likewise
 
     def peek(self, key: Any) -> Any:
         """The value if this process has it at hand."""

@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 # every argument is dropped
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from varco_cache._base import CacheBackend
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class NoOpCache(CacheBackend):
     """Misses always; for tests, or to switch caching off. It still shares running loads."""
 
-    local: ClassVar[bool] = True
-    reliable: ClassVar[bool] = True
+    local: bool = True
+    reliable: bool = True
 
     async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
         """A miss."""

@@ -36,7 +36,7 @@ class TagBook:
 
     def __init__(self) -> None:
         self._cells: dict[str, TagCell] = {}
-        self.generation = 0
+        self.generation: int = 0
         """How many invalidations there were, of any tag."""
 
     def __len__(self) -> int:

@@ -87,7 +87,7 @@ class RedisCache(CacheBackend):
         self.settings = settings or RedisCacheSettings()
         self._serializer: Serializer[Any] = serializer or JsonSerializer()
         # How long `arm` may wait for another process that loads the key already.
-        self.patience = self.settings.load_wait + self.settings.time_limit  # type: ignore[misc] # as set
+        self.patience: float = self.settings.load_wait + self.settings.time_limit
         self._link = Link(self.settings, on_connect=self._greet)
         self._owner = os.urandom(8)
         cluster = self.settings.is_cluster

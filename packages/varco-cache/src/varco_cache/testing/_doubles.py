@@ -21,7 +21,7 @@ class ManualClock:
     """Seconds that stand still until `advance`."""
 
     def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
+        self.now: float = now
 
     def __call__(self) -> float:
         """The time."""
