@@ -184,6 +184,19 @@ async def test_garbage_in_a_stream_is_set_aside_and_logged(settings, client, cap
         await until(lambda: 3 in got)
 
 
+async def test_a_redis_that_was_emptied_is_used_again(make_server):
+    server = make_server()
+    got, options = [], RedisEventBusSettings(url=server.url, idle_limit=2.0)
+    bus = RedisEventBus(options)
+    bus.subscribe(Numbered, lambda event: got.append(event.number))
+    async with bus:
+        for number in range(3):
+            await bus.publish(Numbered(number=number), channel="c")
+            await until(lambda number=number: number in got)
+            server.kill()
+            server.start()
+
+
 async def test_stopping_leaves_what_is_not_begun_to_others(settings):
     began, release, got = asyncio.Event(), asyncio.Event(), []
 

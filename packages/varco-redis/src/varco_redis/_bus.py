@@ -223,15 +223,17 @@ class RedisEventBus(AbstractEventBus):
     async def _append(self, channel: str, parts: list[Any]) -> None:
         """Append all, a few hundred at once; waits for space within the time limit."""
         keys = (self._names.config(channel), self._names.base(channel))
-        broadcast = self.settings.is_broadcast(channel)
-        fixed = (1 if broadcast else self.settings.partitions, self.settings.max_length)
         until, pause = time.monotonic() + self.settings.time_limit, _PAUSE
         while parts:
             chunk = parts[: 4 * _CHUNK]
             try:
-                taken: int = await self._link.run(PUBLISH, keys, *fixed, *chunk)
+                taken: int = await self._link.run(PUBLISH, keys, self.settings.max_length, *chunk)
             except ResponseError as error:
                 _refused(keys[1], error)
+            if taken < 0:  # Redis was flushed since the channel was declared
+                self._known.discard(channel)
+                await self._declare({channel})
+                continue
             parts = parts[4 * taken :]
             if 4 * taken == len(chunk):
                 continue

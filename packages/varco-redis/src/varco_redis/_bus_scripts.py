@@ -46,16 +46,17 @@ local function trim(stream, most, keep_ms)
 end
 """
 
-# KEYS: config, base. ARGV: partitions by default, most; then hash, key, handler, payload of each.
-# Answers how many were taken.
+# KEYS: config, base. ARGV: most; then hash, key, handler, payload of each. Answers how many were
+# taken; -1 when Redis does not know the channel (any more).
 PUBLISH = Script(
     _NOW
     + _TRIM
     + """
 local config = redis.call('HMGET', KEYS[1], 'partitions', 'retention')
-local n, most = tonumber(config[1] or ARGV[1]), tonumber(ARGV[2])
+if not config[1] then return -1 end
+local n, most = tonumber(config[1]), tonumber(ARGV[1])
 local taken = 0
-for i = 3, #ARGV, 4 do
+for i = 2, #ARGV, 4 do
   local stream = KEYS[2] .. string.format('%.0f', ARGV[i] % n)
   if redis.call('XLEN', stream) >= most then
     trim(stream, most, 0)
