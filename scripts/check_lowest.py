@@ -3,7 +3,8 @@
     check_lowest.py                  all, or name some: check_lowest.py varco-query
 
 For each, a throwaway environment gets the distribution with all its extras, the lowest direct
-dependencies that its pyproject.toml admits, the siblings of the workspace, and the test tools.
+dependencies that its pyproject.toml admits, the siblings of the workspace, and the test tools of
+the lock.
 """
 
 from __future__ import annotations
@@ -20,7 +21,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UV = shutil.which("uv") or str(ROOT / "scripts" / "uv")
-TOOLS = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "trio")
+TOOLS = {
+    "hypothesis",
+    "mypy",
+    "pyright",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "sybil",
+    "trio",
+}
+# What a slice works with but does not require.
+ALSO = {"varco-query": {"pydantic"}}
+LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 PROJECTS = {
     path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
@@ -50,10 +63,10 @@ def check(name: str, folder: Path, python: str) -> bool:
     extras = ",".join(PROJECTS[name].get("optional-dependencies", {}))
     ours = [f"./packages/{name}[{extras}]" if extras else f"./packages/{name}"]
     ours += [f"./packages/{other}" for other in sorted(siblings(name))]
-    # Two steps: the tools may need newer versions of what both use, such as anyio, only of what
-    # is not direct for the distribution.
+    wanted = TOOLS | ALSO.get(name, set())
+    tools = [f"{one['name']}=={one['version']}" for one in LOCK if one["name"] in wanted]
     lowest = ("pip", "install", "--quiet", "-p", interpreter, "--resolution", "lowest-direct")
-    uv(*lowest, *ours, *TOOLS)
+    uv(*lowest, *ours, *tools)
     tests = [str(ROOT / "packages" / name / "tests")]
     done = subprocess.run(
         [interpreter, "-m", "pytest", "-q", *tests],
