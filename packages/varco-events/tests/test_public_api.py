@@ -80,7 +80,8 @@ def test_every_error_has_a_code_of_its_own_and_a_status():
     def below(cls):
         return {cls}.union(*map(below, cls.__subclasses__()))
 
-    errors = below(varco_events.EventsError)
+    # A backend that is imported too has errors of its own below.
+    errors = [one for one in below(varco_events.EventsError) if "varco_events" in one.__module__]
     codes = [error.code for error in errors]
     assert len(set(codes)) == len(codes)
     assert all(code.startswith("events.") for code in codes)

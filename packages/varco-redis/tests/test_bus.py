@@ -64,7 +64,7 @@ async def test_a_handler_that_fails_is_tried_again_alone_and_then_dead_lettered(
         assert broken == [1, 1, 1]
         assert got == [0, 1, 2, 3]
         (entry,) = await bus.dead_letters.peek()
-        assert entry.handler_name == fail.__qualname__
+        assert entry.handler_name == f"{fail.__module__}.{fail.__qualname__}"
         assert (entry.channel, entry.attempts, entry.error_message) == ("c", 3, "no 1")
         # It is driven again to the one that failed, through Redis.
         broken.clear()

@@ -115,3 +115,8 @@ class RedisLockTimeoutError(RedisBackendError, TimeoutError):
 
     def __str__(self) -> str:
         return f"lock {self.name!r} could not be had within {self.seconds} s"
+
+
+def described(error: BaseException) -> str:
+    """The kind and message of an error, for the log: the `repr` of redis-py leaves the latter out."""
+    return f"{type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM
-from varco_redis._errors import RedisUnavailableError
+from varco_redis._errors import RedisUnavailableError, described
 from varco_redis._link import back_off
 from varco_redis._partition import Partition, Workers
 from varco_redis._settings import host_name
@@ -148,7 +148,7 @@ class GroupMember:
                 await self._coordinate()
                 attempt = 0
             except Exception as error:  # noqa: BLE001 # whatever it is, the process lives on
-                logger.warning("no sign of life was given: %r", error)
+                logger.warning("no sign of life was given: %s", described(error))
                 pause, attempt = min(pause, back_off(attempt)), attempt + 1
             jittered = random.uniform(0.8 * pause, pause)  # noqa: S311 # not for secrets
             await wait_for(self._coordinate_now, jittered)
@@ -257,7 +257,7 @@ class GroupMember:
                     await self._round(own)
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, taking goes on
-                    logger.warning("taking events failed, it goes on: %r", error)
+                    logger.warning("taking events failed, it goes on: %s", described(error))
                     for mine in self._partitions.values():
                         for partition in mine.values():
                             partition.unclaimed = True  # an answer may have been lost
@@ -383,7 +383,7 @@ class GroupMember:
                 await self._flush()
                 attempt = 0
             except Exception as error:  # noqa: BLE001 # whatever it is, they are kept for later
-                logger.warning("events are acknowledged later: %r", error)
+                logger.warning("events are acknowledged later: %s", described(error))
                 await asyncio.sleep(back_off(attempt))
                 attempt += 1
 

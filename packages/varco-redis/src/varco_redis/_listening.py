@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from varco_redis._errors import RedisUnavailableError
+from varco_redis._errors import RedisUnavailableError, described
 from varco_redis._handlers import Received
 from varco_redis._link import back_off
 from varco_redis._partition import Partition, Workers
@@ -69,7 +69,7 @@ class BroadcastListener:
                     await self._round(own)
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
-                    logger.warning("listening failed, it goes on: %r", error)
+                    logger.warning("listening failed, it goes on: %s", described(error))
                     await asyncio.sleep(back_off(attempt))
                     attempt += 1
 
@@ -173,7 +173,9 @@ class PubSubListener:
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
-                logger.warning("listening failed, events are missed until it goes on: %r", error)
+                logger.warning(
+                    "listening failed, events are missed until it goes on: %s", described(error)
+                )
                 await asyncio.sleep(back_off(attempt))
                 attempt += 1
 
@@ -218,4 +220,6 @@ class PubSubListener:
             finally:
                 del self._workers.running[received]
         for name, error in failures.items():
-            logger.error("%s failed: %r", name or "reading an event", error, exc_info=error)
+            logger.error(
+                "%s failed: %s", name or "reading an event", described(error), exc_info=error
+            )

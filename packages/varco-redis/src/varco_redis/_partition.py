@@ -10,6 +10,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from varco_redis._errors import described
 from varco_redis._handlers import Handlers, Received
 
 if TYPE_CHECKING:
@@ -216,7 +217,9 @@ class Partition:
         settings = self._workers.settings
         attempts, error = received.attempts, next(iter(failures.values()))
         if received.event is not None and attempts < settings.max_attempts:
-            logger.warning("attempt %d of %s failed: %r", attempts, received.place, error)
+            logger.warning(
+                "attempt %d of %s failed: %s", attempts, received.place, described(error)
+            )
             await self._upstream.failed(self, name, attempts)
             delay = settings.retry_delay * 2.0 ** min(attempts - 1, 30)
             await self._rest(min(delay, settings.max_retry_delay))
@@ -225,15 +228,17 @@ class Partition:
             try:
                 await self._upstream.dead_letter(received, failures)
             except Exception as problem:  # noqa: BLE001 # whatever a queue raises
-                logger.warning("%s could not be dead-lettered: %r", received.place, problem)
+                logger.warning(
+                    "%s could not be dead-lettered: %s", received.place, described(problem)
+                )
                 await self._rest(max(settings.retry_delay, _LEAST_REST))
                 continue
             logger.error(
-                "gave up %s after %d attempts: %s failed: %r",
-                received.event or received.place,
+                "gave up %s after %d attempts: %s failed: %s",
+                received.place,
                 attempts,
                 ", ".join(filter(None, failures)) or "reading it",
-                error,
+                described(error),
             )
             return True
         return False
