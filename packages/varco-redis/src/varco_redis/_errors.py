@@ -118,5 +118,5 @@ class RedisLockTimeoutError(RedisBackendError, TimeoutError):
 
 
 def described(error: BaseException) -> str:
-    """The kind and message of an error, for the log: the `repr` of redis-py leaves the latter out."""
+    """The kind and message of an error, for the log: `repr` of redis-py leaves the latter out."""
     return f"{type(error).__name__}: {error}"
