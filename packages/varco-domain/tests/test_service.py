@@ -13,7 +13,9 @@ from varco_domain import (
     AnyOf,
     AsyncService,
     AuthContext,
+    AutoAssembler,
     CreateDTO,
+    DomainError,
     DomainModel,
     EntityChange,
     FieldHint,
@@ -303,6 +305,59 @@ async def test_cursors_are_bound_and_signed(provider, service):
     elsewhere = Elsewhere(provider, GrantBasedAuthorizer())
     with tenant_context("a"), pytest.raises(CursorError):
         await elsewhere.paged_list(QueryParams(sort=sort, cursor=cursor), ADMIN)
+
+
+ALL = RoleBasedAuthorizer({"all": frozenset(Action)})
+ANYBODY = AuthContext("ann", roles=frozenset({"all"}))
+
+
+@pytest.mark.anyio
+async def test_a_cursor_of_one_model_is_none_of_another():
+    class First(DomainModel):
+        name: str
+
+    class Second(DomainModel):
+        name: str
+
+    provider = InMemoryRepositoryProvider(First, Second)
+
+    class FirstService(AsyncService[First, int, Any, Any, Any]):
+        pass
+
+    class SecondService(AsyncService[Second, int, Any, Any, Any]):
+        pass
+
+    first, second = FirstService(provider, ALL), SecondService(provider, ALL)
+    for service, model in ((first, First), (second, Second)):
+        new_row = generate_dtos(model).create
+        await service.create_many([new_row(name=c) for c in "abc"], ANYBODY)
+    page = await first.paged_list(QueryParams(limit=1), ANYBODY)
+    after = QueryParams(limit=1, cursor=page.next.cursor)
+    assert [row.name for row in (await first.paged_list(after, ANYBODY)).results] == ["b"]
+    with pytest.raises(CursorError):
+        await second.paged_list(after, ANYBODY)
+
+
+@pytest.mark.anyio
+async def test_an_assembler_cannot_pass_a_stored_row_off_as_a_new_one():
+    class Row(DomainModel):
+        name: str
+
+    class Stored(AutoAssembler[Row, Any, Any, Any]):
+        def to_domain(self, dto):
+            return stored
+
+    class RowService(AsyncService[Row, int, Any, Any, Any]):
+        pass
+
+    provider = InMemoryRepositoryProvider(Row)
+    async with provider.make_uow() as uow:
+        stored = await uow.rows.save(Row(name="kept"))
+    service = RowService(provider, ALL, Stored(Row))
+    with pytest.raises(DomainError, match="to_domain returned a stored Row"):
+        await service.create(generate_dtos(Row).create(name="other"), ANYBODY)
+    assert (await service.get(stored.pk, ANYBODY)).name == "kept"
+    assert await service.count(ctx=ANYBODY) == 1
 
 
 @pytest.mark.anyio

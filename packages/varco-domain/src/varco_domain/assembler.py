@@ -67,7 +67,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
                 "which model? AutoAssembler(Post), or AutoAssembler[Post, ...]",
             )
         chosen: Any = read or arguments[2]
-        if isinstance(chosen, TypeVar) or chosen is ReadDTO:
+        if isinstance(chosen, TypeVar) or chosen in {ReadDTO, Any}:
             chosen = generate_dtos(cls).read
         meta = MetaReader.read(cls)
         writable = writable_fields(meta)
