@@ -1,7 +1,8 @@
 """Fixtures of the cache tests: both event loops, virtual time.
 
 The loops do not wait: when every task does, their clock jumps to the next timer. So a limit fires
-because something hangs, and never because the machine was busy.
+because something hangs, and never because the machine was busy. The order in which trio runs its
+tasks is random: here a seed decides it, and the same seed is the same order.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ import selectors
 
 import anyio
 import pytest
+import trio
+from trio._core import _run as scheduler
 from trio.testing import MockClock
 
 from varco_cache.testing import ManualClock
@@ -48,14 +51,28 @@ def anyio_backend(request):
     return _virtual(request.param)
 
 
+@pytest.fixture(autouse=True)
+def _schedule(monkeypatch):
+    """The order of tasks on trio, which shuffles them as it does for its own plugin of pytest."""
+    monkeypatch.setattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
+    scheduler._r.seed(0)
+
+
 @pytest.fixture
 def run(anyio_backend):
-    """`anyio.run` on the loop of this test, for those that run many times."""
-    name, _ = anyio_backend
+    """Runs a function on the loop of this test, for those that run many times.
 
-    def run(func, *args):
-        backend, options = _virtual(name)
-        return anyio.run(functools.partial(func, *args), backend=backend, backend_options=options)
+    `seed` decides the order of tasks on trio.
+    """
+    name, options = anyio_backend
+
+    def run(func, *args, seed=0):
+        if name == "trio":
+            scheduler._r.seed(seed)
+            # Not `anyio.run`, which in older releases ignores the clock.
+            return trio.run(func, *args, clock=MockClock(autojump_threshold=0))
+        call = functools.partial(func, *args)
+        return anyio.run(call, backend=name, backend_options=options)
 
     return run
 

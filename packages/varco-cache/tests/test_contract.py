@@ -7,6 +7,13 @@ pytestmark = pytest.mark.anyio
 
 
 class Virtual(CacheContract):
+    # `made` is a fixture of each class. It gets all it needs as arguments: an async fixture need
+    # not run on the instance of the test.
+    @pytest.fixture
+    async def cache(self, made):
+        async with made:
+            yield made
+
     @pytest.fixture(autouse=True)
     def _with_clock(self, clock):
         self.clock = clock
@@ -14,42 +21,35 @@ class Virtual(CacheContract):
     async def advance(self, seconds):
         self.clock.advance(seconds)
 
-    def make(self):
-        raise NotImplementedError
-
-    @pytest.fixture
-    async def cache(self, _with_clock):
-        async with self.make() as cache:
-            yield cache
-
 
 class TestMemory(Virtual):
-    @pytest.fixture(params=["s3-fifo", "lru", "fifo"], autouse=True)
-    def _eviction(self, request):
-        self.eviction = request.param
+    @pytest.fixture(params=["s3-fifo", "lru", "fifo"])
+    def made(self, request, clock):
+        return InMemoryCache(max_size=1000, eviction=request.param, clock=clock)
 
-    def make(self):
-        return InMemoryCache(max_size=1000, eviction=self.eviction, clock=self.clock)
+
+@pytest.fixture(params=["write-through", "write-around", "write-back"])
+def mode(request):
+    return request.param
 
 
 class TestLayered(Virtual):
-    @pytest.fixture(params=["write-through", "write-around", "write-back"], autouse=True)
-    def _mode(self, request):
-        self.mode = request.param
-
-    def make(self):
-        caches = [InMemoryCache(clock=self.clock) for _ in range(2)]
-        return LayeredCache(*caches, write_mode=self.mode, clock=self.clock)
+    @pytest.fixture
+    def made(self, mode, clock):
+        caches = [InMemoryCache(clock=clock) for _ in range(2)]
+        return LayeredCache(*caches, write_mode=mode, clock=clock)
 
 
-class TestLayeredOverALine(TestLayered):
-    def make(self):
-        near, far = InMemoryCache(clock=self.clock), InMemoryCache(clock=self.clock)
+class TestLayeredOverALine(Virtual):
+    @pytest.fixture
+    def made(self, mode, clock):
+        near, far = InMemoryCache(clock=clock), InMemoryCache(clock=clock)
         line = FaultyCache(far, lambda name: Fault.NONE)
-        return LayeredCache(near, line, write_mode=self.mode, clock=self.clock)
+        return LayeredCache(near, line, write_mode=mode, clock=clock)
 
 
 class TestGuarded(Virtual):
-    def make(self):
-        line = FaultyCache(InMemoryCache(clock=self.clock), lambda name: Fault.NONE)
-        return GuardedCache(line, clock=self.clock)
+    @pytest.fixture
+    def made(self, clock):
+        line = FaultyCache(InMemoryCache(clock=clock), lambda name: Fault.NONE)
+        return GuardedCache(line, clock=clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from varco_cache._background import on_asyncio
 from varco_cache._base import CacheBackend
 from varco_cache._entry import MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheConfigError, CacheError
@@ -55,6 +57,9 @@ class GuardedCache(CacheBackend):
     it again. What could not be deleted or overwritten in it is remembered and deleted before the
     next read; until then reads miss. Another process that still reaches the cache does not know
     of these deletions, and they are lost with this process: entries there live on to their ttl.
+
+    A `set` may take effect at any moment until it returns, so also after a write or invalidation
+    that began later and returned earlier; `LayeredCache` has the writes of one key take turns.
 
     State is protected by never awaiting between a decision and the change that follows from it.
     """
@@ -302,8 +307,7 @@ class GuardedCache(CacheBackend):
                 return _FAILED
             self._retry_at = now + self._retry_after
         try:
-            with anyio.fail_after(self._time_limit + patience):
-                answer = await call()
+            answer = await _within(self._time_limit + patience, call)
         except CacheError:
             raise
         except Exception as error:  # noqa: BLE001 # whatever a client raises means down
@@ -387,6 +391,19 @@ class GuardedCache(CacheBackend):
                 remember()
             revoke(self.leases)
         return done
+
+
+async def _within[T](seconds: float, call: Callable[[], Awaitable[T]]) -> T:
+    """The answer, or a `TimeoutError`.
+
+    On asyncio the limit is not anyio's: before anyio 4.16 it takes a cancellation from outside
+    for its own when both arrive in one round of the loop.
+    """
+    if on_asyncio():
+        async with asyncio.timeout(seconds):
+            return await call()
+    with anyio.fail_after(seconds):
+        return await call()
 
 
 def _revoke(keys: Iterable[Any], leases: LeaseBook) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +13,41 @@ if TYPE_CHECKING:
 
 
 class KeyLocks:
-    """State is protected by never awaiting between counting a user and using its lock."""
+    """Whoever asks for a key first holds it first.
+
+    State is protected by never awaiting between looking at a queue and changing it. Not a lock of
+    anyio's: in those before 4.16 somebody who is cancelled while waiting can leave a free lock
+    that nobody gets.
+    """
 
     def __init__(self) -> None:
-        self._locks: dict[Any, tuple[anyio.Lock, list[None]]] = {}
+        # Who waits for each key, the first being who holds it. An event tells that it is one's
+        # turn.
+        self._queues: dict[Any, deque[anyio.Event]] = {}
 
     @asynccontextmanager
     async def hold(self, key: Any) -> AsyncGenerator[None]:
         """Alone on this key."""
-        lock, users = self._locks.setdefault(key, (anyio.Lock(fast_acquire=True), []))
-        users.append(None)
+        queue = self._queues.setdefault(key, deque())
+        turn = anyio.Event()
+        queue.append(turn)
         try:
-            async with lock:
-                yield
+            if queue[0] is not turn:
+                await turn.wait()
+            yield
         finally:
-            users.pop()
-            if not users:
-                del self._locks[key]
+            # Also one who is cancelled just as the turn comes hands it on.
+            was_first = queue[0] is turn
+            queue.remove(turn)
+            if not queue:
+                del self._queues[key]
+            elif was_first:
+                queue[0].set()
 
     async def settle(self) -> None:
         """Wait until all who hold or wait for a key by now are done."""
-        for key in list(self._locks):
-            if key in self._locks:
+        for key in list(self._queues):
+            if key in self._queues:
                 async with self.hold(key):
                     pass
 
