@@ -27,7 +27,7 @@ class Table:
         meta = MetaReader.read(entity_cls)
         self.meta: ParsedMeta = meta
         self.rows: dict[Any, Row] = {}
-        self.next_id = 1
+        self.next_id: int = 1
         self.uniques: tuple[tuple[str, ...], ...] = (
             *((name,) for name, f in meta.fields.items() if f.hint.unique),
             *(c.fields for c in meta.constraints if isinstance(c, UniqueConstraint)),

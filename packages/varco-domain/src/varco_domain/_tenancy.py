@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from varco_domain._errors import DomainError
 from varco_domain.exception import FastrestErrorCodes
@@ -21,8 +21,8 @@ _log = logging.getLogger("varco_domain.tenancy")
 class TenantRequiredError(DomainError):
     """There is no tenant in context; nothing was read or written."""
 
-    code = FastrestErrorCodes.TENANT_REQUIRED.code
-    http_status = FastrestErrorCodes.TENANT_REQUIRED.http_status
+    code: ClassVar[str] = FastrestErrorCodes.TENANT_REQUIRED.code
+    http_status: ClassVar[int] = FastrestErrorCodes.TENANT_REQUIRED.http_status
 
     def __init__(self) -> None:
         super().__init__("no tenant in context; wrap the call in 'with tenant_context(tenant_id):'")

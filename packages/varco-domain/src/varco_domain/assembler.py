@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from types import get_original_bases
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
@@ -48,13 +48,15 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         ModelDefinitionError: A DTO's field would be dropped, or one that is needed is not there.
     """
 
+    __orig_bases__: ClassVar[tuple[Any, ...]]  # set by Python
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         arguments = type_arguments(cls, AutoAssembler)
         if arguments and not any(isinstance(argument, TypeVar) for argument in arguments):
             # Containers look for the interface among the bases as they are written.
             generic: Any = AbstractDTOAssembler
-            cls.__orig_bases__ = (*get_original_bases(cls), generic[arguments])  # type: ignore[attr-defined] # set by Python
+            cls.__orig_bases__ = (*get_original_bases(cls), generic[arguments])
 
     def __init__(self, entity_cls: type[D] | None = None, read: type[R] | None = None) -> None:
         arguments = type_arguments(type(self), AutoAssembler)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,19 +27,21 @@ class UpdateOperation(StrEnum):
 
 class _DTO(BaseModel):
     # Bytes are base64 in JSON: not all of them are text.
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class CreateDTO(_DTO):
     """Base of what creates an entity; unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 class ReadDTO(_DTO):
     """Base of what a caller gets to see."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(from_attributes=True)
 
     pk: Any
 
@@ -59,7 +61,7 @@ class UpdateDTO(_DTO):
         expected_version: The version that the caller saw; another one stored is a conflict.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     op: UpdateOperation = UpdateOperation.REPLACE
     expected_version: int | None = None

@@ -11,6 +11,8 @@ RepositoryException                        domain.repository
 └── RepositoryClassCreationFailed          domain.repository_class
 """
 
+from typing import ClassVar
+
 from varco_domain._errors import DomainError
 from varco_domain.exception._codes import FastrestErrorCodes
 from varco_domain.exception._service import (
@@ -34,8 +36,8 @@ class EntityNotFound(RepositoryException, ServiceNotFoundError):  # noqa: N818 -
         entity_cls: The model.
     """
 
-    code = FastrestErrorCodes.NOT_FOUND.code
-    http_status = FastrestErrorCodes.NOT_FOUND.http_status
+    code: ClassVar[str] = FastrestErrorCodes.NOT_FOUND.code
+    http_status: ClassVar[int] = FastrestErrorCodes.NOT_FOUND.http_status
 
 
 class FieldNotFound(RepositoryException):
@@ -64,8 +66,8 @@ class StaleEntityError(RepositoryException, ServiceConflictError):
         actual_version: The version found, when the statement told.
     """
 
-    code = FastrestErrorCodes.STALE.code
-    http_status = FastrestErrorCodes.STALE.http_status
+    code: ClassVar[str] = FastrestErrorCodes.STALE.code
+    http_status: ClassVar[int] = FastrestErrorCodes.STALE.http_status
 
     def __init__(
         self, entity_cls: type, expected_version: int, actual_version: int | None = None
@@ -88,8 +90,8 @@ class UniqueViolationError(RepositoryException, ServiceConflictError):
         fields: The fields that have to be unique together.
     """
 
-    code = FastrestErrorCodes.CONFLICT.code
-    http_status = FastrestErrorCodes.CONFLICT.http_status
+    code: ClassVar[str] = FastrestErrorCodes.CONFLICT.code
+    http_status: ClassVar[int] = FastrestErrorCodes.CONFLICT.http_status
 
     def __init__(self, entity_cls: type, fields: tuple[str, ...]) -> None:
         super().__init__(f"{entity_cls.__name__} with the same {', '.join(fields) or 'key'} exists")
@@ -105,8 +107,8 @@ class ReferenceViolationError(RepositoryException, ServiceValidationError):
         field: The foreign key, if the backend told which.
     """
 
-    code = FastrestErrorCodes.VALIDATION_ERROR.code
-    http_status = FastrestErrorCodes.VALIDATION_ERROR.http_status
+    code: ClassVar[str] = FastrestErrorCodes.VALIDATION_ERROR.code
+    http_status: ClassVar[int] = FastrestErrorCodes.VALIDATION_ERROR.http_status
 
     def __init__(
         self, entity_cls: type, field: str | None = None, *, removing: bool = False
@@ -130,8 +132,8 @@ class CheckViolationError(RepositoryException, ServiceValidationError):
         rule: The name or condition of the constraint, if the backend told.
     """
 
-    code = FastrestErrorCodes.VALIDATION_ERROR.code
-    http_status = FastrestErrorCodes.VALIDATION_ERROR.http_status
+    code: ClassVar[str] = FastrestErrorCodes.VALIDATION_ERROR.code
+    http_status: ClassVar[int] = FastrestErrorCodes.VALIDATION_ERROR.http_status
 
     def __init__(self, entity_cls: type, field: str | None = None, rule: str | None = None) -> None:
         what = field or "a value"

@@ -9,7 +9,7 @@ DomainError
     └── ServiceValidationError         FASTREST_004  values that break a rule
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from varco_domain._errors import DomainError
 from varco_domain.exception._codes import FastrestErrorCodes
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class ServiceException(DomainError):  # noqa: N818 - the specification's name
     """Base of the errors of the service layer."""
 
-    code = FastrestErrorCodes.INTERNAL_ERROR.code
-    http_status = FastrestErrorCodes.INTERNAL_ERROR.http_status
+    code: ClassVar[str] = FastrestErrorCodes.INTERNAL_ERROR.code
+    http_status: ClassVar[int] = FastrestErrorCodes.INTERNAL_ERROR.http_status
 
 
 class ServiceNotFoundError(ServiceException):
@@ -35,8 +35,8 @@ class ServiceNotFoundError(ServiceException):
         entity_cls: The model.
     """
 
-    code = FastrestErrorCodes.NOT_FOUND.code
-    http_status = FastrestErrorCodes.NOT_FOUND.http_status
+    code: ClassVar[str] = FastrestErrorCodes.NOT_FOUND.code
+    http_status: ClassVar[int] = FastrestErrorCodes.NOT_FOUND.http_status
 
     def __init__(self, entity_id: Any, entity_cls: type) -> None:
         super().__init__(f"{entity_cls.__name__} with key {entity_id!r} not found")
@@ -53,8 +53,8 @@ class ServiceAuthorizationError(ServiceException):
         reason: Why, for logs; not part of the safe message.
     """
 
-    code = FastrestErrorCodes.UNAUTHORIZED.code
-    http_status = FastrestErrorCodes.UNAUTHORIZED.http_status
+    code: ClassVar[str] = FastrestErrorCodes.UNAUTHORIZED.code
+    http_status: ClassVar[int] = FastrestErrorCodes.UNAUTHORIZED.http_status
 
     def __init__(
         self, operation: str, entity_cls: type | None = None, *, reason: str | None = None
@@ -75,8 +75,8 @@ class ServiceAuthorizationError(ServiceException):
 class ServiceConflictError(ServiceException):
     """The change contradicts what is stored."""
 
-    code = FastrestErrorCodes.CONFLICT.code
-    http_status = FastrestErrorCodes.CONFLICT.http_status
+    code: ClassVar[str] = FastrestErrorCodes.CONFLICT.code
+    http_status: ClassVar[int] = FastrestErrorCodes.CONFLICT.http_status
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -92,8 +92,8 @@ class ServiceValidationError(ServiceException):
         errors: The single errors; in bulk operations each carries its index.
     """
 
-    code = FastrestErrorCodes.VALIDATION_ERROR.code
-    http_status = FastrestErrorCodes.VALIDATION_ERROR.http_status
+    code: ClassVar[str] = FastrestErrorCodes.VALIDATION_ERROR.code
+    http_status: ClassVar[int] = FastrestErrorCodes.VALIDATION_ERROR.http_status
 
     def __init__(
         self,
@@ -105,4 +105,4 @@ class ServiceValidationError(ServiceException):
         super().__init__(detail)
         self.detail = detail
         self.field = field
-        self.errors = tuple(errors)
+        self.errors: tuple[ValidationError, ...] = tuple(errors)

@@ -1,6 +1,5 @@
 """Validators as part of a service."""
 
-from inspect import get_annotations
 from typing import Annotated, Any, ClassVar, Generic
 
 from providify import InjectMeta
@@ -43,7 +42,7 @@ class ValidatorServiceMixin(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U
         for name, kind in kinds.items():
             # One that is set on a class is not looked for.
             wanted = Annotated[kind[model], optional] if getattr(cls, name) is None else Any
-            cls.__annotations__ = {**get_annotations(cls), name: ClassVar[wanted]}
+            cls.__annotations__[name] = ClassVar[wanted]
 
     async def _validate(self, entity: D, ctx: AuthContext) -> ValidationResult:
         """Return what the validators find."""
