@@ -33,7 +33,7 @@ class Backend:
         owns_engine: bool,
         owns_replica: bool = False,
     ) -> None:
-        self.engine = provider.engine
+        self.engine: AsyncEngine = provider.engine
         self.uow_provider = provider
         self._owns_engine = owns_engine
         self._owns_replica = owns_replica

@@ -75,8 +75,8 @@ class FieldFilter:
     def __init__(self, field: FieldMeta, column: sa.Column[Any], dialect_name: str) -> None:
         self.field = field
         self.column = column
-        self.postgresql = dialect_name == "postgresql"
-        self.sqlite = dialect_name == "sqlite"
+        self.postgresql: bool = dialect_name == "postgresql"
+        self.sqlite: bool = dialect_name == "sqlite"
         self._place = place_for(field, mysql=not self.postgresql and not self.sqlite)
         self._is_text = self._place("") is not None
         self.type: TypeEngine[Any] = column.type
@@ -248,7 +248,7 @@ class Filters:
         self, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect_name: str
     ) -> None:
         self._table = meta.table
-        self.fields = {
+        self.fields: dict[str, FieldFilter] = {
             name: FieldFilter(meta.fields[name], column, dialect_name)
             for name, column in columns.items()
         }

@@ -17,8 +17,8 @@ class RowMapper:
     """
 
     def __init__(self, entity: EntityTable) -> None:
-        self.entity_cls = entity.entity_cls
-        self.names = tuple(entity.meta.fields)
+        self.entity_cls: type[DomainModel] = entity.entity_cls
+        self.names: tuple[str, ...] = tuple(entity.meta.fields)
         self._json: dict[str, tuple[Callable[[Any], str | None], Callable[[Any], Any]]] = {
             name: _text_codec(entity, name) for name in entity.meta.mutable_fields
         }

@@ -19,7 +19,7 @@ from varco_sa._existing import map_existing
 from varco_sa._inbox import SQLAlchemyInbox
 from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
-from varco_sa._system_tables import system_tables
+from varco_sa._system_tables import SystemTables, system_tables
 from varco_sa._uow import SQLAlchemyUnitOfWork
 from varco_sa._writes import begin_if_needed
 
@@ -59,11 +59,13 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         self.replica = replica
         self.schema = schema
         self.clock = clock
-        self.storage = Storage(engine.dialect.name)
-        self.tables = system_tables(self.storage.metadata)
-        self.outbox = SQLAlchemyOutbox(engine, self.tables.outbox, clock)
-        self.inbox = SQLAlchemyInbox(engine, self.tables.inbox, clock)
-        self.dead_letters = SQLAlchemyDeadLetterQueue(engine, self.tables.dead_letters, clock=clock)
+        self.storage: Storage = Storage(engine.dialect.name)
+        self.tables: SystemTables = system_tables(self.storage.metadata)
+        self.outbox: SQLAlchemyOutbox = SQLAlchemyOutbox(engine, self.tables.outbox, clock)
+        self.inbox: SQLAlchemyInbox = SQLAlchemyInbox(engine, self.tables.inbox, clock)
+        self.dead_letters: SQLAlchemyDeadLetterQueue = SQLAlchemyDeadLetterQueue(
+            engine, self.tables.dead_letters, clock=clock
+        )
         super().__init__(*domain_classes)
 
     @property

@@ -32,7 +32,7 @@ class Queries:
 
     def __init__(self, entity: EntityTable, dialect_name: str) -> None:
         self.entity = entity
-        self.filters = Filters(entity.meta, entity.columns, dialect_name)
+        self.filters: Filters = Filters(entity.meta, entity.columns, dialect_name)
         self._postgresql = dialect_name == "postgresql"
         self._columns = [self._selected(name) for name in entity.meta.fields]
         self._key = [entity.columns[name] for name in entity.meta.pk_fields]

@@ -30,7 +30,7 @@ class Storage:
 
     def __init__(self, dialect_name: str, metadata: sa.MetaData | None = None) -> None:
         self.dialect_name = dialect_name
-        self.metadata = sa.MetaData() if metadata is None else metadata
+        self.metadata: sa.MetaData = sa.MetaData() if metadata is None else metadata
         # Written under _lock, read without: a reader sees a whole storage or none.
         self._by_model: dict[type[DomainModel], EntityStorage] = {}
         self._lock = RLock()
