@@ -80,7 +80,7 @@ class RedisEventBus(AbstractEventBus):
                 the bus when None.
             middleware: Wrapped around every delivery to a handler, the first outermost.
         """
-        self.settings = settings or RedisEventBusSettings()
+        self.settings: RedisEventBusSettings = settings or RedisEventBusSettings()
         self.serializer: EventSerializer = serializer or JsonEventSerializer()
         self._link = Link(self.settings)
         self._names = Names(self.settings)

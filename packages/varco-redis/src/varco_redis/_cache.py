@@ -84,7 +84,7 @@ class RedisCache(CacheBackend):
             settings: The defaults of `RedisCacheSettings` when None.
             serializer: Values to bytes and back; it must not run what it reads.
         """
-        self.settings = settings or RedisCacheSettings()
+        self.settings: RedisCacheSettings = settings or RedisCacheSettings()
         self._serializer: Serializer[Any] = serializer or JsonSerializer()
         # How long `arm` may wait for another process that loads the key already.
         self.patience: float = self.settings.load_wait + self.settings.time_limit

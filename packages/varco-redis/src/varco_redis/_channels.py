@@ -22,7 +22,7 @@ class RedisChannelManager(RedisPart, ChannelManager):
     """
 
     def __init__(self, settings: RedisEventBusSettings | None = None) -> None:
-        self.settings = settings or RedisEventBusSettings()
+        self.settings: RedisEventBusSettings = settings or RedisEventBusSettings()
         super().__init__(self.settings)
         self._names = Names(self.settings)
 

@@ -133,7 +133,7 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         *,
         serializer: EventSerializer | None = None,
     ) -> None:
-        self.settings = settings or RedisDeadLetterQueueSettings()
+        self.settings: RedisDeadLetterQueueSettings = settings or RedisDeadLetterQueueSettings()
         super().__init__(self.settings)
         self._serializer = serializer or JsonEventSerializer()
         base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"

@@ -39,7 +39,7 @@ class RedisDeduplicator(RedisPart, AbstractDeduplicator):
     """
 
     def __init__(self, settings: RedisDeduplicatorSettings | None = None) -> None:
-        self.settings = settings or RedisDeduplicatorSettings()
+        self.settings: RedisDeduplicatorSettings = settings or RedisDeduplicatorSettings()
         super().__init__(self.settings)
 
     async def is_duplicate(self, event_id: UUID) -> bool:
