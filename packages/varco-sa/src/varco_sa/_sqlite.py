@@ -163,7 +163,6 @@ async def _opened(connection: Any) -> Any:
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await opening
-            await connection.close()
+        # Not awaited here: a cancel scope goes on cancelling whatever this task waits for.
+        opening.add_done_callback(lambda _: connection.stop())
         raise
