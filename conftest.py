@@ -1,6 +1,7 @@
-"""What every test of the workspace shares: the three Hypothesis profiles."""
+"""What every test of the workspace shares: the three Hypothesis profiles, and compiled modules."""
 
 import os
+import sys
 
 from hypothesis import HealthCheck, settings
 
@@ -10,3 +11,7 @@ settings.register_profile("dev", max_examples=20, **_COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=100_000, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# Tests start many processes; what one of them compiled is there for the next.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False

@@ -12,8 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = [sys.executable, str(ROOT / "scripts" / "quickstart.py")]
-# What was compiled is kept for the next process, or each would spend most of its time on it.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 LICENSES = ("MIT", "BSD-3-Clause", "Apache-2.0", "MPL-2.0", "unknown")
 
 
@@ -21,7 +19,6 @@ def ask(folder, *words, code=0):
     done = subprocess.run(
         [*QUICKSTART, *words],
         cwd=folder,
-        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -143,8 +140,7 @@ def test_totals_are_right_after_a_kill_in_the_middle_of_a_load(tmp_path, attempt
         loading = subprocess.Popen(
             [*QUICKSTART, *words, "--input", table],
             cwd=tmp_path,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )

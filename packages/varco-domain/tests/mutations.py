@@ -2,7 +2,7 @@
 """Take out one scoping line at a time, and see whether a test notices.
 
     uv run python packages/varco-domain/tests/mutations.py   # all; takes minutes
-    uv run python packages/varco-domain/tests/mutations.py --core --every 10   # as a test does
+    uv run python packages/varco-domain/tests/mutations.py --core --every 30   # as a test does
 
 The mutations are made from the syntax trees of the functions in ``SCOPING``: each statement that
 does something, each guard, each operand of a condition, each wrapper around a query, and each part
