@@ -1,7 +1,6 @@
 """The quickstart as its user runs it: a process, a database, and what it prints."""
 
 import csv
-import os
 import random
 import signal
 import subprocess
@@ -140,7 +139,7 @@ def test_totals_are_right_after_a_kill_in_the_middle_of_a_load(tmp_path, attempt
         loading = subprocess.Popen(
             [*QUICKSTART, *words, "--input", table],
             cwd=tmp_path,
-                stdout=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
