@@ -1,5 +1,7 @@
 import datetime as dt
+import itertools
 import math
+import random
 
 import anyio
 import anyio.lowlevel
@@ -164,6 +166,22 @@ async def test_a_scan_does_not_wash_out_what_is_used():
     for number in range(10_000):
         await cache.set(f"scan:{number}", number)
     assert len(await cache.get_many(f"hot:{n}" for n in range(50))) == 50
+
+
+async def test_what_is_asked_for_more_often_stays_on_the_whole():
+    chance = random.Random(1)
+    weights = list(itertools.accumulate(1 / rank**0.9 for rank in range(1, 5001)))
+    asked = chance.choices(range(5000), cum_weights=weights, k=40_000)
+    best = weights[499] / weights[-1]  # of one that holds the 500 most wanted from the start
+    ratios = {}
+    for eviction in ("s3-fifo", "lru", "fifo"):
+        cache = InMemoryCache(max_size=500, eviction=eviction)
+        for key in asked:
+            if await cache.get(key) is None:
+                await cache.set(key, key + 1)
+        ratios[eviction] = cache.stats().hit_ratio
+    assert best * 0.93 < ratios["s3-fifo"] < best
+    assert ratios["s3-fifo"] > ratios["lru"] + 0.05 > ratios["fifo"] + 0.05
 
 
 async def test_a_bound_of_bytes_holds_and_what_is_too_big_is_not_kept():

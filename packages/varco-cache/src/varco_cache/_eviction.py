@@ -120,8 +120,9 @@ class S3FifoPolicy(FifoPolicy):
 
     After Yang et al., "FIFO queues are all you need for cache eviction" (SOSP 2023), with a
     shorter trial that one hit passes, which measured better. A scan goes through the trial ring
-    only. Keys that failed their trial are remembered for four fifths as many evictions as the
-    cache has entries; when one comes back in that time, it skips the trial.
+    only. Evicted keys are remembered for two and a half times as many evictions as the cache has
+    entries: one that left the main ring and comes back in that time goes there without a trial, and
+    so does one that failed its trial and comes back twice.
     """
 
     def __init__(self) -> None:
@@ -130,22 +131,30 @@ class S3FifoPolicy(FifoPolicy):
         self.rings = (self._young, self._main)
         self._young_count = 0
         self._main_count = 0
-        # Ghosts: 32 bits of fingerprint and 32 bits of the eviction's number, by key hash.
-        self._ghosts = array("Q", bytes(8 * 64))
-        self._evictions = 0
+        # Ghosts in pairs of places by key hash, where the older makes room: 15 bits of fingerprint,
+        # whether the key came back before, and 16 bits of the time, which goes on with each
+        # 2 ** _tick evictions, so that they last for many lives of a ghost.
+        self._ghosts = array("I", bytes(8))
+        self._evictions = self._tick = self._now = self._life = 0
 
     def add(self, slot: Slot) -> None:
         """A new entry: on trial, or in the main ring when it was evicted lately."""
-        hashed = hash(slot.key)
-        ghosts = self._ghosts
-        ghost = ghosts[hashed & (len(ghosts) - 1)]
-        if ghost and ghost >> 32 == hashed * _MIX >> 16 & _LOW:
-            age = self._evictions - (ghost & _LOW) & _LOW
-            if age * 5 <= self._main_count * 4:
+        ghosts, hashed = self._ghosts, hash(slot.key)
+        fingerprint = hashed * _MIX >> 16 & _FINGERPRINT
+        place = hashed & (len(ghosts) - 2)
+        if ghosts[place] >> 17 != fingerprint:
+            place += 1
+        ghost = ghosts[place]
+        if ghost >> 17 == fingerprint:
+            if self._now - ghost & _LOW > self._life:
+                ghosts[place] = 0
+            elif ghost & _CAME_BACK:
                 slot.hits = MAIN
                 self._main_count += 1
                 link(self._main, slot)
                 return
+            else:
+                ghosts[place] = ghost | _CAME_BACK
         self._young_count += 1
         link(self._young, slot)
 
@@ -176,10 +185,13 @@ class S3FifoPolicy(FifoPolicy):
                     self._main_count += 1
                     link(self._main, slot)
                     continue
-                self._remember(slot)
+                self._remember(slot, 0)
                 return slot
             slot = self._main.next
-            if slot.hits == MAIN or slot.epoch is not epoch or spared == _MOST_SPARED:
+            if slot.epoch is not epoch:
+                return slot
+            if slot.hits == MAIN or spared == _MOST_SPARED:
+                self._remember(slot, _CAME_BACK)
                 return slot
             spared += 1
             super().remove(slot)
@@ -191,18 +203,32 @@ class S3FifoPolicy(FifoPolicy):
         super().clear()
         self._young_count = self._main_count = 0
 
-    def _remember(self, slot: Slot) -> None:
-        ghosts = self._ghosts
-        if len(ghosts) < 2 * self._main_count:
-            ghosts = self._ghosts = array("Q", bytes(16 * len(ghosts)))
+    def _remember(self, slot: Slot, came_back: int) -> None:
+        ghosts, hashed = self._ghosts, hash(slot.key)
+        entries = self._young_count + self._main_count
+        if len(ghosts) < 4 * entries:
+            ghosts = self._ghosts = array("I", bytes(4 << (4 * entries).bit_length()))
+            self._tick = max(0, len(ghosts).bit_length() - 13)
+            self._life = entries * 5 >> self._tick + 1
         self._evictions += 1
-        hashed = hash(slot.key)
-        number = self._evictions & _LOW
-        ghosts[hashed & (len(ghosts) - 1)] = (hashed * _MIX >> 16 & _LOW) << 32 | number
+        now = self._now = self._evictions >> self._tick & _LOW
+        fingerprint = hashed * _MIX >> 16 & _FINGERPRINT
+        place = hashed & (len(ghosts) - 2)
+        one, other = ghosts[place], ghosts[place + 1]
+        if one >> 17 == fingerprint:
+            came_back |= one & _CAME_BACK
+        elif other >> 17 == fingerprint:
+            came_back |= other & _CAME_BACK
+            place += 1
+        elif now - other & _LOW > now - one & _LOW:
+            place += 1
+        ghosts[place] = fingerprint << 17 | came_back | now
 
 
 _MOST_SPARED = 64
-_LOW = 0xFFFF_FFFF
+_LOW = 0xFFFF
+_CAME_BACK = 1 << 16
+_FINGERPRINT = 0x7FFF
 _MIX = 0x9E37_79B9_7F4A_7C15
 
 _POLICIES: dict[Eviction, type[FifoPolicy]] = {
