@@ -122,14 +122,14 @@ class OutboxRelay(Runner):
     async def _deliver_all(
         self, entries: list[OutboxEntry], batch: _Batch, deadline: float
     ) -> None:
-        current, delivered = entries[0], batch.delivered
+        current, delivered, blocked = entries[0], batch.delivered, batch.blocked
         deliver, read, clock = self._bus.deliver, self._serializer.deserialize, time.monotonic
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
         with move_on_after(deadline - anyio.current_time()) as scope:
             for current in entries:
                 if self._stopping:
                     return
-                if current.key in batch.blocked:
+                if blocked and current.key in blocked:
                     continue
                 try:
                     await deliver(read(current.payload), channel=current.channel)

@@ -15,17 +15,30 @@ import anyio
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import TracebackType
 
 
-@contextmanager
-def move_on_after(seconds: float | None, *, shield: bool = False) -> Generator[anyio.CancelScope]:
+class move_on_after:  # noqa: N801  # reads like the function it replaces
     """Leave the block when the time is over."""
-    deadline = math.inf if seconds is None else anyio.current_time() + seconds
-    before = _cancellations()
-    with anyio.CancelScope(deadline=deadline, shield=shield) as scope:
-        yield scope
-    if scope.cancelled_caught and _cancellations() > before:
-        raise asyncio.CancelledError
+
+    def __init__(self, seconds: float | None, *, shield: bool = False) -> None:
+        deadline = math.inf if seconds is None else anyio.current_time() + seconds
+        self._scope = anyio.CancelScope(deadline=deadline, shield=shield)
+        self._before = _cancellations()
+
+    def __enter__(self) -> anyio.CancelScope:
+        return self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        handled = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught and _cancellations() > self._before:
+            raise asyncio.CancelledError
+        return bool(handled)
 
 
 @contextmanager
