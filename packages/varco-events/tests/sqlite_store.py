@@ -17,6 +17,7 @@ from uuid import UUID
 
 import anyio
 import anyio.lowlevel
+from pydantic import TypeAdapter
 
 from varco_events import (
     AbstractEventBus,
@@ -47,6 +48,8 @@ CREATE INDEX published_events ON published (event_id);
 CREATE TABLE effects (seq INTEGER PRIMARY KEY, name TEXT, number INTEGER, pid INTEGER);
 """
 COLUMNS = [field.name for field in fields(OutboxEntry)]
+
+to_uuid = TypeAdapter(UUID).validator.validate_python  # in a fourth of the time of UUID(bytes=...)
 
 
 def connect(path):
@@ -81,7 +84,7 @@ def _row(entry):
 def _entry(row):
     entry_id, event_type, channel, payload, created, key, attempts, available, error, leased = row
     return OutboxEntry(
-        UUID(bytes=entry_id),
+        to_uuid(entry_id),
         event_type,
         channel,
         payload,

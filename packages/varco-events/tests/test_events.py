@@ -147,6 +147,21 @@ def test_a_redefinition_of_the_same_class_replaces_it():
     assert type(again(second())) is second
 
 
+def test_a_class_that_is_built_again_is_written_and_read_as_it_is_then():
+    class Seen(Event):
+        number: "Later"
+
+    Later = int  # noqa: N806  # found through the frame of this function
+    assert Seen.model_rebuild() is True
+    assert again(Seen(number=1)).number == 1
+
+    cls = _module_level("Built", "shop.orders", __annotations__={"number": int})
+    assert again(again(cls(number=1))).number == 1
+    cls.model_fields["number"].annotation = str
+    cls.model_rebuild(force=True)
+    assert again(again(cls(number="one"))).number == "one"
+
+
 def test_classes_local_to_a_function_do_not_clash_and_do_not_leak():
     def make():
         class Local(Event):

@@ -46,6 +46,14 @@ class Event(BaseModel):
         _register(cls)
 
     @classmethod
+    def model_rebuild(cls, *, _parent_namespace_depth: int = 2, **options: Any) -> bool | None:
+        """As of any model; serializers then use what was built."""
+        depth = _parent_namespace_depth + 1  # for the frame of this method
+        rebuilt = super().model_rebuild(_parent_namespace_depth=depth, **options)
+        _registry.changed()
+        return rebuilt
+
+    @classmethod
     def event_type_name(cls) -> str:
         """The name that stands for this class outside of the process."""
         name: str = cls.__dict__.get("__event_type__", cls.__name__)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 import anyio
 
+from varco_events._time_limit import move_on_after
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
@@ -22,23 +26,50 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class OutboxEntry:
     """One event on its way to the bus.
 
     Entries of one `key` are delivered in the order they were saved; None means no order.
     """
 
-    entry_id: UUID = field(default_factory=uuid4)
-    event_type: str = ""
-    channel: str = "default"
-    payload: bytes = b""
-    created_at: datetime = field(default_factory=utcnow)
-    key: str | None = None
-    attempts: int = 0
-    available_at: datetime | None = None
-    last_error: str | None = None
-    leased_until: datetime | None = None
+    entry_id: UUID
+    event_type: str
+    channel: str
+    payload: bytes
+    created_at: datetime
+    key: str | None
+    attempts: int
+    available_at: datetime | None
+    last_error: str | None
+    leased_until: datetime | None
+
+    def __init__(
+        self,
+        entry_id: UUID | None = None,
+        event_type: str = "",
+        channel: str = "default",
+        payload: bytes = b"",
+        created_at: datetime | None = None,
+        key: str | None = None,
+        attempts: int = 0,
+        available_at: datetime | None = None,
+        last_error: str | None = None,
+        leased_until: datetime | None = None,
+    ) -> None:
+        # An outbox makes one for every row: the __init__ of a frozen dataclass takes four times
+        # as long.
+        fields = self.__dict__
+        fields["entry_id"] = uuid4() if entry_id is None else entry_id
+        fields["event_type"] = event_type
+        fields["channel"] = channel
+        fields["payload"] = payload
+        fields["created_at"] = utcnow() if created_at is None else created_at
+        fields["key"] = key
+        fields["attempts"] = attempts
+        fields["available_at"] = available_at
+        fields["last_error"] = last_error
+        fields["leased_until"] = leased_until
 
     @classmethod
     def from_event(
@@ -90,7 +121,7 @@ class OutboxRepository(ABC):
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget several delivered entries."""
         # Not while a claim looks: it could have seen an entry that is gone when it takes it.
-        async with self._lock():
+        async with self._alone():
             for entry_id in entry_ids:
                 await self.delete(entry_id)
                 self._held().pop(entry_id, None)
@@ -103,7 +134,7 @@ class OutboxRepository(ABC):
         """
         held = self._held()
         window = limit + len(held)
-        async with self._lock():
+        async with self._alone():
             while True:
                 pending = await self.get_pending(limit=window)
                 claimed = _claimable(pending, held, limit)
@@ -145,16 +176,32 @@ class OutboxRepository(ABC):
             waiter = anyio.Event()
             waiters.add(waiter)
             try:
-                with anyio.move_on_after(timeout):
+                with move_on_after(timeout):
                     await waiter.wait()
             finally:
                 waiters.discard(waiter)
         state["_work"] = False
 
-    def _lock(self) -> anyio.Lock:
-        """What keeps the default claims and deletions of one repository apart."""
-        lock: anyio.Lock = vars(self).setdefault("_claim_lock", anyio.Lock())
-        return lock
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None]:
+        """Keeps the default claims and deletions of one repository apart, first come first served.
+
+        Not a lock of anyio's: in older ones somebody who is cancelled while waiting can leave a
+        free lock that nobody gets.
+        """
+        # The first is at work. No await between a look at the queue and the change after it.
+        queue: deque[anyio.Event] = vars(self).setdefault("_claim_queue", deque())
+        turn = anyio.Event()
+        queue.append(turn)
+        try:
+            if queue[0] is not turn:
+                await turn.wait()
+            yield
+        finally:
+            was_first = queue[0] is turn  # also one who is cancelled as the turn comes
+            queue.remove(turn)
+            if was_first and queue:
+                queue[0].set()
 
     def _held(self) -> dict[UUID, OutboxEntry]:
         """What the defaults know of entries that were claimed; made late, for no __init__."""

@@ -39,8 +39,7 @@ def register(cls: type[Event]) -> None:
         if known is not None and _place(known) != _place(cls):
             raise EventTypeClashError(name, _place(known), _place(cls))
         _importable[name] = cls
-    for changed in _on_change:
-        changed()
+    changed()
 
 
 def find(name: str) -> type[Event] | None:
@@ -54,8 +53,14 @@ def is_importable(cls: type[Event]) -> bool:
 
 
 def on_change(callback: Callable[[], None]) -> None:
-    """Call `callback` whenever a class is registered."""
+    """Call `callback` whenever a class is registered or built again."""
     _on_change.append(callback)
+
+
+def changed() -> None:
+    """Say that what was cached of classes may be old."""
+    for callback in _on_change:
+        callback()
 
 
 def _check(cls: type[Event], name: Any, version: Any) -> None:
