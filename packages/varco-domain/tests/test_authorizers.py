@@ -1,11 +1,12 @@
 """Who may see and do what: conditions mean the same as decisions, and no decision is a denial."""
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varco_domain import (
@@ -20,7 +21,9 @@ from varco_domain import (
     DomainModel,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
+    MetaReader,
     OwnershipAuthorizer,
+    PKStrategy,
     PrimaryKey,
     ReadDTO,
     Resource,
@@ -36,7 +39,7 @@ from varco_domain import (
 )
 from varco_domain.testing._models import Document
 from varco_domain.testing._services import DocumentService, RowByRow
-from varco_query import QueryParams
+from varco_query import ComparisonNode, Operation, QueryParams
 
 TABLE = "contract_documents"
 ADMIN = AuthContext("admin", grants=(ResourceGrant(TABLE, frozenset(Action)),))
@@ -72,11 +75,12 @@ class OddKeys(AbstractAuthorizer):
         return resource.entity.pk % 2 == 1
 
 
-user_ids = st.sampled_from([None, "", "u", "v", "None", "1"])
+user_ids = st.sampled_from(["u", "u", "v", "1", "None", "", None])
+actions = st.frozensets(st.sampled_from([Action.READ, Action.READ, Action.UPDATE]), max_size=2)
 resources = st.sampled_from(
-    [TABLE, *(f"{TABLE}:{key}" for key in ("1", "2", "01", "x")), "other", "other:1"]
+    [TABLE, *(f"{TABLE}:{key}" for key in ("1", "2", "3", "01", "x")), "other", "other:1"]
 )
-grants = st.builds(ResourceGrant, resources, st.frozensets(st.sampled_from(Action), max_size=3))
+grants = st.builds(ResourceGrant, resources, actions)
 contexts = st.builds(
     lambda cls, **values: cls(**values),
     st.sampled_from([AuthContext, Moody]),
@@ -84,34 +88,34 @@ contexts = st.builds(
     roles=st.frozensets(st.sampled_from(["r", "s"])),
     grants=st.lists(grants, max_size=3).map(tuple),
 )
-roles = st.dictionaries(
-    st.sampled_from(["r", "s"]), st.frozensets(st.sampled_from(Action)), max_size=2
-)
+roles = st.dictionaries(st.sampled_from(["r", "s"]), actions, max_size=2)
 simple = st.one_of(
     st.just(GrantBasedAuthorizer()),
     st.just(OwnershipAuthorizer()),
     st.just(OwnershipAuthorizer("no_such_field")),
     st.just(OwnershipAuthorizer("rank")),
+    st.just(OwnershipAuthorizer("created_at")),
     st.builds(RoleBasedAuthorizer, roles),
     st.builds(Weekdays, roles),
     st.just(OddKeys()),
     st.just(BaseAuthorizer()),
 )
-policies = st.recursive(
+parts = st.one_of(simple, simple, simple.map(RowByRow))
+some = st.lists(parts, max_size=3)
+combined = st.one_of(*(some.map(lambda found, cls=cls: cls(*found)) for cls in (AnyOf, AllOf)))
+policies = st.one_of(
     simple,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(lambda parts: AnyOf(*parts)),
-        st.lists(inner, max_size=3).map(lambda parts: AllOf(*parts)),
-        inner.map(RowByRow),
-    ),
-    max_leaves=4,
+    combined,
+    *(st.tuples(combined, parts).map(lambda two, cls=cls: cls(*two)) for cls in (AnyOf, AllOf)),
 )
 rows = st.lists(
-    st.tuples(st.sampled_from([None, "u", "v", "None", ""]), st.sampled_from([None, 1, 2])),
+    st.tuples(st.sampled_from(["u", "u", "v", "None", "", None]), st.sampled_from([None, 1, 2])),
+    min_size=1,
     max_size=5,
 )
 
 
+@settings(max_examples=5 * settings().max_examples)
 @given(policy=policies, ctx=contexts, content=rows, limit=st.integers(0, 6), skip=st.integers(0, 2))
 def test_list_is_what_authorize_permits(policy, ctx, content, limit, skip):
     async def check() -> None:
@@ -175,6 +179,47 @@ def test_grants_on_rows_whose_keys_cannot_be_read_back():
             await cell_service.delete_many([("a", 1), 3], user)
 
     anyio.run(check)
+
+
+class Level(DomainModel):
+    pk: Annotated[Literal["low", "high"], PrimaryKey()] = pk_field(init=True)
+
+
+class Counted(DomainModel):
+    pass
+
+
+class Named(DomainModel):
+    pk: Annotated[str, PrimaryKey(PKStrategy.STR_ASSIGNED)] = pk_field(init=True)
+
+
+class Unique(DomainModel):
+    pk: Annotated[UUID, PrimaryKey(PKStrategy.UUID_AUTO)] = pk_field()
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "meant"),
+    [
+        (Level, ("high", "other"), ["high"]),
+        (Counted, ("7", "07", str(2**63), str(2**63 - 1), "x", ""), [7, 2**63 - 1]),
+        (Named, ("a", "b\0", "\ud800"), ["a"]),
+        (Unique, (str(UUID(int=1)), "x"), [UUID(int=1)]),
+    ],
+)
+def test_what_grants_on_rows_compile_to(model, keys, meant):
+    table = MetaReader.read(model).table
+    grants = [ResourceGrant(f"{table}:{key}", frozenset({Action.READ})) for key in keys]
+    node = GrantBasedAuthorizer().compile(AuthContext("u", grants=grants), Action.READ, model)
+    assert node == ComparisonNode("pk", Operation.IN, meant)
+
+
+def test_who_does_not_permit_has_not_decided():
+    anybody = Resource(Document)
+    for policy in (GrantBasedAuthorizer(), RoleBasedAuthorizer({}), OwnershipAuthorizer()):
+        assert policy.decide(AuthContext("u"), Action.READ, anybody) is None
+    mine = Resource(Document, Document(title="t", owner_id="u"))
+    assert OwnershipAuthorizer().decide(AuthContext("u"), Action.READ, mine) is True
+    assert OwnershipAuthorizer().decide(AuthContext("v"), Action.READ, mine) is None
 
 
 def test_a_stricter_subclass_is_not_bypassed_by_the_inherited_condition():
