@@ -16,11 +16,8 @@ from hypothesis import strategies as st
 from varco_domain.meta import FieldHint, PKStrategy, PrimaryKey, pk_field
 from varco_domain.model import DomainModel
 from varco_query import (
-    AndNode,
     ComparisonNode,
-    NotNode,
     Operation,
-    OrNode,
     QueryParams,
     QueryParser,
     SortField,
@@ -29,7 +26,7 @@ from varco_query import (
     keyset_node,
     sort_rows,
 )
-from varco_query.testing import CASES, ROWS, SCHEMA, sample_nodes
+from varco_query.testing import CASES, ROWS, SCHEMA, sample_nodes, trees
 
 
 class Mood(Enum):
@@ -174,15 +171,7 @@ def comparisons(draw):
     return ComparisonNode(field, op, draw(value))
 
 
-nodes = st.recursive(
-    comparisons(),
-    lambda children: st.one_of(
-        st.lists(children, max_size=3).map(lambda each: AndNode(*each)),
-        st.lists(children, max_size=3).map(lambda each: OrNode(*each)),
-        children.map(NotNode),
-    ),
-    max_leaves=6,
-)
+nodes = trees(comparisons(), max_leaves=6)
 sorts = st.lists(
     st.builds(SortField, st.sampled_from([*VALUES]), st.sampled_from(SortOrder)),
     max_size=3,

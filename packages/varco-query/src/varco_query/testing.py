@@ -5,6 +5,7 @@ Store `ROWS` (instances of `Sample`), run every filter of `CASES` and compare th
 strategies need hypothesis: `pip install 'varco-query[testing]'`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -203,18 +204,35 @@ def trees(
     leaves: st.SearchStrategy[ComparisonNode], *, max_leaves: int = 20
 ) -> st.SearchStrategy[TransformerNode]:
     """Trees of the comparisons, also with empty and single AND and OR."""
+    # Each step puts a comparison on a heap or combines the top of the heap, and the last one all of
+    # it: most trees of st.recursive would be a single comparison under NOTs.
+    steps = st.lists(st.one_of(leaves, leaves, _COMBINATIONS), min_size=1, max_size=2 * max_leaves)
+    return st.builds(_tree, steps, _JUNCTIONS, st.just(max_leaves))
 
-    def extend(
-        children: st.SearchStrategy[TransformerNode],
-    ) -> st.SearchStrategy[TransformerNode]:
-        several = st.lists(children, max_size=4)
-        return st.one_of(
-            several.map(lambda found: AndNode(*found)),
-            several.map(lambda found: OrNode(*found)),
-            children.map(NotNode),
-        )
 
-    return st.recursive(leaves, extend, max_leaves=max_leaves)
+type _Junction = type[AndNode | OrNode]
+
+_JUNCTIONS: Final[st.SearchStrategy[_Junction]] = st.sampled_from((AndNode, OrNode))
+_COMBINATIONS: Final = st.tuples(st.none() | _JUNCTIONS, st.integers(0, 4))
+
+
+def _tree(
+    steps: Sequence[ComparisonNode | tuple[_Junction | None, int]], last: _Junction, left: int
+) -> TransformerNode:
+    heap: list[TransformerNode] = []
+    for step in steps:
+        if isinstance(step, ComparisonNode):
+            if left:
+                heap.append(step)
+                left -= 1
+            continue
+        junction, count = step
+        if junction is not None:
+            start = max(0, len(heap) - count)
+            heap[start:] = [junction(*heap[start:])]
+        elif heap:
+            heap[-1] = NotNode(heap[-1])
+    return heap[0] if len(heap) == 1 else last(*heap)
 
 
 # Values near those of the rows, so that comparisons meet.
