@@ -39,7 +39,7 @@ from varco_domain import (
 )
 from varco_domain.testing._models import Document
 from varco_domain.testing._services import DocumentService, RowByRow
-from varco_query import ComparisonNode, Operation, QueryParams
+from varco_query import ComparisonNode, Operation, OrNode, QueryParams
 
 TABLE = "contract_documents"
 ADMIN = AuthContext("admin", grants=(ResourceGrant(TABLE, frozenset(Action)),))
@@ -220,6 +220,16 @@ def test_who_does_not_permit_has_not_decided():
     mine = Resource(Document, Document(title="t", owner_id="u"))
     assert OwnershipAuthorizer().decide(AuthContext("u"), Action.READ, mine) is True
     assert OwnershipAuthorizer().decide(AuthContext("v"), Action.READ, mine) is None
+
+
+@pytest.mark.parametrize(("user", "rank"), [("None", None), ("01", 1), ("x", None)])
+def test_only_who_reads_exactly_like_the_owner_owns(user, rank):
+    policy, ctx = OwnershipAuthorizer("rank"), AuthContext(user)
+    assert (
+        policy.decide(ctx, Action.READ, Resource(Document, Document(title="t", rank=rank))) is None
+    )
+    assert policy.compile(ctx, Action.READ, Document) == OrNode()
+    assert policy.compile(AuthContext("1"), Action.READ, Document) != OrNode()
 
 
 def test_a_stricter_subclass_is_not_bypassed_by_the_inherited_condition():
