@@ -11,8 +11,10 @@ from varco_domain import (
     CrossTenantError,
     DomainModel,
     FieldHint,
+    FieldNotFound,
     ForeignKey,
     InMemoryRepositoryProvider,
+    PrimaryKey,
     RepositoryClassCreationFailed,
     TenantDomainModel,
     TenantRequiredError,
@@ -27,7 +29,7 @@ from varco_domain import (
     tenant_context,
 )
 from varco_domain.exception import ReferenceViolationError, StaleEntityError
-from varco_query import InvalidNodeError, QueryParams
+from varco_query import F, InvalidNodeError, QueryParams
 
 pytestmark = pytest.mark.anyio
 
@@ -230,3 +232,51 @@ async def test_closing_and_rolling_back_whatever_happens():
         async with Recording() as uow:
             uow.on_commit(lambda: anyio.sleep(0))
     assert log == ["begin", "commit", "rollback", "close"]
+
+
+class Tagged(TenantDomainModel):
+    shelf: Annotated[str | None, ForeignKey(Box, field="name")] = None
+    box: Annotated[int | None, ForeignKey(Box)] = None
+
+
+async def test_a_reference_means_the_row_that_it_names():
+    provider = InMemoryRepositoryProvider(Box, Tagged)
+    box = await provider.get_repository(Box).save(Box(name="a"))
+    tagged = provider.get_repository(Tagged)
+    with tenant_context("t"):
+        await tagged.save(Tagged(shelf="a", box=box.pk))
+        for wrong in (Tagged(shelf="b"), Tagged(box=box.pk + 1)):
+            with pytest.raises(ReferenceViolationError):
+                await tagged.save(wrong)
+        assert await tagged.count() == 1
+
+
+async def test_an_update_of_many_rows_that_fails_changes_none_of_them():
+    provider = InMemoryRepositoryProvider(Box)
+    async with provider.make_uow() as uow:
+        await uow.boxes.save_many([Box(name="a"), Box(name="b")])
+        with pytest.raises(UniqueViolationError):
+            await uow.boxes.update_many_by_query(QueryParams(), {"name": "c"})
+        assert [box.name for box in await uow.boxes.find_all()] == ["a", "b"]
+
+
+async def test_a_condition_of_unknown_fields_finds_no_row_by_its_key():
+    provider = InMemoryRepositoryProvider(Box)
+    async with provider.make_uow() as uow:
+        box = await uow.boxes.save(Box(name="a"))
+        with pytest.raises(FieldNotFound):
+            await uow.boxes.find_by_id(box.pk, where=F.nosuch == 1)
+
+
+class Cell(DomainModel):
+    x: Annotated[int, PrimaryKey()]
+    y: Annotated[int, PrimaryKey()]
+
+
+async def test_a_composite_key_is_a_sequence_of_all_its_parts():
+    cells = InMemoryRepositoryProvider(Cell).get_repository(Cell)
+    await cells.save(Cell(x=1, y=2))
+    for key in ((1, 2), [1, 2]):
+        assert (await cells.find_by_id(key)).pk == (1, 2)
+    with pytest.raises(ValueError, match=r"the key of Cell is a tuple \(x, y\), got \(1,\)"):
+        await cells.find_by_id((1,))
