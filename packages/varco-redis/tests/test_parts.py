@@ -4,15 +4,18 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+import redis.asyncio
 
 from varco_events import DeadLetterEntry, Event
 from varco_redis import (
+    RedisChannelManager,
     RedisConfigError,
     RedisDataError,
     RedisDeadLetterQueue,
     RedisDeadLetterQueueSettings,
     RedisDeduplicator,
     RedisDeduplicatorSettings,
+    RedisEventBus,
     RedisEventBusSettings,
     RedisLock,
     RedisLockLostError,
@@ -21,7 +24,7 @@ from varco_redis import (
     RedisSettings,
     RedisUnavailableError,
 )
-from varco_redis.cache import RedisCacheSettings
+from varco_redis.cache import RedisCache, RedisCacheSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -155,6 +158,64 @@ async def test_a_dead_server_raises_within_the_time_limit(make_server):
     server.start()
     await queue.push(entry)
     await queue.stop()
+
+
+REFUSALS = {
+    "memory is full": ("CONFIG", "SET", "maxmemory", "1"),
+    "no replicas": ("CONFIG", "SET", "min-replicas-to-write", "1"),
+    "a replica": ("REPLICAOF", "127.0.0.1", "1"),
+    "ACL": ("ACL", "SETUSER", "default", "-@write", "-@scripting"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+async def test_a_server_that_takes_no_writes_is_an_outage(make_server, why):
+    server = make_server()
+    options = {"url": server.url, "time_limit": 3.0}
+    settings = RedisSettings(**options)
+    async with (
+        RedisEventBus(RedisEventBusSettings(**options)) as bus,
+        RedisCache(RedisCacheSettings(**options)) as cache,
+        RedisDeadLetterQueue(RedisDeadLetterQueueSettings(**options)) as letters,
+        RedisLock(settings) as locks,
+        RedisRateLimiter(settings, name="a", rate=1) as limiter,
+        RedisDeduplicator(RedisDeduplicatorSettings(**options)) as seen,
+        redis.asyncio.Redis.from_url(server.url) as admin,
+    ):
+        await bus.publish(Noted(number=1))
+        await cache.set("a", 1)
+        await admin.execute_command(*REFUSALS[why])
+        for call in (
+            lambda: bus.publish(Noted(number=2)),
+            lambda: bus.publish_many([(Noted(number=n), f"new {n}") for n in range(3)]),
+            lambda: cache.set("a", 2),
+            lambda: cache.set_many({f"k{n}": n for n in range(1200)}),  # several scripts at once
+            lambda: letters.push(DeadLetterEntry(event=Noted(number=1))),
+            lambda: locks.acquire("a", wait=0),
+            limiter.take,
+            lambda: seen.mark_seen(uuid4()),
+        ):
+            with pytest.raises(RedisUnavailableError, match="did not answer"):
+                await call()
+
+
+async def test_what_lies_under_the_keys_of_a_part_is_told(url, prefix, client):
+    settings = RedisSettings(url=url)
+    limiter = RedisRateLimiter(settings, name="n", rate=1, key_prefix=prefix)
+    locks = RedisLock(settings, key_prefix=prefix)
+    bus = RedisEventBusSettings(url=url, key_prefix=prefix)
+    for key in (f"{prefix}n:", f"{prefix}channels", f"{{{prefix}a}}:held"):
+        await client.delete(key)
+        await client.lpush(key, "something else")
+    async with limiter, locks, RedisChannelManager(bus) as manager, RedisEventBus(bus) as events:
+        for call in (
+            limiter.take,
+            lambda: locks.acquire("a"),
+            manager.list_channels,
+            lambda: events.publish(Noted(number=1)),
+        ):
+            with pytest.raises(RedisDataError, match="WRONGTYPE"):
+                await call()
 
 
 def test_secrets_are_not_shown():

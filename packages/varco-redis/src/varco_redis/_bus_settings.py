@@ -97,10 +97,11 @@ class Names:
         """The hash with the number of partitions."""
         return self.base(channel) + "config"
 
-    def members(self, channel: str) -> str:
-        """The living processes of the group that listen to the channel."""
-        return f"{self.base(channel)}members:{self._group}"
-
     def owners(self, channel: str) -> str:
-        """Which of them has which partition."""
-        return f"{self.base(channel)}owners:{self._group}"
+        """Which process of our group has which partition."""
+        return self.of_group(channel)[1]
+
+    def of_group(self, channel: str, group: str | None = None) -> tuple[str, str]:
+        """The living processes of a group, ours when None, and which has which partition."""
+        name = self._group if group is None else quote(group, safe="")
+        return f"{self.base(channel)}members:{name}", f"{self.base(channel)}owners:{name}"

@@ -10,8 +10,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from redis.exceptions import ResponseError
-
 from varco_events import (
     AbstractDeadLetterQueue,
     DeadLetterEntry,
@@ -21,7 +19,7 @@ from varco_events import (
     JsonEventSerializer,
     RawEvent,
 )
-from varco_redis._errors import RedisConfigError, RedisDataError
+from varco_redis._errors import RedisConfigError
 from varco_redis._link import Script
 from varco_redis._part import RedisPart
 from varco_redis._settings import RedisSettings
@@ -121,10 +119,6 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
 
     Leases are measured with Redis's clock. An entry that cannot be read is set aside in the hash
     `...damaged`, logged, and holds up no other. Safe for any number of processes.
-
-    Raises:
-        RedisUnavailableError: From any operation, when Redis does not answer in time.
-        RedisDataError: Likewise, when there is something else under the queue's keys.
     """
 
     def __init__(
@@ -146,7 +140,9 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
             DeadLetterQueueFullError: The queue holds `max_size` entries.
         """
         limit = self.settings.max_size
-        if not await self._run(_PUSH, str(entry.entry_id), limit or 0, self._encoded(entry)):
+        if not await self._run(
+            _PUSH, self._keys, str(entry.entry_id), limit or 0, self._encoded(entry)
+        ):
             raise DeadLetterQueueFullError(entry.entry_id, limit or 0)
 
     async def pop_batch(
@@ -156,42 +152,33 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         if limit < 1:
             return []
         milliseconds = max(1, math.ceil(visibility_timeout * 1000))
-        return await self._readable(await self._run(_POP, limit, milliseconds))
+        return await self._readable(await self._run(_POP, self._keys, limit, milliseconds))
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""
-        await self._run(_ACK, str(entry_id))
+        await self._run(_ACK, self._keys, str(entry_id))
 
     async def nack(self, entry_id: UUID) -> None:
         """Make a leased entry visible again, at its old place; an unknown id is no error."""
-        await self._run(_NACK, str(entry_id))
+        await self._run(_NACK, self._keys, str(entry_id))
 
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""
-        try:
-            return int(await self._link.call("HLEN", self._keys[3]))
-        except ResponseError as error:
-            raise RedisDataError(self._keys[3], str(error)) from error
+        return int(await self._call("HLEN", self._keys[3]))
 
     async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
         """The oldest entries, leased ones included, without leasing them."""
         if limit < 1:
             return []
-        return await self._readable(await self._run(_PEEK, limit))
-
-    async def _run(self, script: Script, *args: Any) -> Any:
-        try:
-            return await self._link.run(script, self._keys, *args)
-        except ResponseError as error:
-            raise RedisDataError(self._keys[0], str(error)) from error
+        return await self._readable(await self._run(_PEEK, self._keys, limit))
 
     async def _readable(self, found: Sequence[bytes]) -> list[DeadLetterEntry]:
         entries: list[DeadLetterEntry] = []
         for name, data in zip(found[::2], found[1::2], strict=True):
             try:
                 entries.append(self._decoded(UUID(name.decode()), data))
-            except (ValueError, KeyError, TypeError) as error:
-                await self._run(_SET_ASIDE, name)
+            except Exception as error:  # noqa: BLE001 # whatever bytes of others lead to
+                await self._run(_SET_ASIDE, self._keys, name)
                 logger.error(  # noqa: TRY400 # the bytes are kept, the stack tells nothing
                     "dead letter %r cannot be read and was set aside in %r: %r",
                     name,

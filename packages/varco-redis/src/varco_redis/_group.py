@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM
+from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM, UNNAME
 from varco_redis._errors import RedisUnavailableError, described
 from varco_redis._link import back_off
 from varco_redis._partition import Partition, Workers
@@ -97,14 +97,14 @@ class GroupMember:
             await self._flush()
             await self._link.run_many(
                 [
-                    (
-                        LEAVE,
-                        (self._names.members(channel), self._names.owners(channel)),
-                        (self._process,),
-                    )
+                    (LEAVE, self._names.of_group(channel), (self._process,))
                     for channel in self._partitions
                 ]
             )
+            if not self._settings.consumer:
+                await self._link.run(
+                    UNNAME, (self._names.consumers,), self._consumer, self._process
+                )
         except (RedisUnavailableError, ResponseError) as error:
             logger.warning("others take over after %s s: %s", self._settings.idle_limit, error)
 
@@ -172,8 +172,7 @@ class GroupMember:
                     (
                         self._names.config(channel),
                         self._names.base(channel),
-                        self._names.members(channel),
-                        self._names.owners(channel),
+                        *self._names.of_group(channel),
                     ),
                     (
                         self._settings.partitions,
@@ -235,8 +234,7 @@ class GroupMember:
     async def _forget(self, channel: str) -> None:
         for partition in self._partitions.pop(channel).values():
             partition.until = 0.0
-        keys = (self._names.members(channel), self._names.owners(channel))
-        await self._link.run(LEAVE, keys, self._process)
+        await self._link.run(LEAVE, self._names.of_group(channel), self._process)
         self._changed.set()
 
     async def _trim(self) -> None:

@@ -17,8 +17,8 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
-    AuthorizationError,
     ClusterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -44,6 +44,9 @@ _LONGEST_REASON = 300
 # What another attempt, on another connection, may cure.
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, EOFError)
 _ELSEWHERE = (ReadOnlyError, ClusterDownError, TryAgainError)
+# What no attempt cures but who runs the server: the same command is taken once that is done.
+_UNTIL_REPAIRED = (OutOfMemoryError, NoPermissionError, RedisClusterException)
+_REFUSALS = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE"})
 
 
 class Script:
@@ -54,6 +57,13 @@ class Script:
     def __init__(self, text: str) -> None:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether Redis cannot do what it is told for now, whatever it is told."""
+    if isinstance(error, (*_BROKEN, *_ELSEWHERE, *_UNTIL_REPAIRED)):
+        return True
+    return isinstance(error, ResponseError) and str(error).partition(" ")[0] in _REFUSALS
 
 
 def back_off(attempt: int, most: float = _MOST_BACK_OFF) -> float:
@@ -92,32 +102,13 @@ class Link:
             redis.exceptions.ResponseError: Redis refused it.
         """
         if self.settings.is_cluster:
-            return await self._limited(args, lambda: self._clustered().execute_command(*args))
-        attempt = 0
-        try:
-            async with asyncio.timeout(self._limit):
-                while True:
-                    try:
-                        connection = await self._take()
-                        try:
-                            await connection.send_command(*args, check_health=False)
-                            answer = await connection.read_response()
-                        except ResponseError as error:
-                            if isinstance(error, _ELSEWHERE):
-                                await self._drop(connection)
-                            else:
-                                self._give(connection)
-                            raise
-                        except BaseException:
-                            await self._drop(connection)
-                            raise
-                        self._give(connection)
-                        return answer  # noqa: TRY300 # the common way, told first
-                    except (*_BROKEN, *_ELSEWHERE) as error:
-                        await self._recover(error, attempt)
-                        attempt += 1
-        except (*_BROKEN, *_ELSEWHERE, OutOfMemoryError, AuthorizationError) as error:
-            raise self.unavailable(args, error) from error
+            return await self._clustered(args)
+
+        async def exchange(connection: Any) -> Any:
+            await connection.send_command(*args, check_health=False)
+            return await connection.read_response()
+
+        return await self._connected(args, exchange)
 
     async def run(self, script: Script, keys: Sequence[Any], *args: Any) -> Any:
         """The answer of a script."""
@@ -131,30 +122,27 @@ class Link:
         if not commands:
             return []
         if self.settings.is_cluster:
-            return [await self._caught(command) for command in commands]
-        attempt = 0
-        try:
-            async with asyncio.timeout(self._limit):
-                while True:
-                    try:
-                        connection = await self._take()
-                        try:
-                            answers = await _exchange(connection, commands)
-                        except BaseException:
-                            await self._drop(connection)
-                            raise
-                        self._give(connection)
-                        return answers  # noqa: TRY300 # the common way, told first
-                    except _BROKEN as error:
-                        await self._recover(error, attempt)
-                        attempt += 1
-        except _BROKEN as error:
-            raise self.unavailable(commands[0], error) from error
+            answers = await asyncio.gather(*map(self._clustered, commands), return_exceptions=True)
+            return _without_outages(answers)
+
+        async def exchange(connection: Any) -> list[Any]:
+            packed = connection.pack_commands(commands)
+            await connection.send_packed_command(packed, check_health=False)
+            answers: list[Any] = []
+            for _ in commands:
+                try:
+                    answers.append(await connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+            return _without_outages(answers)
+
+        return await self._connected(commands[0], exchange)
 
     async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
         """The answers of scripts that are called at once, in order; the first refusal is raised."""
         if self.settings.is_cluster:
-            return [await self.run(script, keys, *args) for script, keys, args in calls]
+            runs = (self.run(script, keys, *args) for script, keys, args in calls)
+            return all_right(await asyncio.gather(*runs, return_exceptions=True))
         for script in {script.sha: script for script, _, _ in calls}.values():
             if script.sha not in self._loaded:
                 await self.call("SCRIPT", "LOAD", script.text)
@@ -168,10 +156,7 @@ class Link:
             for index, (script, keys, args) in enumerate(calls):
                 if isinstance(answers[index], NoScriptError):
                     answers[index] = await self.run(script, keys, *args)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+        return all_right(answers)
 
     @contextlib.asynccontextmanager
     async def own(self) -> AsyncGenerator[Own]:
@@ -183,12 +168,20 @@ class Link:
             await own.close()
 
     async def is_healthy(self) -> bool:
-        """Whether Redis answers and is no read-only replica."""
+        """Whether Redis answers and is no read-only replica, as far as it says so."""
         try:
             role: Any = await self.call("ROLE")
-        except (RedisUnavailableError, ResponseError):
-            return False
+        except RedisUnavailableError as error:
+            if not isinstance(error.__cause__, NoPermissionError):
+                return False
+            return await self._answers()  # ROLE is for few ACL users
         return bool(role) and role[0] in {b"master", "master"}
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self.call("PING"))
+        except RedisUnavailableError:
+            return False
 
     async def close(self) -> None:
         """Close the connections that lie idle; those in use are closed by whoever has them."""
@@ -210,6 +203,7 @@ class Link:
 
     async def connect(self) -> Any:
         """A new connection, greeted."""
+        self._meet_loop()
         pool: Any = self._connections()  # redis-py leaves parts untyped
         connection: Any = pool.make_connection()
         try:
@@ -224,44 +218,79 @@ class Link:
 
     def unavailable(self, command: Command, error: BaseException) -> RedisUnavailableError:
         """What a caller is told; no argument of the command, for it may be a secret."""
-        reason = (str(error) or type(error).__name__)[:_LONGEST_REASON]
+        reason = str(error) or type(error).__name__
         if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
             reason = f"no answer within {self._limit} s"
         if self.address.password:
             reason = reason.replace(self.address.password, "***")
-        return RedisUnavailableError(str(self.address), str(command[0]), reason)
+        return RedisUnavailableError(str(self.address), str(command[0]), reason[:_LONGEST_REASON])
 
-    async def _limited(self, args: Command, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def _connected[T](self, command: Command, exchange: Callable[[Any], Awaitable[T]]) -> T:
+        """What `exchange` makes of a connection, repeated on another when it breaks."""
+        attempt = 0
         try:
             async with asyncio.timeout(self._limit):
-                return await work()
-        except (
-            *_BROKEN,
-            *_ELSEWHERE,
-            OutOfMemoryError,
-            AuthorizationError,
-            RedisClusterException,
-        ) as error:
-            raise self.unavailable(args, error) from error
+                while True:
+                    try:
+                        connection = await self._take()
+                        try:
+                            answer = await exchange(connection)
+                        except ResponseError as error:
+                            if isinstance(error, _ELSEWHERE):
+                                await self._drop(connection)
+                            else:
+                                self._give(connection)
+                            raise
+                        except BaseException:
+                            await self._drop(connection)
+                            raise
+                        self._give(connection)
+                        return answer  # noqa: TRY300 # the common way, told first
+                    except (*_BROKEN, *_ELSEWHERE) as error:
+                        await self._recover(error, attempt)
+                        attempt += 1
+        except Exception as error:
+            if is_outage(error):
+                raise self.unavailable(command, error) from error
+            raise
 
-    async def _caught(self, command: Command) -> Any:
+    async def _clustered(self, command: Command) -> Any:
+        """The answer of whichever server has the key."""
+        attempt = 0
         try:
-            return await self.call(*command)
-        except ResponseError as error:
-            return error
+            async with asyncio.timeout(self._limit):
+                while True:
+                    cluster = self._to_cluster()
+                    try:
+                        async with self._room:  # redis-py refuses what needs more connections
+                            return await cluster.execute_command(*command)
+                    except Exception as error:
+                        # When redis-py learns anew where the servers are, it closes the
+                        # connections of all tasks: what they meet then may be any error.
+                        if isinstance(error, ResponseError) and not isinstance(error, _ELSEWHERE):
+                            raise
+                        await self._recover(error, attempt)
+                        attempt += 1
+        except Exception as error:
+            if is_outage(error) or not isinstance(error, ResponseError):
+                raise self.unavailable(command, error) from error
+            raise
 
     async def _take(self) -> Any:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            # A cache of a module may meet several loops, one after the other.
-            self._loop, self._idle, self._pool, self._cluster = loop, [], None, None
-            self._room = asyncio.Semaphore(self.settings.max_connections)
+        self._meet_loop()
         await self._room.acquire()
         try:
             return self._idle.pop() if self._idle else await self.connect()
         except BaseException:
             self._room.release()
             raise
+
+    def _meet_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # A cache of a module may meet several loops, one after the other.
+            self._loop, self._idle, self._pool, self._cluster = loop, [], None, None
+            self._room = asyncio.Semaphore(self.settings.max_connections)
 
     def _give(self, connection: Any) -> None:
         self._idle.append(connection)
@@ -331,12 +360,11 @@ class Link:
             self._pool = ConnectionPool(connection_class=kind, host=host, port=port, **options)
         return self._pool
 
-    def _clustered(self) -> RedisCluster:
-        loop = asyncio.get_running_loop()
-        if self._cluster is None or loop is not self._loop:
+    def _to_cluster(self) -> RedisCluster:
+        self._meet_loop()
+        if self._cluster is None:
             options = self._options()
             options.pop("retry")
-            self._loop = loop
             self._cluster = RedisCluster(
                 startup_nodes=[ClusterNode(host, port) for host, port in self.address.hosts],
                 max_connections=self.settings.max_connections,
@@ -358,19 +386,16 @@ class Own:
         link = self._link
         try:
             async with asyncio.timeout(limit):
-                if link.settings.is_cluster:
-                    return await link._clustered().execute_command(*args)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # a part of it
                 if self.connection is None:
                     self.connection = await link.connect()
                 await self.connection.send_command(*args, check_health=False)
                 return await self.connection.read_response()
-        except (*_BROKEN, *_ELSEWHERE, RedisClusterException) as error:
-            await self.close()
-            raise link.unavailable(args, error) from error
-        except ResponseError:
-            raise
-        except BaseException:
-            await self.close()
+        except BaseException as error:
+            outage = is_outage(error)
+            if outage or not isinstance(error, ResponseError):
+                await self.close()
+            if outage:
+                raise link.unavailable(args, error) from error
             raise
 
     async def close(self) -> None:
@@ -381,12 +406,18 @@ class Own:
                 await connection.disconnect(nowait=True)
 
 
-async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    answers: list[Any] = []
-    for _ in commands:
-        try:
-            answers.append(await connection.read_response())
-        except ResponseError as error:
-            answers.append(error)
+def _without_outages(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, BaseException) and (
+            is_outage(answer) or not isinstance(answer, ResponseError)
+        ):
+            raise answer
+    return answers
+
+
+def all_right(answers: list[Any]) -> list[Any]:
+    """The answers, unless there is a refusal among them: then the first is raised."""
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
     return answers

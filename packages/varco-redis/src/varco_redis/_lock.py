@@ -142,9 +142,7 @@ class RedisLock(RedisPart):
             raise RedisConfigError("ttl", ttl, "seconds above zero")
         owner, until, pause = os.urandom(16).hex(), time.monotonic() + wait, _POLL
         while True:
-            token = int(
-                await self._link.run(_ACQUIRE, self._keys(name), owner, math.ceil(ttl * 1000))
-            )
+            token = int(await self._run(_ACQUIRE, self._keys(name), owner, math.ceil(ttl * 1000)))
             if token:
                 return HeldLock(self, name, owner, token, ttl)
             left = until - time.monotonic()
@@ -166,10 +164,10 @@ class RedisLock(RedisPart):
 
     async def _extend(self, name: str, owner: str, ttl: float) -> bool:
         keys = self._keys(name)
-        return bool(await self._link.run(_EXTEND, keys, owner, math.ceil(ttl * 1000)))
+        return bool(await self._run(_EXTEND, keys, owner, math.ceil(ttl * 1000)))
 
     async def _release(self, name: str, owner: str) -> bool:
-        return bool(await self._link.run(_RELEASE, self._keys(name), owner))
+        return bool(await self._run(_RELEASE, self._keys(name), owner))
 
     def _keys(self, name: str) -> tuple[str, str]:
         base = f"{{{self._prefix}{name}}}"
