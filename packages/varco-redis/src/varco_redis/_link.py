@@ -7,8 +7,9 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import hiredis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.asyncio.connection import UnixDomainSocketConnection as UnixConnection
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 type Hook = Callable[[Any], Awaitable[None]]
 type Command = tuple[Any, ...]
+
+# redis-py packs in Python what hiredis, which reads its answers, packs ten times as fast.
+_packed = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType] # typed in part
 
 _BACK_OFF, _MOST_BACK_OFF = 0.02, 1.0
 _LONGEST_REASON = 300
@@ -105,7 +109,7 @@ class Link:
             return await self._clustered(args)
 
         async def exchange(connection: Any) -> Any:
-            await connection.send_command(*args, check_health=False)
+            await connection.send_packed_command((_packed(args),), check_health=False)
             return await connection.read_response()
 
         return await self._connected(args, exchange)
@@ -126,7 +130,7 @@ class Link:
             return _without_outages(answers)
 
         async def exchange(connection: Any) -> list[Any]:
-            packed = connection.pack_commands(commands)
+            packed = [_packed(tuple(command)) for command in commands]
             await connection.send_packed_command(packed, check_health=False)
             answers: list[Any] = []
             for _ in commands:
@@ -388,7 +392,7 @@ class Own:
             async with asyncio.timeout(limit):
                 if self.connection is None:
                     self.connection = await link.connect()
-                await self.connection.send_command(*args, check_health=False)
+                await self.connection.send_packed_command((_packed(args),), check_health=False)
                 return await self.connection.read_response()
         except BaseException as error:
             outage = is_outage(error)
