@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -42,26 +43,33 @@ redis.call('ZADD', KEYS[1], number, ARGV[1])
 redis.call('ZADD', KEYS[2], number, ARGV[1])
 return 1
 """)
+# Also KEYS: `popped:...`, what this call took, for when it is repeated because an answer was lost.
 _POP = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
-  local number = redis.call('ZSCORE', KEYS[1], id)
-  if number then redis.call('ZADD', KEYS[2], number, id) end
-  redis.call('ZREM', KEYS[3], id)
+local taken = redis.call('LRANGE', KEYS[6], 0, -1)
+if #taken == 0 then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+    local number = redis.call('ZSCORE', KEYS[1], id)
+    if number then redis.call('ZADD', KEYS[2], number, id) end
+    redis.call('ZREM', KEYS[3], id)
+  end
+  taken = redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)
 end
 local found = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)) do
-  redis.call('ZREM', KEYS[2], id)
+for _, id in ipairs(taken) do
   local data = redis.call('HGET', KEYS[4], id)
+  if redis.call('ZREM', KEYS[2], id) == 1 then
+    redis.call('RPUSH', KEYS[6], id)
+    if data then redis.call('ZADD', KEYS[3], now + ARGV[2], id) end
+    if not data then redis.call('ZREM', KEYS[1], id) end
+  end
   if data then
-    redis.call('ZADD', KEYS[3], now + ARGV[2], id)
     found[#found + 1] = id
     found[#found + 1] = data
-  else
-    redis.call('ZREM', KEYS[1], id)
   end
 end
+redis.call('PEXPIRE', KEYS[6], ARGV[3])
 return found
 """)
 _PEEK = Script("""
@@ -130,8 +138,8 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         self.settings: RedisDeadLetterQueueSettings = settings or RedisDeadLetterQueueSettings()
         super().__init__(self.settings)
         self._serializer = serializer or JsonEventSerializer()
-        base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"
-        self._keys = [base + name for name in ("all", "ready", "leased", "data", "damaged")]
+        self._base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"
+        self._keys = [self._base + name for name in ("all", "ready", "leased", "data", "damaged")]
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append `entry`; an entry id that is there already is kept once.
@@ -151,8 +159,12 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         """Lease the oldest entries that are visible, for `visibility_timeout` seconds."""
         if limit < 1:
             return []
-        milliseconds = max(1, math.ceil(visibility_timeout * 1000))
-        return await self._readable(await self._run(_POP, self._keys, limit, milliseconds))
+        keys = [*self._keys, f"{self._base}popped:{os.urandom(16).hex()}"]
+        lease, memory = (
+            max(1, math.ceil(seconds * 1000))
+            for seconds in (visibility_timeout, self.settings.time_limit)
+        )
+        return await self._readable(await self._run(_POP, keys, limit, lease, memory))
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""

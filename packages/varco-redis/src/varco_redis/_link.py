@@ -225,8 +225,9 @@ class Link:
         reason = str(error) or type(error).__name__
         if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
             reason = f"no answer within {self._limit} s"
-        if self.address.password:
-            reason = reason.replace(self.address.password, "***")
+        for secret in (self.address.password, self.settings.sentinel_password):
+            if secret:
+                reason = reason.replace(secret, "***")
         return RedisUnavailableError(str(self.address), str(command[0]), reason[:_LONGEST_REASON])
 
     async def _connected[T](self, command: Command, exchange: Callable[[Any], Awaitable[T]]) -> T:
@@ -328,15 +329,19 @@ class Link:
             "client_name": settings.client_name,
             "retry": Retry(NoBackoff(), 0),
         }
-        if address.tls:
-            options |= {
-                "ssl_ca_certs": settings.tls_ca_file,
-                "ssl_certfile": settings.tls_cert_file,
-                "ssl_keyfile": settings.tls_key_file,
-                "ssl_cert_reqs": "required" if settings.tls_verify else "none",
-                "ssl_check_hostname": settings.tls_verify,
-            }
-        return options
+        return options | self._tls()
+
+    def _tls(self) -> dict[str, Any]:
+        settings = self.settings
+        if not self.address.tls:
+            return {}
+        return {
+            "ssl_ca_certs": settings.tls_ca_file,
+            "ssl_certfile": settings.tls_cert_file,
+            "ssl_keyfile": settings.tls_key_file,
+            "ssl_cert_reqs": "required" if settings.tls_verify else "none",
+            "ssl_check_hostname": settings.tls_verify,
+        }
 
     def _connections(self) -> Any:
         """What makes connections; it is asked for new ones only."""
@@ -345,13 +350,21 @@ class Link:
         address, options = self.address, self._options()
         options["db"] = address.database
         if address.kind == "sentinel":
-            limit = self.settings.connect_time_limit
+            tls = {"ssl": True} if address.tls else {}
             make: Any = Sentinel  # redis-py leaves it untyped
             sentinel = self._sentinel = make(
-                list(address.hosts), sentinel_kwargs={"socket_timeout": limit, "protocol": 3}
+                list(address.hosts),
+                sentinel_kwargs={
+                    "username": self.settings.sentinel_username,
+                    "password": self.settings.sentinel_password,
+                    "socket_timeout": self.settings.connect_time_limit,
+                    "protocol": 3,
+                    "retry": Retry(NoBackoff(), 0),  # the next one is asked instead
+                    **tls,
+                    **self._tls(),
+                },
             )
-            if address.tls:
-                options["ssl"] = True
+            options |= tls
             pool: Any = SentinelConnectionPool
             self._pool = pool(address.service, sentinel, **options)
         elif address.kind == "unix":
