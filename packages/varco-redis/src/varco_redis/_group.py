@@ -356,6 +356,8 @@ class GroupMember:
                 partition.until = 0.0
                 self._coordinate_now.set()
                 return
+            if partition.unclaimed:
+                return  # some came back meanwhile, which no later ones may overtake
             cursor, entries, times, last = answer
             partition.accept(entries, times)
             partition.position = last.decode()
