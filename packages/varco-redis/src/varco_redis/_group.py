@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
+from varco_redis._acks import Acks
 from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM, UNNAME
 from varco_redis._errors import RedisUnavailableError, described
 from varco_redis._link import back_off
@@ -63,8 +64,7 @@ class GroupMember:
         self._consumer = settings.consumer or ""
         self._partitions: dict[str, dict[int, Partition]] = {}
         self._released: dict[str, set[int]] = {}
-        self._acks: dict[str, list[str]] = {}
-        self._to_ack = asyncio.Event()
+        self._acks = Acks(link, settings.group)
         self._changed = asyncio.Event()
         self._coordinate_now = asyncio.Event()
         self._trimmed = time.monotonic()
@@ -78,8 +78,8 @@ class GroupMember:
     def start(self) -> None:
         """Begin to take events."""
         self._tasks = [
-            asyncio.create_task(work(), name=f"varco-redis {work.__name__}")
-            for work in (self._live, self._take, self._acknowledge)
+            asyncio.create_task(work(), name=f"varco-redis {work.__qualname__}")
+            for work in (self._live, self._take, self._acks.run)
         ]
 
     def poke(self) -> None:
@@ -94,7 +94,7 @@ class GroupMember:
         """Acknowledge what is done and let the partitions go."""
         await _end(self._tasks)
         try:
-            await self._flush()
+            await self._acks.flush()
             await self._link.run_many(
                 [
                     (LEAVE, self._names.of_group(channel), (self._process,))
@@ -112,8 +112,7 @@ class GroupMember:
 
     def finished(self, partition: Partition, number: str) -> None:
         """Acknowledge it soon."""
-        self._acks.setdefault(partition.stream, []).append(number)
-        self._to_ack.set()
+        self._acks.add(partition.stream, number)
 
     async def failed(self, partition: Partition, number: str, attempts: int) -> None:
         """Let Redis know how often it was tried, should this process die."""
@@ -372,40 +371,6 @@ class GroupMember:
         places = {one.stream: one.position for chosen in ready.values() for one in chosen.values()}
         limit = seconds + self._settings.time_limit
         await wait_for_streams(own, places, self._changed, seconds, limit=limit)
-
-    # Acknowledging.
-
-    async def _acknowledge(self) -> None:
-        attempt = 0
-        while True:
-            await self._to_ack.wait()
-            try:
-                await self._flush()
-                attempt = 0
-            except Exception as error:  # noqa: BLE001 # whatever it is, they are kept for later
-                logger.warning("events are acknowledged later: %s", described(error))
-                await asyncio.sleep(back_off(attempt))
-                attempt += 1
-
-    async def _flush(self) -> None:
-        """Acknowledge all that is done; on an error it is kept for later."""
-        self._to_ack.clear()
-        acks, self._acks = self._acks, {}
-        if not acks:
-            return
-        try:
-            group = self._settings.group
-            answers = await self._link.pipeline(
-                [("XACK", stream, group, *numbers) for stream, numbers in acks.items()]
-            )
-        except BaseException:
-            for stream, numbers in acks.items():
-                self._acks.setdefault(stream, []).extend(numbers)
-            self._to_ack.set()
-            raise
-        for answer in answers:
-            if isinstance(answer, Exception):
-                logger.warning("an acknowledgement was refused: %s", answer)
 
 
 def _takes(partition: Partition) -> bool:

@@ -10,12 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import hiredis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
-from redis.asyncio.connection import UnixDomainSocketConnection as UnixConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
@@ -31,6 +25,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from varco_redis._connecting import Connecting
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._settings import Address, RedisSettings, address_of
 
@@ -92,9 +87,7 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(settings.max_connections)
-        self._pool: Any = None
-        self._sentinel: Any = None
-        self._cluster: RedisCluster | None = None
+        self._connecting = Connecting(settings, self.address)
         # Scripts that Redis was told in this life of the link; it may have forgotten them.
         self._loaded: set[str] = set()
 
@@ -193,22 +186,12 @@ class Link:
         for connection in idle:
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect()
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None:
-            await cluster.aclose()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.aclose()
-        sentinel, self._sentinel = self._sentinel, None
-        if sentinel is not None:
-            for client in sentinel.sentinels:
-                with contextlib.suppress(RedisError, OSError):
-                    await client.aclose()
+        await self._connecting.close()
 
     async def connect(self) -> Any:
         """A new connection, greeted."""
         self._meet_loop()
-        pool: Any = self._connections()  # redis-py leaves parts untyped
+        pool: Any = self._connecting.pool()  # redis-py leaves parts untyped
         connection: Any = pool.make_connection()
         try:
             await connection.connect()
@@ -265,7 +248,8 @@ class Link:
         try:
             async with asyncio.timeout(self._limit):
                 while True:
-                    cluster = self._to_cluster()
+                    self._meet_loop()
+                    cluster = self._connecting.cluster()
                     try:
                         async with self._room:  # redis-py refuses what needs more connections
                             return await cluster.execute_command(*command)
@@ -294,7 +278,8 @@ class Link:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             # A cache of a module may meet several loops, one after the other.
-            self._loop, self._idle, self._pool, self._cluster = loop, [], None, None
+            self._loop, self._idle = loop, []
+            self._connecting = Connecting(self.settings, self.address)
             self._room = asyncio.Semaphore(self.settings.max_connections)
 
     def _give(self, connection: Any) -> None:
@@ -317,78 +302,6 @@ class Link:
                 await connection.disconnect(nowait=True)
         if attempt or not idle:
             await asyncio.sleep(back_off(attempt))
-
-    def _options(self) -> dict[str, Any]:
-        address, settings = self.address, self.settings
-        options: dict[str, Any] = {
-            "username": address.username,
-            "password": address.password,
-            "protocol": 3,
-            "socket_timeout": None,
-            "socket_connect_timeout": settings.connect_time_limit,
-            "client_name": settings.client_name,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        return options | self._tls()
-
-    def _tls(self) -> dict[str, Any]:
-        settings = self.settings
-        if not self.address.tls:
-            return {}
-        return {
-            "ssl_ca_certs": settings.tls_ca_file,
-            "ssl_certfile": settings.tls_cert_file,
-            "ssl_keyfile": settings.tls_key_file,
-            "ssl_cert_reqs": "required" if settings.tls_verify else "none",
-            "ssl_check_hostname": settings.tls_verify,
-        }
-
-    def _connections(self) -> Any:
-        """What makes connections; it is asked for new ones only."""
-        if self._pool is not None:
-            return self._pool
-        address, options = self.address, self._options()
-        options["db"] = address.database
-        if address.kind == "sentinel":
-            tls = {"ssl": True} if address.tls else {}
-            make: Any = Sentinel  # redis-py leaves it untyped
-            sentinel = self._sentinel = make(
-                list(address.hosts),
-                sentinel_kwargs={
-                    "username": self.settings.sentinel_username,
-                    "password": self.settings.sentinel_password,
-                    "socket_timeout": self.settings.connect_time_limit,
-                    "protocol": 3,
-                    "retry": Retry(NoBackoff(), 0),  # the next one is asked instead
-                    **tls,
-                    **self._tls(),
-                },
-            )
-            options |= tls
-            pool: Any = SentinelConnectionPool
-            self._pool = pool(address.service, sentinel, **options)
-        elif address.kind == "unix":
-            self._pool = ConnectionPool(
-                connection_class=UnixConnection, path=address.path, **options
-            )
-        else:
-            ((host, port), *_) = address.hosts
-            kind = SSLConnection if address.tls else Connection
-            self._pool = ConnectionPool(connection_class=kind, host=host, port=port, **options)
-        return self._pool
-
-    def _to_cluster(self) -> RedisCluster:
-        self._meet_loop()
-        if self._cluster is None:
-            options = self._options()
-            options.pop("retry")
-            self._cluster = RedisCluster(
-                startup_nodes=[ClusterNode(host, port) for host, port in self.address.hosts],
-                max_connections=self.settings.max_connections,
-                ssl=self.address.tls,
-                **options,
-            )
-        return self._cluster
 
 
 class Own:

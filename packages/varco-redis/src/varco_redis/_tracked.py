@@ -237,7 +237,7 @@ class TrackedRedisCache(RedisCache):
             connection = await self._link.connect()
         try:
             connection._parser.set_invalidation_push_handler(self._heard)  # noqa: SLF001 # there is no other way
-            prefixes = ("PREFIX", self._base, "PREFIX", self._notes[0])
+            prefixes = ("PREFIX", self._link.bases[0], "PREFIX", self._link.notes[0])
             async with asyncio.timeout(self.settings.time_limit):
                 await connection.send_command(
                     "CLIENT", "TRACKING", "ON", "BCAST", *prefixes, check_health=False
@@ -258,7 +258,7 @@ class TrackedRedisCache(RedisCache):
         if names is None:  # the database was flushed
             await self._near.clear()
             return True
-        base, notes = self._base, self._notes[0]
+        base, notes = self._link.bases[0], self._link.notes[0]
         for name in names:
             if name.startswith(base):
                 self._drop(name[len(base) :].decode(errors="surrogateescape"))
