@@ -12,14 +12,18 @@ pytestmark = pytest.mark.anyio
 class Real(CacheContract):
     short = 0.3
 
-    def make(self, settings):
+    def make(self, settings, **options):
         raise NotImplementedError
 
     @pytest.fixture
-    async def cache(self, url, prefix, anyio_backend):
+    def options(self):
+        return {}
+
+    @pytest.fixture
+    async def cache(self, url, prefix, options, anyio_backend):
         # None of these tests is about time: a machine with much else to do takes its time.
         settings = RedisCacheSettings(url=url, key_prefix=prefix, time_limit=30.0)
-        async with self.make(settings) as cache:
+        async with self.make(settings, **options) as cache:
             yield cache
 
 
@@ -39,10 +43,9 @@ class TestGuarded(Real):
 
 
 class TestLayered(Real):
-    @pytest.fixture(params=["write-through", "write-around", "write-back"], autouse=True)
-    def _mode(self, request):
-        self.mode = request.param
+    @pytest.fixture(params=["write-through", "write-around", "write-back"])
+    def options(self, request):
+        return {"write_mode": request.param}
 
-    def make(self, settings):
-        far = RedisCache(settings)
-        return LayeredCache(InMemoryCache(), far, write_mode=self.mode, time_limit=30.0)
+    def make(self, settings, **options):
+        return LayeredCache(InMemoryCache(), RedisCache(settings), time_limit=30.0, **options)

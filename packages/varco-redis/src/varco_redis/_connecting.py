@@ -81,7 +81,7 @@ class Connecting:
                     "username": self.settings.sentinel_username,
                     "password": self.settings.sentinel_password,
                     "socket_timeout": self.settings.connect_time_limit,
-                    "protocol": 3,
+                    "protocol": 2,  # of RESP3 redis-py 6 does not understand sentinels
                     "retry": Retry(NoBackoff(), 0),  # the next one is asked instead
                     **tls,
                     **self._tls(),
