@@ -1,9 +1,11 @@
-"""Processes that tests kill, freeze and race; each says "ready" when it works."""
+"""Processes that tests kill, freeze and race; each says "ready" when it works.
+
+They are forked off a process that has imported everything: `line` leads to the test.
+"""
 
 import asyncio
 import logging
 import random
-import sys
 
 import redis.asyncio
 
@@ -33,24 +35,19 @@ class Effect(DomainModel):
     name: str
 
 
-def say(text):
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
 def bus_settings(url, prefix):
-    return RedisEventBusSettings(url=url, key_prefix=prefix, idle_limit=1.5, retry_delay=0.05)
+    return RedisEventBusSettings(url=url, key_prefix=prefix, idle_limit=1.0, retry_delay=0.05)
 
 
-async def relay(url, prefix, database):
+async def relay(line, url, prefix, database):
     from varco_sa import bootstrap
 
     async with (
         bootstrap(database, Effect) as backend,
         RedisEventBus(bus_settings(url, prefix)) as bus,
-        OutboxRelay(outbox=backend.outbox, bus=bus, poll_interval=0.05, batch_size=100, lease=3.0),
+        OutboxRelay(outbox=backend.outbox, bus=bus, poll_interval=0.05, batch_size=100, lease=1.5),
     ):
-        say("ready")
+        line.send("ready")
         await asyncio.Event().wait()
 
 
@@ -68,7 +65,7 @@ class Effects(EventConsumer):
         await self.client.rpush(self.log, f"{event.name} {event.number}")
 
 
-async def consume(url, prefix, database):
+async def consume(line, url, prefix, database):
     from varco_sa import bootstrap
 
     async with (
@@ -78,11 +75,11 @@ async def consume(url, prefix, database):
         bus = RedisEventBus(bus_settings(url, prefix))
         Effects(backend, client, f"{prefix}log").register_to(bus)
         async with bus:
-            say("ready")
+            line.send("ready")
             await asyncio.Event().wait()
 
 
-async def log(url, prefix, _database):
+async def log(line, url, prefix):
     """Handles slowly, and only writes down in which order."""
     async with redis.asyncio.Redis.from_url(url) as client:
         bus = RedisEventBus(bus_settings(url, prefix))
@@ -93,11 +90,11 @@ async def log(url, prefix, _database):
 
         bus.subscribe(Counted, handle, channel="counted")
         async with bus:
-            say("ready")
+            line.send("ready")
             await asyncio.Event().wait()
 
 
-async def race(url, prefix, seed):  # noqa: C901 # one scene
+async def race(line, url, prefix, seed, rounds):  # noqa: C901 # one scene
     """Reads and writes at random; no read may return what was old when it began."""
     chance = random.Random(seed)
     bare = redis.asyncio.Redis.from_url(url)
@@ -139,35 +136,35 @@ async def race(url, prefix, seed):  # noqa: C901 # one scene
                 await cache.clear()
             await bare.zadd(f"{prefix}acked", {key: version}, gt=True)
 
-    say("ready")
-    await asyncio.to_thread(sys.stdin.readline)
-    for _ in range(40):
+    line.send("ready")
+    await asyncio.to_thread(line.recv)
+    for _ in range(rounds):
         await asyncio.gather(*(write() if chance.random() < 0.2 else read() for _ in range(12)))
-    say(f"done {cache.stats().loads}")
+    line.send(f"done {cache.stats().loads}")
     for part in (cache, locks):
         await part.stop()
     await bare.aclose()
 
 
-async def herd(url, prefix, kind):
+async def herd(line, url, prefix, kind):
     cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", time_limit=30))
     if kind == "layered":
         cache = LayeredCache(InMemoryCache(), cache, time_limit=30)
     bare = redis.asyncio.Redis.from_url(url)
 
     async def load():
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.3)
         return await bare.incr(f"{prefix}loads")
 
     async with cache:
-        say("ready")
-        await asyncio.to_thread(sys.stdin.readline)
+        line.send("ready")
+        await asyncio.to_thread(line.recv)
         found = await asyncio.gather(*(cache.get_or_set("k", load) for _ in range(200)))
-        say(f"done {sorted(set(found))}")
+        line.send(f"done {sorted(set(found))}")
     await bare.aclose()
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    role, *arguments = sys.argv[1:]
+    role, *arguments = globals()["arguments"]  # the test puts them there
     asyncio.run({f.__name__: f for f in (relay, consume, log, race, herd)}[role](*arguments))

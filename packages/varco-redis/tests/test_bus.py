@@ -12,6 +12,7 @@ from varco_redis import (
     RedisConfigError,
     RedisEventBus,
     RedisEventBusSettings,
+    RedisUnavailableError,
 )
 
 pytestmark = pytest.mark.anyio
@@ -221,7 +222,7 @@ async def test_stopping_leaves_what_is_not_begun_to_others(settings):
     assert got == list(range(10))
 
 
-async def test_names_of_consumers_are_taken_again(settings, client):
+async def test_names_of_consumers_are_taken_again(settings):
     names = []
     for _ in range(3):
         bus = RedisEventBus(settings())
@@ -229,7 +230,6 @@ async def test_names_of_consumers_are_taken_again(settings, client):
         async with bus:
             await until(lambda bus=bus: bool(bus._member.consumer))
             names.append(bus._member.consumer)
-        await client.hdel(f"{bus.settings.key_prefix}consumers:default", names[-1])
     assert len(set(names)) == 1
 
 
@@ -277,3 +277,99 @@ async def test_a_consumer_class_handles_with_its_deduplicator(settings, url, pre
             await bus.publish(one, channel="c")
         await until(lambda: 2 in got)
     assert got == [1, 2]
+
+
+async def test_a_handler_that_is_cancelled_is_called_again(settings):
+    got, cancelled = [], 0
+
+    async def handle(event):
+        nonlocal cancelled
+        if event.number == 0 and cancelled < 2:
+            cancelled += 1
+            raise asyncio.CancelledError
+        got.append(event.number)
+
+    bus = RedisEventBus(settings(partitions=1))
+    bus.subscribe(Numbered, handle, channel="c")
+    async with bus:
+        await bus.publish_many([(Numbered(number=n, name="k"), "c") for n in range(3)])
+        await until(lambda: len(got) == 3)
+        assert await bus.dead_letters.count() == 0
+        async with RedisChannelManager(bus.settings) as manager:
+            await until(lambda: _has(manager.backlog("c"), 0))
+    assert got == [0, 1, 2]
+
+
+async def test_what_a_dead_process_held_is_taken_over_within_twice_the_idle_limit(settings):
+    began, got = asyncio.Event(), []
+
+    async def hang(event):
+        began.set()
+        await asyncio.Event().wait()
+
+    dead, heir = (RedisEventBus(settings(partitions=2, idle_limit=1.0)) for _ in range(2))
+    dead.subscribe(Numbered, hang, channel="c")
+    heir.subscribe(Numbered, lambda event: got.append(event.number), channel="c")
+    await dead.start()
+    await dead.publish_many([(Numbered(number=n, name=str(n)), "c") for n in range(20)])
+    await began.wait()
+    # It dies: no more signs of life, and nothing is given back.
+    for task in dead._member._tasks:
+        task.cancel()
+    died = asyncio.get_running_loop().time()
+    async with heir:
+        await until(lambda: len(got) == 20)
+        assert asyncio.get_running_loop().time() - died < 2 * 1.0
+    assert sorted(got) == list(range(20))
+    await dead.stop(timeout=0)
+
+
+@pytest.mark.parametrize("mode", ["streams", "pubsub"])
+async def test_listening_goes_on_when_a_hanging_server_is_back(make_server, mode):
+    server, got = make_server(), []
+    options = RedisEventBusSettings(url=server.url, mode=mode, idle_limit=1.0, time_limit=0.3)
+    bus = RedisEventBus(options)
+    bus.subscribe(Numbered, lambda event: got.append(event.number))
+    async with bus:
+        server.freeze()  # no connection breaks
+        with pytest.raises(RedisUnavailableError):
+            await bus.publish(Numbered(number=0))
+        if mode == "pubsub":
+            await until(lambda: not bus._listener.ready.is_set())
+        server.thaw()
+        if mode == "pubsub":
+            await until(bus._listener.ready.is_set)
+        await until(bus.is_healthy)
+        await bus.publish(Numbered(number=1))
+        await until(lambda: 1 in got)
+
+
+async def test_pubsub_reads_no_more_than_it_can_handle(settings):
+    release, got = asyncio.Event(), []
+
+    async def handle(event):
+        await release.wait()
+        got.append(event.number)
+
+    bus = RedisEventBus(settings(mode="pubsub", prefetch=10, concurrency=2))
+    bus.subscribe(Numbered, handle)
+    async with bus:
+        await bus.publish_many([(Numbered(number=n), "c") for n in range(100)])
+        await until(lambda: len(bus._workers.tasks) == 10)
+        await asyncio.sleep(0.1)
+        assert len(bus._workers.tasks) == 10
+        release.set()
+        await until(lambda: len(got) == 100)
+
+
+async def test_nothing_stays_of_a_deleted_group_or_channel(settings, client):
+    async with RedisChannelManager(settings()) as manager:
+        for group in ("x", "y"):
+            bus = RedisEventBus(settings(group=group))
+            bus.subscribe(Numbered, lambda event: None, channel="c")
+            async with bus:
+                await bus.publish(Numbered(number=1), channel="c")
+                await until(lambda group=group: _has(manager.backlog("c", group), 0))
+        await manager.delete_group("c", "x")
+        await manager.delete_channel("c")
+        assert await client.keys(f"{manager.settings.key_prefix}{{c}}*") == []

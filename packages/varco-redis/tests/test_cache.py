@@ -253,3 +253,74 @@ async def test_copies_are_not_used_while_tracking_is_interrupted(make_server):
 
 def test_the_header_is_what_the_scripts_read():
     assert struct.calcsize(">4s8sddHBI") == 35
+
+
+async def test_damaged_tags_are_a_miss_that_is_logged(cache, prefix, client, caplog):
+    for tags in (b"\xff\xff", b"\x00", b"\x00\x01x\x00", b"\x00\x00" * 1001):
+        await cache.set("a", 1)
+        place = f"{prefix}k:a"
+        head, payload = (whole := await client.get(place))[:28], whole[35:]
+        spoilt = struct.pack(">HBI", len(tags), 0, len(payload)) + tags + payload
+        await client.set(place, head + spoilt)
+        errors = cache.stats().errors
+        assert await cache.get("a", MISSING) is MISSING
+        assert await cache.get_many(["a"]) == {}
+        assert await cache.get_entry("a") is None
+        assert cache.stats().errors == errors + 3
+    assert "'a' cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("field", ["s", "e", "r", "f", "tt", "pa", "ps"])
+async def test_a_meta_key_whose_numbers_are_none_begins_anew(
+    url, prefix, client, caplog, field, cache
+):
+    await cache.set("a", 1, tags={"t"})
+    await cache.delete_prefix("a")
+    await client.hset(f"{prefix}m", field, "no number")
+    await cache.invalidate_tags("t")
+    await cache.set("a", 2, tags={"t"})
+    async with RedisCache(RedisCacheSettings(url=url, key_prefix=prefix)) as other:  # is greeted
+        for one in (cache, other):
+            assert await one.get("a", MISSING) in {2, MISSING}
+            assert await one.get_many(["a"]) in ({"a": 2}, {})
+        await other.delete_prefix("a2")
+        await other.set("a", 3, tags={"t"})
+        assert await cache.get("a") == 3
+        await other.invalidate_tags("t")
+        assert await cache.get("a", MISSING) is MISSING
+    await cache.clear()
+    if cache.stats().errors + other.stats().errors:
+        assert "wrong type or content" in caplog.text
+
+
+async def test_a_ttl_that_redis_cannot_hold_is_very_long(cache):
+    await cache.set("a", 1, ttl=1e300)
+    assert await cache.ttl("a") > 1e10
+
+
+async def test_several_keys_take_one_call(url, prefix, client):
+    async with RedisCache(RedisCacheSettings(url=url, key_prefix=prefix)) as cache:
+        items = {f"k{n}": n for n in range(100)}
+        keys = [*items, "missing"]
+        await cache.set_many(items, ttl=100, tags={"t"})
+        await cache.set("k1", "other", ttl=50, tags={"x"})
+        await cache.get_many(keys)  # the script is known from now on
+        calls = cache._link.call
+        count = 0
+
+        async def counted(*args):
+            nonlocal count
+            count += 1
+            return await calls(*args)
+
+        cache._link.call = counted
+        assert await cache.get_many(keys) == items | {"k1": "other"}
+        entries = await cache.get_entries(keys)
+        await cache.set_many(items)
+        await cache.delete_many(keys)
+    assert count == 3  # deleting is a pipeline of one
+    assert {key: entry.value for key, entry in entries.items()} == items | {"k1": "other"}
+    assert 49 < entries["k1"].ttl <= 50
+    assert 99 < entries["k2"].ttl <= 100
+    assert (entries["k1"].tags, entries["k2"].tags) == ({"x"}, {"t"})
+    assert (cache.stats().hits, cache.stats().misses) == (300, 3)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from varco_cache import InMemoryCache, LayeredCache
+from varco_cache import GuardedCache, InMemoryCache, LayeredCache
 from varco_cache.testing import CacheContract
 from varco_redis.cache import RedisCache, RedisCacheSettings, TrackedRedisCache
 
@@ -12,12 +12,18 @@ pytestmark = pytest.mark.anyio
 class Real(CacheContract):
     short = 0.3
 
-    def make(self, settings):
+    def make(self, settings, **options):
         raise NotImplementedError
 
     @pytest.fixture
-    async def cache(self, url, prefix, anyio_backend):
-        async with self.make(RedisCacheSettings(url=url, key_prefix=prefix)) as cache:
+    def options(self):
+        return {}
+
+    @pytest.fixture
+    async def cache(self, url, prefix, options, anyio_backend):
+        # None of these tests is about time: a machine with much else to do takes its time.
+        settings = RedisCacheSettings(url=url, key_prefix=prefix, time_limit=30.0)
+        async with self.make(settings, **options) as cache:
             yield cache
 
 
@@ -33,13 +39,13 @@ class TestTracked(Real):
 
 class TestGuarded(Real):
     def make(self, settings):
-        return RedisCache(settings).guarded()
+        return GuardedCache(RedisCache(settings), time_limit=30.0)
 
 
 class TestLayered(Real):
-    @pytest.fixture(params=["write-through", "write-around", "write-back"], autouse=True)
-    def _mode(self, request):
-        self.mode = request.param
+    @pytest.fixture(params=["write-through", "write-around", "write-back"])
+    def options(self, request):
+        return {"write_mode": request.param}
 
-    def make(self, settings):
-        return LayeredCache(InMemoryCache(), RedisCache(settings), write_mode=self.mode)
+    def make(self, settings, **options):
+        return LayeredCache(InMemoryCache(), RedisCache(settings), time_limit=30.0, **options)

@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import importlib.util
+import itertools
+import multiprocessing
+import os
 import random
+import runpy
 import signal
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,39 +19,62 @@ from varco_cache import InMemoryCache, LayeredCache
 from varco_events import OutboxEntry
 from varco_redis import RedisChannelManager, RedisEventBus, RedisUnavailableError
 from varco_redis.cache import RedisCache, RedisCacheSettings
-from varco_sa import bootstrap
 
 # Limits are for hangs: they are long, for a machine that has much else to do.
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
-FILE = Path(__file__).with_name("_processes.py")
+bootstrap = pytest.importorskip("varco_sa").bootstrap
 # HYPOTHESIS_PROFILE=deep: the figures of the documentation.
 DEEP = settings.get_profile(settings._current_profile).max_examples > 1000
 KILLS, ROWS = (200, 10_000) if DEEP else (4, 400)
 BATCH = 100
+FILE = Path(__file__).with_name("_processes.py")
+FORKS = multiprocessing.get_context("forkserver")
+# Importing these takes longer than most processes live.
+FORKS.set_forkserver_preload(["pytest", "varco_redis.cache", "varco_domain.model", "varco_sa"])
 
 
-def processes():
+def _load():
     spec = importlib.util.spec_from_file_location("varco_redis_test_processes", FILE)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-roles = processes()
+roles = _load()
 
 
-async def spawn(role, *arguments):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(FILE),
-        role,
-        *map(str, arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert (await asyncio.wait_for(process.stdout.readline(), 300)).strip() == b"ready"
+class Process:
+    """One of the processes; what it says comes from `hear`."""
+
+    def __init__(self, role, *arguments):
+        self._line, line = FORKS.Pipe()
+        self._process = FORKS.Process(
+            target=runpy.run_path,
+            args=(str(FILE), {"arguments": (role, line, *arguments)}, "__main__"),
+        )
+        self._process.start()
+        line.close()
+
+    async def hear(self):
+        return await asyncio.wait_for(asyncio.to_thread(self._line.recv), 300)
+
+    def go(self):
+        self._line.send("go")
+
+    def signal(self, number):
+        os.kill(self._process.pid, number)
+
+    async def kill(self):
+        self._process.kill()
+        await asyncio.to_thread(self._process.join)
+        self._process.close()
+        self._line.close()
+
+
+async def spawn(*command):
+    process = Process(*command)
+    assert await process.hear() == "ready"
     return process
 
 
@@ -60,9 +86,7 @@ async def running(*commands):
         yield alive
     finally:
         for process in alive:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await process.kill()
 
 
 async def until(condition, seconds=300):
@@ -91,15 +115,14 @@ async def test_kill_9_of_relays_and_consumers_loses_nothing(url, prefix, client,
     commands = [("relay", url, prefix, outbox), *[("consume", url, prefix, effects)] * 2]
     async with bootstrap(outbox, roles.Effect) as source, bootstrap(effects, roles.Effect) as sink:
         entries = [OutboxEntry.from_event(event, channel="counted") for event in events(ROWS)]
-        await source.outbox.save_many(entries)
         relays_killed = 0
         async with running(*commands) as alive:
-            for _ in range(KILLS):
-                await asyncio.sleep(chance.uniform(0.0, 0.4))
+            for some in itertools.batched(entries, ROWS // KILLS):
+                await source.outbox.save_many(some)
+                await asyncio.sleep(chance.uniform(0.0, 0.2))
                 victim = chance.randrange(len(commands))
                 relays_killed += victim == 0
-                alive[victim].kill()
-                await alive[victim].wait()
+                await alive[victim].kill()
                 alive[victim] = await spawn(*commands[victim])
 
             async def done():
@@ -128,13 +151,20 @@ async def test_kill_9_of_relays_and_consumers_loses_nothing(url, prefix, client,
 
 
 async def test_a_frozen_consumer_does_no_harm_when_it_thaws(url, prefix, client):
-    async with running(*[("log", url, prefix, "")] * 4) as alive:
+    async with running(*[("log", url, prefix)] * 4) as alive:
+        base = f"{prefix}{{counted}}:"
+
+        async def shared():
+            owners = await client.hgetall(f"{base}owners:default")
+            return len({held.split()[0] for name, held in owners.items() if name != b"fence"}) == 4
+
+        await until(shared)
         bus = RedisEventBus(roles.bus_settings(url, prefix))
-        every = events(1200)
+        every = events(600)
         for at in range(0, len(every), 100):
             await bus.publish_many([(event, "counted") for event in every[at : at + 100]])
-            if at == 300:
-                alive[0].send_signal(signal.SIGSTOP)
+            if at == 200:
+                alive[0].signal(signal.SIGSTOP)
         await bus.stop()
 
         async def handled():
@@ -142,11 +172,16 @@ async def test_a_frozen_consumer_does_no_harm_when_it_thaws(url, prefix, client)
             return sum(map(len, firsts.values())) == len(every)
 
         await until(handled)  # although one of them is frozen
-        alive[0].send_signal(signal.SIGCONT)
-        await asyncio.sleep(1.0)  # it acknowledges, and finds out that it owns nothing
+        assert await client.zcard(f"{base}members:default") == 3
+        alive[0].signal(signal.SIGCONT)
+
+        async def back():  # it acknowledged, and found out that it owns nothing
+            return await client.zcard(f"{base}members:default") == 4
+
+        await until(back)
         bus = RedisEventBus(roles.bus_settings(url, prefix))
         await bus.publish_many(
-            [(roles.Counted(number=n, name=f"key {n % 20}"), "counted") for n in range(1200, 1400)]
+            [(roles.Counted(number=n, name=f"key {n % 20}"), "counted") for n in range(600, 800)]
         )
         await bus.stop()
         every += [None] * 200
@@ -241,19 +276,20 @@ async def test_callers_of_a_layered_cache_see_no_outage_and_nothing_old(make_ser
 
 @pytest.mark.parametrize("seed", range(50 if DEEP else 2))
 async def test_two_processes_never_read_what_was_invalidated(url, prefix, seed):
-    commands = [("race", url, prefix, f"{seed}-{number}") for number in range(2)]
+    rounds = 40 if DEEP else 20
+    commands = [("race", url, prefix, f"{seed}-{number}", rounds) for number in range(2)]
     async with running(*commands) as alive:
         for process in alive:
-            process.stdin.write(b"go\n")
-        said = [await asyncio.wait_for(process.stdout.readline(), 300) for process in alive]
-    assert [line.split()[0:1] for line in said] == [[b"done"]] * 2
+            process.go()
+        said = [await process.hear() for process in alive]
+    assert [text.split()[0] for text in said] == ["done"] * 2
 
 
 @pytest.mark.parametrize("kind", ["redis", "layered"])
 async def test_a_thundering_herd_of_two_processes_makes_one_load(url, prefix, client, kind):
     async with running(*[("herd", url, prefix, kind)] * 2) as alive:
         for process in alive:
-            process.stdin.write(b"go\n")
-        said = [await asyncio.wait_for(process.stdout.readline(), 300) for process in alive]
-    assert said == [b"done [1]\n"] * 2
+            process.go()
+        said = [await process.hear() for process in alive]
+    assert said == ["done [1]"] * 2
     assert await client.get(f"{prefix}loads") == b"1"

@@ -6,10 +6,7 @@ import ipaddress
 import subprocess
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import redis.asyncio
 
 from varco_cache import MISSING
 from varco_events import Event
@@ -72,8 +69,12 @@ async def work(url, **options):
 
 
 def certificate(folder):
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     signed = (
@@ -117,6 +118,7 @@ async def test_sentinel_finds_the_master(make_server, tmp_path, free_port):
     config = tmp_path / "sentinel.conf"
     config.write_text(
         f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
+        "requirepass sesame\n"
     )
     process = subprocess.Popen(
         ["redis-server", str(config), "--sentinel"], stdout=subprocess.DEVNULL
@@ -130,13 +132,14 @@ async def test_sentinel_finds_the_master(make_server, tmp_path, free_port):
             else:
                 writer.close()
                 break
-        await work(f"redis+sentinel://127.0.0.1:{port}/main/0")
-        unknown = RedisCacheSettings(
-            url=f"redis+sentinel://127.0.0.1:{port}/other", time_limit=20.0
-        )
-        async with RedisCache(unknown) as cache:
-            with pytest.raises(RedisUnavailableError, match="other"):
-                await cache.get("a")
+        # The first of the sentinels is down.
+        url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/main/0"
+        known = {"sentinel_password": "sesame"}
+        await work(url, **known)
+        for wrong in ({"url": url}, {"url": url.replace("main", "other"), **known}):
+            async with RedisCache(RedisCacheSettings(**wrong, time_limit=20.0)) as cache:
+                with pytest.raises(RedisUnavailableError, match=r"main|other"):
+                    await cache.get("a")
     finally:
         process.kill()
         process.wait()
@@ -153,4 +156,14 @@ async def test_a_cluster_keeps_together_what_must_be(make_server):
         capture_output=True,
         timeout=100,
     )
-    await work(f"redis+cluster://{nodes[0]},{nodes[1]}")
+    for server in servers:  # each learns of the others in its own time
+        async with redis.asyncio.Redis.from_url(server.url) as client, asyncio.timeout(100):
+            while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):
+                await asyncio.sleep(0.02)
+    url = f"redis+cluster://{nodes[0]},{nodes[1]}"
+    await work(url)
+    # More tasks than connections wait for their turn.
+    settings = RedisCacheSettings(url=url, max_connections=2, time_limit=20.0)
+    async with RedisCache(settings) as cache:
+        await asyncio.gather(*(cache.set(f"k{n}", n) for n in range(100)))
+        assert await cache.get_many(f"k{n}" for n in range(100)) == {f"k{n}": n for n in range(100)}

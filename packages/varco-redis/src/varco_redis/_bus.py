@@ -9,9 +9,7 @@ import logging
 import random
 import time
 import zlib
-from typing import TYPE_CHECKING, Any, NoReturn
-
-from redis.exceptions import ResponseError
+from typing import TYPE_CHECKING, Any
 
 from varco_events import (
     CHANNEL_ALL,
@@ -29,10 +27,10 @@ from varco_events import (
 from varco_redis._bus_scripts import PUBLISH
 from varco_redis._bus_settings import BusMode, Names, RedisEventBusSettings
 from varco_redis._dead_letters import RedisDeadLetterQueue, RedisDeadLetterQueueSettings
-from varco_redis._errors import RedisBackPressureError, RedisDataError
+from varco_redis._errors import RedisBackPressureError, refusals_as_data_errors
 from varco_redis._group import GroupMember
 from varco_redis._handlers import Handlers
-from varco_redis._link import Link
+from varco_redis._link import Link, all_right
 from varco_redis._listening import BroadcastListener, PubSubListener
 from varco_redis._partition import Workers
 
@@ -61,6 +59,7 @@ class RedisEventBus(AbstractEventBus):
     Raises:
         RedisUnavailableError: From publishing, when Redis does not answer in time.
         RedisBackPressureError: Likewise, when the channel is full.
+        RedisDataError: Likewise, when there is something else under the keys of the channel.
     """
 
     def __init__(
@@ -197,12 +196,9 @@ class RedisEventBus(AbstractEventBus):
             raise BusStoppedError(name)
         if self.settings.mode == BusMode.PUBSUB:
             subject, write = self._names.subject, self.serializer.serialize
-            answers = await self._link.pipeline(
-                [("PUBLISH", subject + channel, write(event)) for event, channel in events]
-            )
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
+            commands = [("PUBLISH", subject + channel, write(event)) for event, channel in events]
+            with refusals_as_data_errors(subject):
+                all_right(await self._link.pipeline(commands))
             return
         await self._declare({channel for _, channel in events})
         for channel, run in itertools.groupby(events, key=lambda pair: pair[1]):
@@ -226,10 +222,8 @@ class RedisEventBus(AbstractEventBus):
         until, pause = time.monotonic() + self.settings.time_limit, _PAUSE
         while parts:
             chunk = parts[: 4 * _CHUNK]
-            try:
+            with refusals_as_data_errors(keys[1]):
                 taken: int = await self._link.run(PUBLISH, keys, self.settings.max_length, *chunk)
-            except ResponseError as error:
-                _refused(keys[1], error)
             if taken < 0:  # Redis was flushed since the channel was declared
                 self._known.discard(channel)
                 await self._declare({channel})
@@ -247,10 +241,13 @@ class RedisEventBus(AbstractEventBus):
         new = channels - self._known
         if not new:
             return
-        await self._link.call("SADD", self._names.channels, *new)
+        with refusals_as_data_errors(self._names.channels):
+            await self._link.call("SADD", self._names.channels, *new)
         for channel in new:
             count = 1 if self.settings.is_broadcast(channel) else self.settings.partitions
-            await self._link.call("HSETNX", self._names.config(channel), "partitions", count)
+            config = self._names.config(channel)
+            with refusals_as_data_errors(config):
+                await self._link.call("HSETNX", config, "partitions", count)
         self._known |= new
         self._poke()
 
@@ -264,7 +261,3 @@ def _letters_beside(settings: RedisEventBusSettings) -> RedisDeadLetterQueueSett
     shared = RedisDeadLetterQueueSettings.__mro__[1]
     values = {name: getattr(settings, name) for name in shared.__slots__}  # type: ignore[attr-defined] # a dataclass with slots
     return RedisDeadLetterQueueSettings(key_prefix=settings.key_prefix, **values)
-
-
-def _refused(key: str, error: ResponseError) -> NoReturn:
-    raise RedisDataError(key, str(error)) from error

@@ -222,3 +222,11 @@ for i = 1, 100000 do
 end
 """
 )
+
+# KEYS: consumers. ARGV: name, process. A name that is ours is free again.
+UNNAME = Script("""
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held and string.match(held, '^(%S+)') == ARGV[2] then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+""")

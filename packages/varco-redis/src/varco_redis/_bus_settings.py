@@ -36,8 +36,10 @@ class RedisEventBusSettings(RedisSettings):
         partitions: Into how many streams a channel is divided that was not declared otherwise;
             at most so many processes of a group work on it at once.
         max_length: How many events of a partition may wait; then publishing waits, and fails with
-            `RedisBackPressureError` when the time limit is over.
-        prefetch: How many events of a partition a process takes at a time.
+            `RedisBackPressureError` when the time limit is over. Where no group ever listened,
+            the oldest make room instead.
+        prefetch: How many events of a partition a process takes at a time; in pub/sub mode, how
+            many it has in hand before it stops reading.
         concurrency: How many handlers run at once in a process.
         idle_limit: Seconds without a sign of life after which others take over from a process.
         max_attempts: How often a handler is tried before the event is dead-lettered.
@@ -97,10 +99,11 @@ class Names:
         """The hash with the number of partitions."""
         return self.base(channel) + "config"
 
-    def members(self, channel: str) -> str:
-        """The living processes of the group that listen to the channel."""
-        return f"{self.base(channel)}members:{self._group}"
-
     def owners(self, channel: str) -> str:
-        """Which of them has which partition."""
-        return f"{self.base(channel)}owners:{self._group}"
+        """Which process of our group has which partition."""
+        return self.of_group(channel)[1]
+
+    def of_group(self, channel: str, group: str | None = None) -> tuple[str, str]:
+        """The living processes of a group, ours when None, and which has which partition."""
+        name = self._group if group is None else quote(group, safe="")
+        return f"{self.base(channel)}members:{name}", f"{self.base(channel)}owners:{name}"

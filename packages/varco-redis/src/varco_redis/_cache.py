@@ -7,39 +7,30 @@ import logging
 import math
 import os
 import random
-import struct
 import time
-import zlib
-from typing import TYPE_CHECKING, Any, cast
-
-from redis.exceptions import NoPermissionError, ResponseError
+from typing import TYPE_CHECKING, Any
 
 from varco_cache import (
     MISSING,
     CacheBackend,
     CacheConfigError,
     CacheEntry,
-    CacheKeyError,
     CacheStats,
     Lease,
 )
-from varco_events import JsonSerializer, Serializer
-from varco_redis._cache_scripts import cache_scripts
+from varco_redis._cache_link import CHUNK, CacheLink
 from varco_redis._cache_settings import RedisCacheSettings
-from varco_redis._link import Link
+from varco_redis._entries import Entries, checked_tags, packed_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from varco_events import Serializer
     from varco_redis._link import Command, Script
 
 logger = logging.getLogger("varco_redis.cache")
 
-_PLAIN, _ZLIB = 0, 1
-_CHUNK = 500
-_TAIL = struct.Struct(">HBI")
-_LENGTH = struct.Struct(">H")
-_MOST_TAG_BYTES = 65_535
+_MOST_MILLISECONDS = 10**15
 _POLL, _MOST_POLL = 0.005, 0.1
 # What lay under the key when a lease was asked for.
 _VALUE, _OTHERS, _OURS = b"v", b"w", b"l"
@@ -85,28 +76,18 @@ class RedisCache(CacheBackend):
             serializer: Values to bytes and back; it must not run what it reads.
         """
         self.settings: RedisCacheSettings = settings or RedisCacheSettings()
-        self._serializer: Serializer[Any] = serializer or JsonSerializer()
+        self._entries = Entries(self.settings, serializer)
         # How long `arm` may wait for another process that loads the key already.
         self.patience: float = self.settings.load_wait + self.settings.time_limit
-        self._link = Link(self.settings, on_connect=self._greet)
+        self._link = CacheLink(self.settings)
+        self._scripts = self._link.scripts
         self._owner = os.urandom(8)
-        cluster = self.settings.is_cluster
-        shards = self.settings.shards if cluster else 1
-        prefix = self.settings.key_prefix
-        names = [f"{{{prefix}{n:03}}}" if cluster else prefix for n in range(shards)]
-        self._bases = [f"{name}k:".encode() for name in names]
-        self._metas = [f"{name}m".encode() for name in names]
-        self._notes = [f"{name}n:".encode() for name in names]
-        self._base, self._meta = self._bases[0], self._metas[0]
-        self._base_text = self._base.decode()
-        self._scripts = cache_scripts(len(self._base))
         self._hits = self._misses = self._sets = self._damaged = 0
         self._open: dict[bytes, RedisLease] = {}
 
     async def get(self, key: Any, default: Any = None, *, type_hint: Any = None) -> Any:
         """The value, or `default` on a miss; pass `MISSING` to tell a miss from a cached None."""
-        place, meta = self._place(key)
-        data = await self._run(self._scripts.get, (place, meta))
+        data = await self._link.run(self._scripts.get, self._link.place(key))
         if data is None:
             self._misses += 1
             return default
@@ -115,42 +96,24 @@ class RedisCache(CacheBackend):
 
     async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
         """The value with its remaining time to live and its tags; None on a miss."""
-        place, meta = self._place(key)
-        found = await self._run(self._scripts.entry, (place, meta))
-        if not isinstance(found, list):
-            if found is None:
-                self._misses += 1
-            else:
-                self._decoded(key, found, type_hint)
-            return None
-        data, left, tags = cast("tuple[bytes, int, bytes]", found)
-        value = self._decoded(key, data, type_hint)
-        if value is MISSING:
-            return None
-        ttl = math.inf if left < 0 else left / 1000
-        try:
-            return CacheEntry(value, ttl, _tags_of(tags))
-        except ValueError as error:
-            self._damage(key, error)
-            return None
+        return (await self.get_entries((key,), type_hint=type_hint)).get(key)
 
     async def exists(self, key: Any) -> bool:
         """Whether `get` would hit."""
-        place, meta = self._place(key)
-        return isinstance(await self._run(self._scripts.get, (place, meta)), bytes)
+        return isinstance(await self._link.run(self._scripts.get, self._link.place(key)), bytes)
 
     async def set(
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store a value for `ttl` seconds; None means the cache's default, `math.inf` no end."""
-        place, meta = self._place(key)
-        head, tail = self._packed(value, _blob(tags) if tags else b"")
-        await self._run(self._scripts.set, (place, meta), head, tail, self._milliseconds(ttl))
+        head, tail = self._entries.pack(value, packed_tags(tags) if tags else b"")
+        place = self._link.place(key)
+        await self._link.run(self._scripts.set, place, head, tail, self._milliseconds(ttl))
         self._sets += 1
 
     async def delete(self, key: Any) -> None:
         """Forget a key; a load that began before does not bring it back."""
-        await self._link.call("UNLINK", self._place(key)[0])
+        await self._link.call("UNLINK", self._link.place(key)[0])
 
     async def clear(self) -> None:
         """Forget everything; the memory is freed as entries are met, expire or are swept."""
@@ -162,58 +125,67 @@ class RedisCache(CacheBackend):
 
     async def invalidate_tags(self, *tags: str) -> None:
         """Forget everything that was stored with one of these tags."""
-        held = _checked(tags)
+        held = checked_tags(tags)
         if held:
             await self._invalidate("t", *held)
 
     async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
         """The values of those keys that hit, in one round trip."""
-        chunks = self._chunks(list(keys))
-        answers = await self._run_many(
-            [
-                (self._scripts.get_many, [meta, *(place for _, place in chunk)], ())
-                for meta, chunk in chunks
-            ]
-        )
         found: dict[Any, Any] = {}
-        for (_, chunk), values in zip(chunks, answers, strict=True):
-            for (key, _), data in zip(chunk, values, strict=True):
-                if data is None:
-                    self._misses += 1
-                    continue
-                value = self._decoded(key, data, type_hint)
-                if value is not MISSING:
-                    found[key] = value
+        read = self._entries.value
+        for some, values, _ in await self._read_many(keys):
+            for key, data in zip(some, values, strict=True):
+                if data is not None:
+                    try:
+                        found[key] = read(data, type_hint)
+                    except Exception as error:  # noqa: BLE001 # whatever a serializer raises
+                        self._damage(key, error)
+        self._hits += len(found)
+        return found
+
+    async def get_entries(
+        self, keys: Iterable[Any], *, type_hint: Any = None
+    ) -> dict[Any, CacheEntry]:
+        """The entries of those keys that hit, in one round trip."""
+        found: dict[Any, CacheEntry] = {}
+        for some, values, now in await self._read_many(keys):
+            for key, data in zip(some, values, strict=True):
+                if data is not None:
+                    try:
+                        value = self._entries.value(data, type_hint)
+                        left = self._entries.left(data, now) / 1000
+                        found[key] = CacheEntry(value, left or math.inf, self._entries.tags(data))
+                    except Exception as error:  # noqa: BLE001 # whatever a serializer raises
+                        self._damage(key, error)
+        self._hits += len(found)
         return found
 
     async def set_many(
         self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store several values alike, in one round trip; all or none of each few hundred."""
-        blob, milliseconds = _blob(tags), self._milliseconds(ttl)
+        blob, milliseconds = packed_tags(tags), self._milliseconds(ttl)
         calls: list[tuple[Script, Sequence[Any], Sequence[Any]]] = []
-        for meta, chunk in self._chunks(list(items)):
+        for meta, some, places in self._link.chunks(items):
             args: list[Any] = [milliseconds]
-            for key, _ in chunk:
-                args += self._packed(items[key], blob)
-            calls.append((self._scripts.set_many, [meta, *(place for _, place in chunk)], args))
-        await self._run_many(calls)
+            for key in some:
+                args += self._entries.pack(items[key], blob)
+            calls.append((self._scripts.set_many, [meta, *places], args))
+        await self._link.run_many(calls)
         self._sets += len(items)
 
     async def delete_many(self, keys: Iterable[Any]) -> None:
         """Forget several keys in one round trip."""
-        commands: list[Command] = [
-            ("UNLINK", *(place for _, place in chunk)) for _, chunk in self._chunks(list(keys))
-        ]
+        commands: list[Command] = [("UNLINK", *places) for _, _, places in self._link.chunks(keys)]
         for answer in await self._link.pipeline(commands):
             if isinstance(answer, Exception):
                 raise answer
 
     async def lease(self, key: Any, *, tags: Iterable[str] = ()) -> Lease:
         """Begin a load of `key`, unless another process has: then `arm` waits for it."""
-        held = _checked(tags)
+        held = checked_tags(tags)
         lease = RedisLease(key, held, ())
-        lease.blob, lease.token = _blob(held), os.urandom(16)
+        lease.blob, lease.token = packed_tags(held), os.urandom(16)
         await self._ask(lease)
         return lease
 
@@ -248,11 +220,11 @@ class RedisCache(CacheBackend):
         if lease.closed or lease.kind == _OTHERS:
             self._close(lease)
             return False
-        head, tail = self._packed(value, lease.blob if tags is None else _blob(tags))
+        head, tail = self._entries.pack(value, lease.blob if tags is None else packed_tags(tags))
         late = "0" if tags is None else "1"
         args = (*self._held(lease), late, head, tail, self._milliseconds(ttl))
         self._close(lease)
-        stored = bool(await self._run(self._scripts.fill, self._place(lease.key), *args))
+        stored = bool(await self._link.run(self._scripts.fill, self._link.place(lease.key), *args))
         self._sets += stored
         return stored
 
@@ -262,7 +234,7 @@ class RedisCache(CacheBackend):
         if not lease.closed:
             self._close(lease)
             if lease.kind == _OURS:
-                place, _ = self._place(lease.key)
+                place, _ = self._link.place(lease.key)
                 await self._link.run(self._scripts.release, (place,), lease.mark)
 
     async def holds(self, lease: Lease) -> bool:
@@ -273,7 +245,9 @@ class RedisCache(CacheBackend):
         if lease.kind == _OTHERS:
             return True  # it still waits in `arm`, so what it will read is fresh
         return bool(
-            await self._run(self._scripts.holds, self._place(lease.key), *self._held(lease))
+            await self._link.run(
+                self._scripts.holds, self._link.place(lease.key), *self._held(lease)
+            )
         )
 
     async def invalidate_near(self, keys: Iterable[Any] = (), tags: Iterable[str] = ()) -> None:
@@ -288,13 +262,13 @@ class RedisCache(CacheBackend):
         if self.settings.is_cluster:
             return 0
         cursor, freed = b"0", 0
-        pattern = _escaped(self._base) + b"*"
+        pattern = _escaped(self._link.bases[0]) + b"*"
         while True:
             cursor, places = await self._link.call(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", _CHUNK, "TYPE", "string"
+                "SCAN", cursor, "MATCH", pattern, "COUNT", CHUNK, "TYPE", "string"
             )
             if places:
-                freed += await self._run(self._scripts.sweep, (self._meta, *places))
+                freed += await self._link.run(self._scripts.sweep, (self._link.metas[0], *places))
             if cursor in {b"0", 0}:
                 return freed
             await asyncio.sleep(pause)
@@ -310,7 +284,7 @@ class RedisCache(CacheBackend):
             misses=self._misses,
             sets=self._sets,
             loads=self._flights.loads,
-            errors=self._damaged,
+            errors=self._damaged + self._link.repaired,
         )
 
     async def stop(self) -> None:
@@ -318,99 +292,29 @@ class RedisCache(CacheBackend):
         await super().stop()
         await self._link.close()
 
-    def _place(self, key: Any) -> tuple[bytes | str, bytes]:
-        """The key in Redis and the meta key beside it."""
-        if key.__class__ is not str:
-            raise CacheKeyError("key of a RedisCache", key, "use a string")
-        if len(self._bases) == 1:
-            return self._base_text + key, self._meta
-        encoded = key.encode()
-        shard = zlib.crc32(encoded) % len(self._bases)
-        return self._bases[shard] + encoded, self._metas[shard]
-
-    def _chunks(self, keys: list[Any]) -> list[tuple[bytes, list[tuple[Any, Any]]]]:
-        """The keys by shard, a few hundred at a time, each with its place."""
-        by_meta: dict[bytes, list[tuple[Any, Any]]] = {}
-        for key in keys:
-            place, meta = self._place(key)
-            by_meta.setdefault(meta, []).append((key, place))
+    async def _read_many(self, keys: Iterable[Any]) -> list[tuple[list[Any], list[Any], int]]:
+        """Keys, what is under each, and the time in Redis; misses are counted."""
+        chunks = self._link.chunks(keys)
+        answers = await self._link.run_many(
+            [(self._scripts.get_many, [meta, *places], ()) for meta, _, places in chunks]
+        )
+        self._misses += sum(values.count(None) for values in answers)
         return [
-            (meta, pairs[at : at + _CHUNK])
-            for meta, pairs in by_meta.items()
-            for at in range(0, len(pairs), _CHUNK)
+            (some, values, values.pop())
+            for (_, some, _), values in zip(chunks, answers, strict=True)
         ]
 
-    async def _run(self, script: Script, keys: Sequence[Any], *args: Any) -> Any:
-        try:
-            return await self._link.run(script, keys, *args)
-        except ResponseError as error:
-            await self._repair(error, keys)
-            return await self._link.run(script, keys, *args)
-
-    async def _run_many(
-        self, calls: list[tuple[Script, Sequence[Any], Sequence[Any]]]
-    ) -> list[Any]:
-        if len(calls) == 1:
-            ((script, keys, args),) = calls
-            return [await self._run(script, keys, *args)]
-        try:
-            return list(await self._link.run_many(calls))
-        except ResponseError as error:
-            for _, keys, _ in calls:
-                await self._repair(error, keys)
-            return list(await self._link.run_many(calls))
-
-    async def _repair(self, error: ResponseError, keys: Sequence[Any]) -> None:
-        """Remove what is of another type under these keys; raises when that is not the error."""
-        if "WRONGTYPE" not in str(error):
-            raise error
-        meta, *places = sorted(keys, key=lambda key: key not in self._metas)
-        removed = await self._link.run(self._scripts.repair, (meta, *places))
-        self._damaged += removed
-        logger.warning(
-            "removed %d keys of a wrong type under the prefix %r of a cache, near %r",
-            removed,
-            self.settings.key_prefix,
-            places[0] if places else meta,
-        )
-
     async def _invalidate(self, *args: str) -> None:
-        await self._run_many(
+        await self._link.run_many(
             [
-                (self._scripts.invalidate, (meta, notes), (self.settings.max_generations, *args))
-                for meta, notes in zip(self._metas, self._notes, strict=True)
+                (
+                    self._scripts.invalidate,
+                    (meta, notes),
+                    (self.settings.max_generations, *args),
+                )
+                for meta, notes in zip(self._link.metas, self._link.notes, strict=True)
             ]
         )
-
-    async def _greet(self, connection: Any) -> None:
-        """On a new connection: forget everything if the server is not the one of before."""
-        if self.settings.keep_across_restarts:
-            return
-        try:
-            await connection.send_command("INFO", "server", check_health=False)
-            _, _, rest = bytes(_as_bytes(await connection.read_response())).partition(b"run_id:")
-            run = rest.split(None, 1)[0]
-            script, meta, notes = self._scripts.greet, self._meta, self._notes[0]
-            await connection.send_command(
-                "EVAL", script.text, 2, meta, notes, run, check_health=False
-            )
-            await connection.read_response()
-        except NoPermissionError as error:
-            logger.warning(
-                "whether Redis was restarted is not known, so entries are kept: %s", error
-            )
-        except ResponseError as error:
-            await self._repair_on(connection, error)
-
-    async def _repair_on(self, connection: Any, error: ResponseError) -> None:
-        if "WRONGTYPE" not in str(error):
-            raise error
-        script = self._scripts.repair
-        await connection.send_command("EVAL", script.text, 1, self._meta, check_health=False)
-        await connection.read_response()
-        self._damaged += 1
-        logger.warning("removed a key of a wrong type: %r", self._meta)
-        await self._greet(connection)
 
     def _milliseconds(self, ttl: float | None) -> int:
         """What Redis is told; 0 for no end."""
@@ -420,43 +324,19 @@ class RedisCache(CacheBackend):
                 return 0
         if not ttl > 0:
             raise CacheConfigError("ttl", ttl, "seconds above zero, or None for the default")
-        return 0 if ttl == math.inf else max(1, math.ceil(ttl * 1000))
-
-    def _packed(self, value: Any, tags: bytes) -> tuple[bytes, bytes]:
-        """What stands before and after the numbers that Redis fills in."""
-        data = self._serializer.serialize(value)
-        codec, least = _PLAIN, self.settings.compress_above
-        if least is not None and len(data) > least:
-            smaller = zlib.compress(data, 1)
-            if len(smaller) < len(data):
-                codec, data = _ZLIB, smaller
-        return b"vrc1" + os.urandom(8), _TAIL.pack(len(tags), codec, len(data)) + tags + data
+        if ttl == math.inf:
+            return 0
+        return max(1, min(math.ceil(ttl * 1000), _MOST_MILLISECONDS))
 
     def _decoded(self, key: Any, data: Any, type_hint: Any) -> Any:
         """The value of what a script answered; MISSING, counted and logged, when it is none."""
         try:
-            if data.__class__ is not bytes:
-                raise ValueError("it was not written by a RedisCache")  # noqa: TRY301 # one place
-            payload = data[1:]
-            if data[0] != _PLAIN:
-                payload = self._inflated(data[0], payload)
-            value = self._serializer.deserialize(payload, type_hint)
+            value = self._entries.value(data, type_hint)
         except Exception as error:  # noqa: BLE001 # whatever a serializer raises
             self._damage(key, error)
             return MISSING
         self._hits += 1
         return value
-
-    def _inflated(self, codec: int, payload: bytes) -> bytes:
-        if codec != _ZLIB:
-            raise ValueError(f"codec {codec} is not known")
-        reader = zlib.decompressobj()
-        inflated = reader.decompress(payload, self.settings.max_value_bytes)
-        if not reader.eof:
-            raise ValueError(
-                f"it is cut off, or takes more than {self.settings.max_value_bytes} bytes"
-            )
-        return inflated
 
     def _damage(self, key: Any, error: Exception) -> None:
         self._misses += 1
@@ -470,9 +350,9 @@ class RedisCache(CacheBackend):
 
     async def _ask(self, lease: RedisLease, *, force: bool = False) -> None:
         """Take the lease in Redis, or see why it cannot be had; `force` takes it from another."""
-        lease.kind, lease.written, stamp = await self._run(
+        lease.kind, lease.written, stamp = await self._link.run(
             self._scripts.lease,
-            self._place(lease.key),
+            self._link.place(lease.key),
             self._owner,
             lease.token,
             math.ceil(self.settings.lease_time * 1000),
@@ -499,7 +379,11 @@ class RedisCache(CacheBackend):
         while self._open:
             await asyncio.sleep(interval)
             calls = [
-                (self._scripts.release, (self._place(lease.key)[0],), (lease.mark, milliseconds))
+                (
+                    self._scripts.release,
+                    (self._link.place(lease.key)[0],),
+                    (lease.mark, milliseconds),
+                )
                 for lease in self._open.values()
             ]
             try:
@@ -508,43 +392,6 @@ class RedisCache(CacheBackend):
                 logger.warning("leases of running loads were not kept", exc_info=True)
 
 
-def _checked(tags: Iterable[str]) -> frozenset[str]:
-    if isinstance(tags, str):
-        raise CacheConfigError("tags", tags, f"give a collection of strings, such as {{{tags!r}}}")
-    held = frozenset(tags)
-    for tag in held:
-        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] # untyped callers
-            raise CacheConfigError("tags", tag, "every tag must be a string")
-    return held
-
-
-def _blob(tags: Iterable[str]) -> bytes:
-    parts: list[bytes] = []
-    for tag in sorted(_checked(tags)):
-        encoded = tag.encode()
-        if len(encoded) > _MOST_TAG_BYTES:
-            raise CacheConfigError("tags", tag[:50], "a tag of less than 64 KiB")
-        parts += (_LENGTH.pack(len(encoded)), encoded)
-    blob = b"".join(parts)
-    if len(blob) > _MOST_TAG_BYTES:
-        raise CacheConfigError("tags", f"{len(parts) // 2} tags", "less than 64 KiB in all")
-    return blob
-
-
-def _tags_of(blob: bytes) -> frozenset[str]:
-    tags: list[str] = []
-    at = 0
-    while at < len(blob):
-        (length,) = _LENGTH.unpack_from(blob, at)
-        at += 2 + length
-        tags.append(blob[at - length : at].decode())
-    return frozenset(tags)
-
-
 def _escaped(text: bytes) -> bytes:
     """The text as a pattern that matches nothing else."""
     return b"".join(b"\\" + bytes((one,)) if one in b"*?[]\\^-" else bytes((one,)) for one in text)
-
-
-def _as_bytes(text: Any) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)

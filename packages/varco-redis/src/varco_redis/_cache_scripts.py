@@ -21,6 +21,7 @@ from varco_redis._link import Script
 
 MOST_PREFIXES = 500
 MOST_LENGTHS = 32
+MOST_TAGS = 1000
 
 # Each script begins with those of these that it calls: a closure costs a little in every call.
 _NUMBER = """
@@ -43,6 +44,7 @@ local function current(meta)
   return tonumber(s)
 end
 """
+# Whether nothing was invalidated since `w` that an entry belongs to; nil for tags that are none.
 _SPARED = """
 local function header(meta) return redis.call('HMGET', meta, 'e', 'pl', 'r', 'f') end
 local function spared(meta, h, key, w, tags)
@@ -50,9 +52,11 @@ local function spared(meta, h, key, w, tags)
   if tags ~= '' then
     local names, at = {}, 1
     while at <= #tags do
-      local tag
-      tag, at = struct.unpack('>Hc0', tags, at)
+      local size = at < #tags and struct.unpack('>H', tags, at) or #tags
+      local tag = string.sub(tags, at + 2, at + 1 + size)
+      if #tag < size or #names == %(tags)d then return nil end
       names[#names + 1] = 't' .. tag
+      at = at + 2 + size
     end
     if h[4] and w < tonumber(h[4]) then return false end
     for _, n in ipairs(redis.call('HMGET', meta, unpack(names))) do
@@ -75,21 +79,18 @@ local function spared(meta, h, key, w, tags)
   return true
 end
 """
-# Where the payload of a living entry begins; nil for anything else, and whether it is damaged.
-# What is dead is freed.
+# Whether an entry is alive; then, whether it is damaged. What is dead is freed.
 _LIVING = """
-local function living(meta, h, key, v)
-  if string.sub(v, 1, 4) ~= 'vrc1' or #v < 35 then return nil, string.sub(v, 1, 4) ~= 'vrcL' end
+local function living(meta, h, now, key, v)
+  if string.sub(v, 1, 4) ~= 'vrc1' or #v < 35 then return false, string.sub(v, 1, 4) ~= 'vrcL' end
   local w, expires, ntags, codec, length = struct.unpack('>ddHBI4', v, 13)
-  if #v ~= 35 + ntags + length then return nil, true end
-  if expires == 0 or expires > now_ms() then
-    if ntags == 0 and h[1] and not h[2] and w >= tonumber(h[1]) then return 36, expires, 0 end
-    if spared(meta, h, key, w, string.sub(v, 36, 35 + ntags)) then
-      return 36 + ntags, expires, ntags
-    end
+  if #v ~= 35 + ntags + length then return false, true end
+  if expires == 0 or expires > now then
+    local alive = spared(meta, h, key, w, string.sub(v, 36, 35 + ntags))
+    if alive or alive == nil then return alive, true end
   end
   redis.call('UNLINK', key)
-  return nil, false
+  return false, false
 end
 """
 _WRITE = """
@@ -117,41 +118,36 @@ local function held(key, meta, kind, mark, w, tags, late)
 end
 """
 
-# A value goes to the reader with its codec in front; 0 says that what is there is damaged.
+# Entries go to the reader as they are; 0 says that what is there is damaged.
 _GET = """
 local v = redis.call('GET', KEYS[1])
 if not v then return false end
-local at, bad = living(KEYS[2], header(KEYS[2]), KEYS[1], v)
-if not at then return bad and 0 end
-return string.sub(v, 31, 31) .. string.sub(v, at)
+local alive, bad = living(KEYS[2], header(KEYS[2]), now_ms(), KEYS[1], v)
+return alive and v or bad and 0
 """
 
-_ENTRY = """
-local v = redis.call('GET', KEYS[1])
-if not v then return false end
-local at, expires, ntags = living(KEYS[2], header(KEYS[2]), KEYS[1], v)
-if not at then return expires and 0 end
-local left = -1
-if expires > 0 then left = math.max(1, expires - now_ms()) end
-return {string.sub(v, 31, 31) .. string.sub(v, at), left, string.sub(v, 36, 35 + ntags)}
-"""
-
+# The last answer is the time. Most entries have no tags, and are not worth a call of `living`.
 _GET_MANY = """
 local meta = KEYS[1]
-local h = header(meta)
+local h, now = header(meta), now_ms()
 local values = redis.call('MGET', unpack(KEYS, 2))
-local sub = string.sub
+local sub, unpacked = string.sub, struct.unpack
+local epoch = not h[2] and tonumber(h[1]) or math.huge
 for i = 1, #values do
   local v = values[i]
   if v then
-    local at, bad = living(meta, h, KEYS[i + 1], v)
-    if at then
-      values[i] = sub(v, 31, 31) .. sub(v, at)
-    else
-      values[i] = bad and 0
+    local plain = false
+    if #v >= 35 and sub(v, 1, 4) == 'vrc1' then
+      local w, expires, ntags, codec, length = unpacked('>ddHBI4', v, 13)
+      plain = w >= epoch and ntags == 0 and #v == 35 + length and (expires == 0 or expires > now)
+    end
+    if not plain then
+      local alive, bad = living(meta, h, now, KEYS[i + 1], v)
+      if not alive then values[i] = bad and 0 end
     end
   end
 end
+values[#values + 1] = now
 return values
 """
 
@@ -237,7 +233,7 @@ if v then
       and spared(meta, h, key, w, string.sub(v, 37)) then
       return {'w', number(s), ''}
     end
-  elseif living(meta, h, key, v) then
+  elseif living(meta, h, now_ms(), key, v) then
     return {'v', number(s), string.sub(v, 5, 12)}
   end
 end
@@ -282,10 +278,12 @@ redis.call('HSET', meta, 'i', ARGV[1])
 return 1
 """
 
-# Something else under our keys is of no use to anybody who reads a cache.
+# Something else under our keys is of no use to anybody who reads a cache. ARGV: whether the numbers
+# in the meta key are none.
 _REPAIR = """
 local meta = KEYS[1]
 local done = 0
+if ARGV[1] == '1' then done = redis.call('DEL', meta, meta .. ':old') end
 for _, key in ipairs({meta, meta .. ':old'}) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'hash' and kind ~= 'none' then done = done + redis.call('DEL', key) end
@@ -321,7 +319,6 @@ class CacheScripts(NamedTuple):
     """The scripts of a cache whose keys begin with so many bytes."""
 
     get: Script
-    entry: Script
     get_many: Script
     set: Script
     set_many: Script
@@ -338,13 +335,12 @@ class CacheScripts(NamedTuple):
 @lru_cache
 def cache_scripts(base: int) -> CacheScripts:
     """The scripts for data keys that begin with `base` bytes before the user's key."""
-    spared = _SPARED % {"base": base}
+    spared = _SPARED % {"base": base, "tags": MOST_TAGS}
     invalidate = _INVALIDATE % {"prefixes": MOST_PREFIXES, "lengths": MOST_LENGTHS}
     read = _NOW + spared + _LIVING
     write = _NOW + _CURRENT + _WRITE
     texts = (
         read + _GET,
-        read + _ENTRY,
         read + _GET_MANY,
         write + _SET,
         write + _SET_MANY,

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from varco_events import ChannelConfig, ChannelManager
 from varco_redis._bus_settings import Names, RedisEventBusSettings
-from varco_redis._errors import RedisConfigError
+from varco_redis._errors import RedisConfigError, refusals_as_data_errors
+from varco_redis._link import Script
 from varco_redis._part import RedisPart
+
+# KEYS: config. ARGV: partitions, milliseconds. Answers how many partitions there are.
+_DECLARE = Script("""
+local known = tonumber(redis.call('HGET', KEYS[1], 'partitions')) or 0
+if known > tonumber(ARGV[1]) then return known end
+redis.call('HSET', KEYS[1], 'partitions', ARGV[1], 'retention', ARGV[2])
+return tonumber(ARGV[1])
+""")
 
 
 class RedisChannelManager(RedisPart, ChannelManager):
@@ -40,63 +47,58 @@ class RedisChannelManager(RedisPart, ChannelManager):
             config = ChannelConfig(num_partitions=self.settings.partitions)
         if self.settings.is_broadcast(channel):
             config = ChannelConfig(num_partitions=1, retention_ms=config.retention_ms)
-        place = self._names.config(channel)
-        known = await self._link.call("HGET", place, "partitions")
-        if known is not None and int(known) > config.num_partitions:
-            raise RedisConfigError(
-                f"num_partitions of {channel!r}", config.num_partitions, f"{int(known)} or more"
-            )
-        fields: dict[str, int] = {
-            "partitions": config.num_partitions,
-            "retention": config.retention_ms or 0,
-        }
-        await self._link.call("HSET", place, *(part for pair in fields.items() for part in pair))
-        await self._link.call("SADD", self._names.channels, channel)
+        count, retention = config.num_partitions, config.retention_ms or 0
+        known = await self._run(_DECLARE, (self._names.config(channel),), count, retention)
+        if known > count:
+            raise RedisConfigError(f"num_partitions of {channel!r}", count, f"{known} or more")
+        await self._call("SADD", self._names.channels, channel)
 
     async def delete_channel(self, channel: str) -> None:
         """Delete `channel` with all its events and groups; an unknown one is no error."""
-        await self._link.call("SREM", self._names.channels, channel)
-        count = await self._partitions(channel)
-        base = self._names.base(channel)
-        owned = (self._names.config(channel), self._names.members(channel))
-        streams = [f"{base}{number}" for number in range(count)]
-        await self._link.call("UNLINK", *streams, *owned, self._names.owners(channel))
+        await self._call("SREM", self._names.channels, channel)
+        streams = await self._streams(channel)
+        groups = {name for stream in streams for name, _ in await self._groups(stream)}
+        keys = [key for group in groups for key in self._names.of_group(channel, group)]
+        await self._call("UNLINK", self._names.config(channel), *streams, *keys)
 
     async def channel_exists(self, channel: str) -> bool:
         """Whether `channel` was declared, or something was published to it."""
-        return bool(await self._link.call("SISMEMBER", self._names.channels, channel))
+        return bool(await self._call("SISMEMBER", self._names.channels, channel))
 
     async def list_channels(self) -> list[str]:
         """The channels, sorted."""
-        known: Any = await self._link.call("SMEMBERS", self._names.channels)
+        known: Any = await self._call("SMEMBERS", self._names.channels)
         return sorted(one.decode(errors="replace") for one in known)
 
     async def delete_group(self, channel: str, group: str) -> None:
         """Forget a group that nobody runs any more, so that events need not wait for it."""
-        base = self._names.base(channel)
-        for number in range(await self._partitions(channel)):
-            try:
-                await self._link.call("XGROUP", "DESTROY", f"{base}{number}", group)
-            except ResponseError as error:
-                if "key" not in str(error):  # the stream was never written
-                    raise
+        for stream in await self._streams(channel):
+            if await self._call("EXISTS", stream):
+                with refusals_as_data_errors(stream):
+                    await self._link.call("XGROUP", "DESTROY", stream, group)
+        await self._call("UNLINK", *self._names.of_group(channel, group))
 
     async def backlog(self, channel: str, group: str | None = None) -> int:
         """How many events a group has not handled, as far as Redis can tell."""
+        wanted = group or self.settings.group
         waiting = 0
-        name = (group or self.settings.group).encode()
-        for number in range(await self._partitions(channel)):
-            stream = f"{self._names.base(channel)}{number}"
-            if not await self._link.call("EXISTS", stream):
-                continue
-            for one in await self._link.call("XINFO", "GROUPS", stream):
-                fields = _fields(one)
-                if fields[b"name"] == name:
+        for stream in await self._streams(channel):
+            for name, fields in await self._groups(stream):
+                if name == wanted:
                     waiting += int(fields[b"pending"]) + int(fields.get(b"lag") or 0)
         return waiting
 
-    async def _partitions(self, channel: str) -> int:
-        return int(await self._link.call("HGET", self._names.config(channel), "partitions") or 0)
+    async def _streams(self, channel: str) -> list[str]:
+        count = await self._call("HGET", self._names.config(channel), "partitions")
+        return [f"{self._names.base(channel)}{number}" for number in range(int(count or 0))]
+
+    async def _groups(self, stream: str) -> list[tuple[str, dict[bytes, Any]]]:
+        """The groups of a stream by name; none when it was never written."""
+        if not await self._call("EXISTS", stream):
+            return []
+        with refusals_as_data_errors(stream):
+            found = [_fields(one) for one in await self._link.call("XINFO", "GROUPS", stream)]
+        return [(fields[b"name"].decode(errors="replace"), fields) for fields in found]
 
 
 def _fields(answer: Any) -> dict[bytes, Any]:

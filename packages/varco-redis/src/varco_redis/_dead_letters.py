@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-from redis.exceptions import ResponseError
 
 from varco_events import (
     AbstractDeadLetterQueue,
@@ -21,7 +20,7 @@ from varco_events import (
     JsonEventSerializer,
     RawEvent,
 )
-from varco_redis._errors import RedisConfigError, RedisDataError
+from varco_redis._errors import RedisConfigError
 from varco_redis._link import Script
 from varco_redis._part import RedisPart
 from varco_redis._settings import RedisSettings
@@ -44,26 +43,33 @@ redis.call('ZADD', KEYS[1], number, ARGV[1])
 redis.call('ZADD', KEYS[2], number, ARGV[1])
 return 1
 """)
+# Also KEYS: `popped:...`, what this call took, for when it is repeated because an answer was lost.
 _POP = Script("""
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
-  local number = redis.call('ZSCORE', KEYS[1], id)
-  if number then redis.call('ZADD', KEYS[2], number, id) end
-  redis.call('ZREM', KEYS[3], id)
+local taken = redis.call('LRANGE', KEYS[6], 0, -1)
+if #taken == 0 then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now)) do
+    local number = redis.call('ZSCORE', KEYS[1], id)
+    if number then redis.call('ZADD', KEYS[2], number, id) end
+    redis.call('ZREM', KEYS[3], id)
+  end
+  taken = redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)
 end
 local found = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)) do
-  redis.call('ZREM', KEYS[2], id)
+for _, id in ipairs(taken) do
   local data = redis.call('HGET', KEYS[4], id)
+  if redis.call('ZREM', KEYS[2], id) == 1 then
+    redis.call('RPUSH', KEYS[6], id)
+    if data then redis.call('ZADD', KEYS[3], now + ARGV[2], id) end
+    if not data then redis.call('ZREM', KEYS[1], id) end
+  end
   if data then
-    redis.call('ZADD', KEYS[3], now + ARGV[2], id)
     found[#found + 1] = id
     found[#found + 1] = data
-  else
-    redis.call('ZREM', KEYS[1], id)
   end
 end
+redis.call('PEXPIRE', KEYS[6], ARGV[3])
 return found
 """)
 _PEEK = Script("""
@@ -121,10 +127,6 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
 
     Leases are measured with Redis's clock. An entry that cannot be read is set aside in the hash
     `...damaged`, logged, and holds up no other. Safe for any number of processes.
-
-    Raises:
-        RedisUnavailableError: From any operation, when Redis does not answer in time.
-        RedisDataError: Likewise, when there is something else under the queue's keys.
     """
 
     def __init__(
@@ -136,8 +138,8 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         self.settings: RedisDeadLetterQueueSettings = settings or RedisDeadLetterQueueSettings()
         super().__init__(self.settings)
         self._serializer = serializer or JsonEventSerializer()
-        base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"
-        self._keys = [base + name for name in ("all", "ready", "leased", "data", "damaged")]
+        self._base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"
+        self._keys = [self._base + name for name in ("all", "ready", "leased", "data", "damaged")]
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append `entry`; an entry id that is there already is kept once.
@@ -146,7 +148,9 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
             DeadLetterQueueFullError: The queue holds `max_size` entries.
         """
         limit = self.settings.max_size
-        if not await self._run(_PUSH, str(entry.entry_id), limit or 0, self._encoded(entry)):
+        if not await self._run(
+            _PUSH, self._keys, str(entry.entry_id), limit or 0, self._encoded(entry)
+        ):
             raise DeadLetterQueueFullError(entry.entry_id, limit or 0)
 
     async def pop_batch(
@@ -155,43 +159,38 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         """Lease the oldest entries that are visible, for `visibility_timeout` seconds."""
         if limit < 1:
             return []
-        milliseconds = max(1, math.ceil(visibility_timeout * 1000))
-        return await self._readable(await self._run(_POP, limit, milliseconds))
+        keys = [*self._keys, f"{self._base}popped:{os.urandom(16).hex()}"]
+        lease, memory = (
+            max(1, math.ceil(seconds * 1000))
+            for seconds in (visibility_timeout, self.settings.time_limit)
+        )
+        return await self._readable(await self._run(_POP, keys, limit, lease, memory))
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""
-        await self._run(_ACK, str(entry_id))
+        await self._run(_ACK, self._keys, str(entry_id))
 
     async def nack(self, entry_id: UUID) -> None:
         """Make a leased entry visible again, at its old place; an unknown id is no error."""
-        await self._run(_NACK, str(entry_id))
+        await self._run(_NACK, self._keys, str(entry_id))
 
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""
-        try:
-            return int(await self._link.call("HLEN", self._keys[3]))
-        except ResponseError as error:
-            raise RedisDataError(self._keys[3], str(error)) from error
+        return int(await self._call("HLEN", self._keys[3]))
 
     async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
         """The oldest entries, leased ones included, without leasing them."""
         if limit < 1:
             return []
-        return await self._readable(await self._run(_PEEK, limit))
-
-    async def _run(self, script: Script, *args: Any) -> Any:
-        try:
-            return await self._link.run(script, self._keys, *args)
-        except ResponseError as error:
-            raise RedisDataError(self._keys[0], str(error)) from error
+        return await self._readable(await self._run(_PEEK, self._keys, limit))
 
     async def _readable(self, found: Sequence[bytes]) -> list[DeadLetterEntry]:
         entries: list[DeadLetterEntry] = []
         for name, data in zip(found[::2], found[1::2], strict=True):
             try:
                 entries.append(self._decoded(UUID(name.decode()), data))
-            except (ValueError, KeyError, TypeError) as error:
-                await self._run(_SET_ASIDE, name)
+            except Exception as error:  # noqa: BLE001 # whatever bytes of others lead to
+                await self._run(_SET_ASIDE, self._keys, name)
                 logger.error(  # noqa: TRY400 # the bytes are kept, the stack tells nothing
                     "dead letter %r cannot be read and was set aside in %r: %r",
                     name,

@@ -44,12 +44,12 @@ class RedisDeduplicator(RedisPart, AbstractDeduplicator):
 
     async def is_duplicate(self, event_id: UUID) -> bool:
         """Whether `event_id` was marked before."""
-        return bool(await self._link.call("EXISTS", self._key(event_id)))
+        return bool(await self._call("EXISTS", self._key(event_id)))
 
     async def mark_seen(self, event_id: UUID) -> None:
         """Remember `event_id`."""
         milliseconds = math.ceil(self.settings.remember * 1000)
-        await self._link.call("SET", self._key(event_id), "", "PX", milliseconds)
+        await self._call("SET", self._key(event_id), "", "PX", milliseconds)
 
     def _key(self, event_id: UUID) -> str:
         return f"{self.settings.key_prefix}{event_id}"

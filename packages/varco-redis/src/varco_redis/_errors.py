@@ -11,9 +11,17 @@ RedisBackendError
 └── RedisLockTimeoutError (TimeoutError)  a lock could not be had in time
 """
 
-from typing import ClassVar
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from redis.exceptions import ResponseError
 
 from varco_events import BusUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 class RedisBackendError(Exception):
@@ -120,3 +128,13 @@ class RedisLockTimeoutError(RedisBackendError, TimeoutError):
 def described(error: BaseException) -> str:
     """The kind and message of an error, for the log: `repr` of redis-py leaves the latter out."""
     return f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def refusals_as_data_errors(key: Any) -> Generator[None]:
+    """What Redis refuses because of what lies under `key` is raised as a `RedisDataError`."""
+    try:
+        yield
+    except ResponseError as error:
+        name = key.decode(errors="replace") if isinstance(key, bytes) else str(key)
+        raise RedisDataError(name, str(error)) from error

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM
+from varco_redis._acks import Acks
+from varco_redis._bus_scripts import CLAIM, COORDINATE, LEAVE, NAME, TAKE, TRIM, UNNAME
 from varco_redis._errors import RedisUnavailableError, described
 from varco_redis._link import back_off
 from varco_redis._partition import Partition, Workers
@@ -63,8 +64,7 @@ class GroupMember:
         self._consumer = settings.consumer or ""
         self._partitions: dict[str, dict[int, Partition]] = {}
         self._released: dict[str, set[int]] = {}
-        self._acks: dict[str, list[str]] = {}
-        self._to_ack = asyncio.Event()
+        self._acks = Acks(link, settings.group)
         self._changed = asyncio.Event()
         self._coordinate_now = asyncio.Event()
         self._trimmed = time.monotonic()
@@ -78,8 +78,8 @@ class GroupMember:
     def start(self) -> None:
         """Begin to take events."""
         self._tasks = [
-            asyncio.create_task(work(), name=f"varco-redis {work.__name__}")
-            for work in (self._live, self._take, self._acknowledge)
+            asyncio.create_task(work(), name=f"varco-redis {work.__qualname__}")
+            for work in (self._live, self._take, self._acks.run)
         ]
 
     def poke(self) -> None:
@@ -94,17 +94,17 @@ class GroupMember:
         """Acknowledge what is done and let the partitions go."""
         await _end(self._tasks)
         try:
-            await self._flush()
+            await self._acks.flush()
             await self._link.run_many(
                 [
-                    (
-                        LEAVE,
-                        (self._names.members(channel), self._names.owners(channel)),
-                        (self._process,),
-                    )
+                    (LEAVE, self._names.of_group(channel), (self._process,))
                     for channel in self._partitions
                 ]
             )
+            if not self._settings.consumer:
+                await self._link.run(
+                    UNNAME, (self._names.consumers,), self._consumer, self._process
+                )
         except (RedisUnavailableError, ResponseError) as error:
             logger.warning("others take over after %s s: %s", self._settings.idle_limit, error)
 
@@ -112,8 +112,7 @@ class GroupMember:
 
     def finished(self, partition: Partition, number: str) -> None:
         """Acknowledge it soon."""
-        self._acks.setdefault(partition.stream, []).append(number)
-        self._to_ack.set()
+        self._acks.add(partition.stream, number)
 
     async def failed(self, partition: Partition, number: str, attempts: int) -> None:
         """Let Redis know how often it was tried, should this process die."""
@@ -172,8 +171,7 @@ class GroupMember:
                     (
                         self._names.config(channel),
                         self._names.base(channel),
-                        self._names.members(channel),
-                        self._names.owners(channel),
+                        *self._names.of_group(channel),
                     ),
                     (
                         self._settings.partitions,
@@ -235,8 +233,7 @@ class GroupMember:
     async def _forget(self, channel: str) -> None:
         for partition in self._partitions.pop(channel).values():
             partition.until = 0.0
-        keys = (self._names.members(channel), self._names.owners(channel))
-        await self._link.run(LEAVE, keys, self._process)
+        await self._link.run(LEAVE, self._names.of_group(channel), self._process)
         self._changed.set()
 
     async def _trim(self) -> None:
@@ -358,6 +355,8 @@ class GroupMember:
                 partition.until = 0.0
                 self._coordinate_now.set()
                 return
+            if partition.unclaimed:
+                return  # some came back meanwhile, which no later ones may overtake
             cursor, entries, times, last = answer
             partition.accept(entries, times)
             partition.position = last.decode()
@@ -372,40 +371,6 @@ class GroupMember:
         places = {one.stream: one.position for chosen in ready.values() for one in chosen.values()}
         limit = seconds + self._settings.time_limit
         await wait_for_streams(own, places, self._changed, seconds, limit=limit)
-
-    # Acknowledging.
-
-    async def _acknowledge(self) -> None:
-        attempt = 0
-        while True:
-            await self._to_ack.wait()
-            try:
-                await self._flush()
-                attempt = 0
-            except Exception as error:  # noqa: BLE001 # whatever it is, they are kept for later
-                logger.warning("events are acknowledged later: %s", described(error))
-                await asyncio.sleep(back_off(attempt))
-                attempt += 1
-
-    async def _flush(self) -> None:
-        """Acknowledge all that is done; on an error it is kept for later."""
-        self._to_ack.clear()
-        acks, self._acks = self._acks, {}
-        if not acks:
-            return
-        try:
-            group = self._settings.group
-            answers = await self._link.pipeline(
-                [("XACK", stream, group, *numbers) for stream, numbers in acks.items()]
-            )
-        except BaseException:
-            for stream, numbers in acks.items():
-                self._acks.setdefault(stream, []).extend(numbers)
-            self._to_ack.set()
-            raise
-        for answer in answers:
-            if isinstance(answer, Exception):
-                logger.warning("an acknowledgement was refused: %s", answer)
 
 
 def _takes(partition: Partition) -> bool:

@@ -7,18 +7,13 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
-from redis.asyncio.connection import UnixDomainSocketConnection as UnixConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import NoBackoff
+import hiredis
 from redis.exceptions import (
     AuthenticationError,
-    AuthorizationError,
     ClusterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -30,6 +25,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from varco_redis._connecting import Connecting
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._settings import Address, RedisSettings, address_of
 
@@ -39,11 +35,17 @@ if TYPE_CHECKING:
 type Hook = Callable[[Any], Awaitable[None]]
 type Command = tuple[Any, ...]
 
+# redis-py packs in Python what hiredis, which reads its answers, packs ten times as fast.
+_packed = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType] # typed in part
+
 _BACK_OFF, _MOST_BACK_OFF = 0.02, 1.0
 _LONGEST_REASON = 300
 # What another attempt, on another connection, may cure.
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, EOFError)
 _ELSEWHERE = (ReadOnlyError, ClusterDownError, TryAgainError)
+# What no attempt cures but who runs the server: the same command is taken once that is done.
+_UNTIL_REPAIRED = (OutOfMemoryError, NoPermissionError, RedisClusterException)
+_REFUSALS = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE"})
 
 
 class Script:
@@ -54,6 +56,13 @@ class Script:
     def __init__(self, text: str) -> None:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether Redis cannot do what it is told for now, whatever it is told."""
+    if isinstance(error, (*_BROKEN, *_ELSEWHERE, *_UNTIL_REPAIRED)):
+        return True
+    return isinstance(error, ResponseError) and str(error).partition(" ")[0] in _REFUSALS
 
 
 def back_off(attempt: int, most: float = _MOST_BACK_OFF) -> float:
@@ -78,9 +87,7 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(settings.max_connections)
-        self._pool: Any = None
-        self._sentinel: Any = None
-        self._cluster: RedisCluster | None = None
+        self._connecting = Connecting(settings, self.address)
         # Scripts that Redis was told in this life of the link; it may have forgotten them.
         self._loaded: set[str] = set()
 
@@ -92,7 +99,122 @@ class Link:
             redis.exceptions.ResponseError: Redis refused it.
         """
         if self.settings.is_cluster:
-            return await self._limited(args, lambda: self._clustered().execute_command(*args))
+            return await self._clustered(args)
+
+        async def exchange(connection: Any) -> Any:
+            await connection.send_packed_command((_packed(args),), check_health=False)
+            return await connection.read_response()
+
+        return await self._connected(args, exchange)
+
+    async def run(self, script: Script, keys: Sequence[Any], *args: Any) -> Any:
+        """The answer of a script."""
+        try:
+            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.call("EVAL", script.text, len(keys), *keys, *args)
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands that are sent at once; refusals among them as exceptions."""
+        if not commands:
+            return []
+        if self.settings.is_cluster:
+            answers = await asyncio.gather(*map(self._clustered, commands), return_exceptions=True)
+            return _without_outages(answers)
+
+        async def exchange(connection: Any) -> list[Any]:
+            packed = [_packed(tuple(command)) for command in commands]
+            await connection.send_packed_command(packed, check_health=False)
+            answers: list[Any] = []
+            for _ in commands:
+                try:
+                    answers.append(await connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+            return _without_outages(answers)
+
+        return await self._connected(commands[0], exchange)
+
+    async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
+        """The answers of scripts that are called at once, in order; the first refusal is raised."""
+        if self.settings.is_cluster:
+            runs = (self.run(script, keys, *args) for script, keys, args in calls)
+            return all_right(await asyncio.gather(*runs, return_exceptions=True))
+        for script in {script.sha: script for script, _, _ in calls}.values():
+            if script.sha not in self._loaded:
+                await self.call("SCRIPT", "LOAD", script.text)
+                self._loaded.add(script.sha)
+        commands = [
+            ("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in calls
+        ]
+        answers = await self.pipeline(commands)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            # Redis was restarted or its scripts were flushed: nothing of these was done.
+            for index, (script, keys, args) in enumerate(calls):
+                if isinstance(answers[index], NoScriptError):
+                    answers[index] = await self.run(script, keys, *args)
+        return all_right(answers)
+
+    @contextlib.asynccontextmanager
+    async def own(self) -> AsyncGenerator[Own]:
+        """A connection for one task alone, made when it is used and closed at the end."""
+        own = Own(self)
+        try:
+            yield own
+        finally:
+            await own.close()
+
+    async def is_healthy(self) -> bool:
+        """Whether Redis answers and is no read-only replica, as far as it says so."""
+        try:
+            role: Any = await self.call("ROLE")
+        except RedisUnavailableError as error:
+            if not isinstance(error.__cause__, NoPermissionError):
+                return False
+            return await self._answers()  # ROLE is for few ACL users
+        return bool(role) and role[0] in {b"master", "master"}
+
+    async def _answers(self) -> bool:
+        try:
+            return bool(await self.call("PING"))
+        except RedisUnavailableError:
+            return False
+
+    async def close(self) -> None:
+        """Close the connections that lie idle; those in use are closed by whoever has them."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect()
+        await self._connecting.close()
+
+    async def connect(self) -> Any:
+        """A new connection, greeted."""
+        self._meet_loop()
+        pool: Any = self._connecting.pool()  # redis-py leaves parts untyped
+        connection: Any = pool.make_connection()
+        try:
+            await connection.connect()
+            if self._on_connect is not None:
+                await self._on_connect(connection)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    def unavailable(self, command: Command, error: BaseException) -> RedisUnavailableError:
+        """What a caller is told; no argument of the command, for it may be a secret."""
+        reason = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
+            reason = f"no answer within {self._limit} s"
+        for secret in (self.address.password, self.settings.sentinel_password):
+            if secret:
+                reason = reason.replace(secret, "***")
+        return RedisUnavailableError(str(self.address), str(command[0]), reason[:_LONGEST_REASON])
+
+    async def _connected[T](self, command: Command, exchange: Callable[[Any], Awaitable[T]]) -> T:
+        """What `exchange` makes of a connection, repeated on another when it breaks."""
         attempt = 0
         try:
             async with asyncio.timeout(self._limit):
@@ -100,8 +222,7 @@ class Link:
                     try:
                         connection = await self._take()
                         try:
-                            await connection.send_command(*args, check_health=False)
-                            answer = await connection.read_response()
+                            answer = await exchange(connection)
                         except ResponseError as error:
                             if isinstance(error, _ELSEWHERE):
                                 await self._drop(connection)
@@ -116,152 +237,50 @@ class Link:
                     except (*_BROKEN, *_ELSEWHERE) as error:
                         await self._recover(error, attempt)
                         attempt += 1
-        except (*_BROKEN, *_ELSEWHERE, OutOfMemoryError, AuthorizationError) as error:
-            raise self.unavailable(args, error) from error
+        except Exception as error:
+            if is_outage(error):
+                raise self.unavailable(command, error) from error
+            raise
 
-    async def run(self, script: Script, keys: Sequence[Any], *args: Any) -> Any:
-        """The answer of a script."""
-        try:
-            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            return await self.call("EVAL", script.text, len(keys), *keys, *args)
-
-    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers to commands that are sent at once; refusals among them as exceptions."""
-        if not commands:
-            return []
-        if self.settings.is_cluster:
-            return [await self._caught(command) for command in commands]
+    async def _clustered(self, command: Command) -> Any:
+        """The answer of whichever server has the key."""
         attempt = 0
         try:
             async with asyncio.timeout(self._limit):
                 while True:
+                    self._meet_loop()
+                    cluster = self._connecting.cluster()
                     try:
-                        connection = await self._take()
-                        try:
-                            answers = await _exchange(connection, commands)
-                        except BaseException:
-                            await self._drop(connection)
+                        async with self._room:  # redis-py refuses what needs more connections
+                            return await cluster.execute_command(*command)
+                    except Exception as error:
+                        # When redis-py learns anew where the servers are, it closes the
+                        # connections of all tasks: what they meet then may be any error.
+                        if isinstance(error, ResponseError) and not isinstance(error, _ELSEWHERE):
                             raise
-                        self._give(connection)
-                        return answers  # noqa: TRY300 # the common way, told first
-                    except _BROKEN as error:
                         await self._recover(error, attempt)
                         attempt += 1
-        except _BROKEN as error:
-            raise self.unavailable(commands[0], error) from error
-
-    async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
-        """The answers of scripts that are called at once, in order; the first refusal is raised."""
-        if self.settings.is_cluster:
-            return [await self.run(script, keys, *args) for script, keys, args in calls]
-        for script in {script.sha: script for script, _, _ in calls}.values():
-            if script.sha not in self._loaded:
-                await self.call("SCRIPT", "LOAD", script.text)
-                self._loaded.add(script.sha)
-        commands = [
-            ("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in calls
-        ]
-        answers = await self.pipeline(commands)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            # Redis was restarted or its scripts were flushed: nothing of these was done.
-            for index, (script, keys, args) in enumerate(calls):
-                if isinstance(answers[index], NoScriptError):
-                    answers[index] = await self.run(script, keys, *args)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-    @contextlib.asynccontextmanager
-    async def own(self) -> AsyncGenerator[Own]:
-        """A connection for one task alone, made when it is used and closed at the end."""
-        own = Own(self)
-        try:
-            yield own
-        finally:
-            await own.close()
-
-    async def is_healthy(self) -> bool:
-        """Whether Redis answers and is no read-only replica."""
-        try:
-            role: Any = await self.call("ROLE")
-        except (RedisUnavailableError, ResponseError):
-            return False
-        return bool(role) and role[0] in {b"master", "master"}
-
-    async def close(self) -> None:
-        """Close the connections that lie idle; those in use are closed by whoever has them."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect()
-        cluster, self._cluster = self._cluster, None
-        if cluster is not None:
-            await cluster.aclose()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.aclose()
-        sentinel, self._sentinel = self._sentinel, None
-        if sentinel is not None:
-            for client in sentinel.sentinels:
-                with contextlib.suppress(RedisError, OSError):
-                    await client.aclose()
-
-    async def connect(self) -> Any:
-        """A new connection, greeted."""
-        pool: Any = self._connections()  # redis-py leaves parts untyped
-        connection: Any = pool.make_connection()
-        try:
-            await connection.connect()
-            if self._on_connect is not None:
-                await self._on_connect(connection)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                await connection.disconnect(nowait=True)
+        except Exception as error:
+            if is_outage(error) or not isinstance(error, ResponseError):
+                raise self.unavailable(command, error) from error
             raise
-        return connection
-
-    def unavailable(self, command: Command, error: BaseException) -> RedisUnavailableError:
-        """What a caller is told; no argument of the command, for it may be a secret."""
-        reason = (str(error) or type(error).__name__)[:_LONGEST_REASON]
-        if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
-            reason = f"no answer within {self._limit} s"
-        if self.address.password:
-            reason = reason.replace(self.address.password, "***")
-        return RedisUnavailableError(str(self.address), str(command[0]), reason)
-
-    async def _limited(self, args: Command, work: Callable[[], Awaitable[Any]]) -> Any:
-        try:
-            async with asyncio.timeout(self._limit):
-                return await work()
-        except (
-            *_BROKEN,
-            *_ELSEWHERE,
-            OutOfMemoryError,
-            AuthorizationError,
-            RedisClusterException,
-        ) as error:
-            raise self.unavailable(args, error) from error
-
-    async def _caught(self, command: Command) -> Any:
-        try:
-            return await self.call(*command)
-        except ResponseError as error:
-            return error
 
     async def _take(self) -> Any:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            # A cache of a module may meet several loops, one after the other.
-            self._loop, self._idle, self._pool, self._cluster = loop, [], None, None
-            self._room = asyncio.Semaphore(self.settings.max_connections)
+        self._meet_loop()
         await self._room.acquire()
         try:
             return self._idle.pop() if self._idle else await self.connect()
         except BaseException:
             self._room.release()
             raise
+
+    def _meet_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # A cache of a module may meet several loops, one after the other.
+            self._loop, self._idle = loop, []
+            self._connecting = Connecting(self.settings, self.address)
+            self._room = asyncio.Semaphore(self.settings.max_connections)
 
     def _give(self, connection: Any) -> None:
         self._idle.append(connection)
@@ -284,67 +303,6 @@ class Link:
         if attempt or not idle:
             await asyncio.sleep(back_off(attempt))
 
-    def _options(self) -> dict[str, Any]:
-        address, settings = self.address, self.settings
-        options: dict[str, Any] = {
-            "username": address.username,
-            "password": address.password,
-            "protocol": 3,
-            "socket_timeout": None,
-            "socket_connect_timeout": settings.connect_time_limit,
-            "client_name": settings.client_name,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        if address.tls:
-            options |= {
-                "ssl_ca_certs": settings.tls_ca_file,
-                "ssl_certfile": settings.tls_cert_file,
-                "ssl_keyfile": settings.tls_key_file,
-                "ssl_cert_reqs": "required" if settings.tls_verify else "none",
-                "ssl_check_hostname": settings.tls_verify,
-            }
-        return options
-
-    def _connections(self) -> Any:
-        """What makes connections; it is asked for new ones only."""
-        if self._pool is not None:
-            return self._pool
-        address, options = self.address, self._options()
-        options["db"] = address.database
-        if address.kind == "sentinel":
-            limit = self.settings.connect_time_limit
-            make: Any = Sentinel  # redis-py leaves it untyped
-            sentinel = self._sentinel = make(
-                list(address.hosts), sentinel_kwargs={"socket_timeout": limit, "protocol": 3}
-            )
-            if address.tls:
-                options["ssl"] = True
-            pool: Any = SentinelConnectionPool
-            self._pool = pool(address.service, sentinel, **options)
-        elif address.kind == "unix":
-            self._pool = ConnectionPool(
-                connection_class=UnixConnection, path=address.path, **options
-            )
-        else:
-            ((host, port), *_) = address.hosts
-            kind = SSLConnection if address.tls else Connection
-            self._pool = ConnectionPool(connection_class=kind, host=host, port=port, **options)
-        return self._pool
-
-    def _clustered(self) -> RedisCluster:
-        loop = asyncio.get_running_loop()
-        if self._cluster is None or loop is not self._loop:
-            options = self._options()
-            options.pop("retry")
-            self._loop = loop
-            self._cluster = RedisCluster(
-                startup_nodes=[ClusterNode(host, port) for host, port in self.address.hosts],
-                max_connections=self.settings.max_connections,
-                ssl=self.address.tls,
-                **options,
-            )
-        return self._cluster
-
 
 class Own:
     """A connection for one task, for commands that block; it is made again after an error."""
@@ -358,19 +316,16 @@ class Own:
         link = self._link
         try:
             async with asyncio.timeout(limit):
-                if link.settings.is_cluster:
-                    return await link._clustered().execute_command(*args)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # a part of it
                 if self.connection is None:
                     self.connection = await link.connect()
-                await self.connection.send_command(*args, check_health=False)
+                await self.connection.send_packed_command((_packed(args),), check_health=False)
                 return await self.connection.read_response()
-        except (*_BROKEN, *_ELSEWHERE, RedisClusterException) as error:
-            await self.close()
-            raise link.unavailable(args, error) from error
-        except ResponseError:
-            raise
-        except BaseException:
-            await self.close()
+        except BaseException as error:
+            outage = is_outage(error)
+            if outage or not isinstance(error, ResponseError):
+                await self.close()
+            if outage:
+                raise link.unavailable(args, error) from error
             raise
 
     async def close(self) -> None:
@@ -381,12 +336,18 @@ class Own:
                 await connection.disconnect(nowait=True)
 
 
-async def _exchange(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    answers: list[Any] = []
-    for _ in commands:
-        try:
-            answers.append(await connection.read_response())
-        except ResponseError as error:
-            answers.append(error)
+def _without_outages(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, BaseException) and (
+            is_outage(answer) or not isinstance(answer, ResponseError)
+        ):
+            raise answer
+    return answers
+
+
+def all_right(answers: list[Any]) -> list[Any]:
+    """The answers, unless there is a refusal among them: then the first is raised."""
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
     return answers

@@ -14,7 +14,7 @@ from varco_redis._errors import RedisUnavailableError, described
 from varco_redis._handlers import Received
 from varco_redis._link import back_off
 from varco_redis._partition import Partition, Workers
-from varco_redis._waiting import streams_of, wait_for, wait_for_streams
+from varco_redis._waiting import listen, streams_of, wait_for, wait_for_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +153,8 @@ class BroadcastListener:
 class PubSubListener:
     """Hands on what is published while it listens; a handler that fails is logged, and that is all.
 
-    The events of a key are handled in order.
+    Handlers of several events run side by side, in no order. When there are too many it stops
+    reading: Redis keeps a little, then breaks the connection, and the events are missed.
     """
 
     def __init__(self, link: Link, names: Names, workers: Workers) -> None:
@@ -173,11 +174,12 @@ class PubSubListener:
             try:
                 await self._listen()
             except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
+                attempt = 0 if self.ready.is_set() else attempt + 1
+                self.ready.clear()
                 logger.warning(
                     "listening failed, events are missed until it goes on: %s", described(error)
                 )
                 await asyncio.sleep(back_off(attempt))
-                attempt += 1
 
     async def _listen(self) -> None:
         # One pattern for all, so that nobody gets an event twice.
@@ -185,20 +187,21 @@ class PubSubListener:
             raise RedisUnavailableError(
                 str(self._link.address), "PSUBSCRIBE", "pub/sub mode is not there on a cluster"
             )
-        connection = await self._link.connect()
+        async with asyncio.timeout(self._link.settings.time_limit):
+            connection = await self._link.connect()
         try:
             connection._parser.set_pubsub_push_handler(self._heard)  # noqa: SLF001 # there is no other way
             pattern = "".join("\\" + c if c in "*?[]^-\\" else c for c in self._subject) + "*"
             await connection.send_command("PSUBSCRIBE", pattern, check_health=False)
-            waiting = self._link.settings.time_limit
-            while True:
-                answer = await connection.read_response(push_request=True, timeout=waiting)
-                if answer is None:
-                    await connection.send_command("PING", check_health=False)
+            await listen(self._link, connection, self._link.settings.time_limit, self._have_room)
         finally:
-            self.ready.clear()
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)
+
+    async def _have_room(self) -> None:
+        tasks = self._workers.tasks
+        while len(tasks) >= self._workers.settings.prefetch:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _heard(self, message: list[Any]) -> Any:
         kind = message[0]

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from varco_redis._errors import (
+    RedisBackendError,
     RedisConfigError,
     RedisLockLostError,
     RedisLockTimeoutError,
@@ -40,7 +41,7 @@ end
 local t = redis.call('TIME')
 local token = math.max((tonumber(redis.call('GET', KEYS[2])) or 0) + 1, t[1] * 1000000 + t[2])
 local text = string.format('%.0f', token)
-redis.call('SET', KEYS[2], text)
+redis.call('SET', KEYS[2], text, 'PX', ARGV[2] + 86400000)
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', text)
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return text
@@ -140,11 +141,15 @@ class RedisLock(RedisPart):
         """
         if not ttl > 0:
             raise RedisConfigError("ttl", ttl, "seconds above zero")
-        owner, until, pause = os.urandom(16).hex(), time.monotonic() + wait, _POLL
+        owner, milliseconds = os.urandom(16).hex(), math.ceil(ttl * 1000)
+        until, pause = time.monotonic() + wait, _POLL
         while True:
-            token = int(
-                await self._link.run(_ACQUIRE, self._keys(name), owner, math.ceil(ttl * 1000))
-            )
+            try:
+                token = int(await self._run(_ACQUIRE, self._keys(name), owner, milliseconds))
+            except asyncio.CancelledError:
+                with contextlib.suppress(RedisBackendError):
+                    await self._release(name, owner)  # nobody else would, should it be ours
+                raise
             if token:
                 return HeldLock(self, name, owner, token, ttl)
             left = until - time.monotonic()
@@ -161,15 +166,15 @@ class RedisLock(RedisPart):
             except RedisLockLostError:
                 logger.warning("lock %r was lost while it was held", held.name)
                 return
-            except RedisUnavailableError as error:
+            except RedisBackendError as error:
                 logger.warning("lock %r could not be extended: %s", held.name, error)
 
     async def _extend(self, name: str, owner: str, ttl: float) -> bool:
         keys = self._keys(name)
-        return bool(await self._link.run(_EXTEND, keys, owner, math.ceil(ttl * 1000)))
+        return bool(await self._run(_EXTEND, keys, owner, math.ceil(ttl * 1000)))
 
     async def _release(self, name: str, owner: str) -> bool:
-        return bool(await self._link.run(_RELEASE, self._keys(name), owner))
+        return bool(await self._run(_RELEASE, self._keys(name), owner))
 
     def _keys(self, name: str) -> tuple[str, str]:
         base = f"{{{self._prefix}{name}}}"

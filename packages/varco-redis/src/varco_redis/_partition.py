@@ -178,8 +178,22 @@ class Partition:
 
     async def _handled(self, name: str, received: Received) -> bool:
         """Whether it is done with; if not, it stays in Redis for whoever has the partition."""
+        cancelled = 0
         while True:
-            failures = await self._attempt(name, received)
+            try:
+                failures = await self._attempt(name, received)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():  # the bus stops
+                    self.unclaimed = True
+                    raise
+                logger.warning("%s was cancelled by its handler and is tried again", received.place)
+                cancelled += 1
+                await self._rest(self._delay(cancelled))
+                continue
+            except BaseException:
+                self.unclaimed = True
+                raise
             if failures is None:
                 self.unclaimed = True
                 return False
@@ -201,9 +215,6 @@ class Partition:
             self._running += 1
             try:
                 failures = await workers.handlers.handle(received)
-            except BaseException:
-                self.unclaimed = True
-                raise
             finally:
                 self._running -= 1
                 del workers.running[received]
@@ -221,8 +232,7 @@ class Partition:
                 "attempt %d of %s failed: %s", attempts, received.place, described(error)
             )
             await self._upstream.failed(self, name, attempts)
-            delay = settings.retry_delay * 2.0 ** min(attempts - 1, 30)
-            await self._rest(min(delay, settings.max_retry_delay))
+            await self._rest(self._delay(attempts))
             return False
         while self.alive and not self._workers.stopping.is_set():
             try:
@@ -242,6 +252,10 @@ class Partition:
             )
             return True
         return False
+
+    def _delay(self, attempts: int) -> float:
+        settings = self._workers.settings
+        return min(settings.retry_delay * 2.0 ** min(attempts - 1, 30), settings.max_retry_delay)
 
     async def _rest(self, seconds: float) -> None:
         """Wait with jitter, or until the bus stops."""

@@ -70,7 +70,7 @@ class RedisRateLimiter(RedisPart):
         if not 0 < cost <= self._burst:
             raise RedisConfigError("cost", cost, f"from 1 to the burst, {self._burst:g}")
         place = f"{self._prefix}{self.name}:{key}"
-        wait = await self._link.run(_TAKE, (place,), f"{self._each:f}", self._burst, cost)
+        wait = await self._run(_TAKE, (place,), f"{self._each:f}", self._burst, cost)
         return int(wait) / 1_000_000
 
     async def acquire(self, key: str = "", *, cost: int = 1, wait: float | None = None) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from varco_redis._errors import RedisConfigError
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _SECRET = "***"  # noqa: S105 # what stands for one
-_SECRETS = frozenset({"password"})
+_SECRETS = frozenset({"password", "sentinel_password"})
+# Up to the last @, for a password that should have been percent-encoded.
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@", re.DOTALL)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 SCHEMES = (
@@ -38,7 +41,9 @@ class RedisSettings:
             `redis+sentinel://host:26379,other:26379/master/0` or
             `redis+cluster://host:7000,other:7001`; `rediss+...` with TLS.
         username: Of an ACL user; wins over the one of the URL.
-        password: Likewise; neither is ever shown.
+        password: Likewise; never shown in a repr, an error or a log.
+        sentinel_username: Of an ACL user of the sentinels, who have users of their own.
+        sentinel_password: Likewise, and as little shown.
         tls_ca_file: The authorities to trust instead of the system's.
         tls_cert_file: A certificate of the client.
         tls_key_file: Its key.
@@ -54,6 +59,8 @@ class RedisSettings:
     url: str = "redis://localhost:6379/0"
     username: str | None = None
     password: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
     tls_ca_file: str | None = None
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
@@ -70,6 +77,12 @@ class RedisSettings:
             raise RedisConfigError(
                 "url", mask(self.url), f"must begin with one of {', '.join(SCHEMES)}, and ://"
             )
+        if address.query or address.fragment or (address.scheme != "unix" and "@" in address.path):
+            raise RedisConfigError(
+                "url",
+                mask(self.url),
+                "give options as settings, and percent-encode / ? # and @ in a password",
+            )
         if address.scheme.endswith("+sentinel") and not address.path.strip("/"):
             raise RedisConfigError("url", mask(self.url), "name the master: .../mymaster/0")
         self._check_above_zero("time_limit", "connect_time_limit", "max_connections")
@@ -84,15 +97,15 @@ class RedisSettings:
 
     def __repr__(self) -> str:
         shown: list[str] = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value == field.default:
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if value == one.default:
                 continue
-            if field.name in _SECRETS:
+            if one.name in _SECRETS:
                 value = _SECRET
-            elif field.name == "url":
+            elif one.name == "url":
                 value = mask(value)
-            shown.append(f"{field.name}={value!r}")
+            shown.append(f"{one.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     @property
@@ -111,12 +124,12 @@ class RedisSettings:
         """
         hints = get_type_hints(cls)
         found: dict[str, Any] = {}
-        for field in dataclasses.fields(cls):
-            name = prefix + field.name.upper()
+        for one in dataclasses.fields(cls):
+            name = prefix + one.name.upper()
             text = environ.get(name)
             if text:
                 try:
-                    found[field.name] = _reader(hints[field.name])(text)
+                    found[one.name] = _reader(hints[one.name])(text)
                 except ValueError as error:
                     raise RedisConfigError(name, text, str(error)) from None
         return cls(**found)
@@ -148,11 +161,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def mask(url: str) -> str:
     """The URL without its password and query, for errors and logs."""
-    address = urlsplit(url)
-    credentials, at, hosts = address.netloc.rpartition("@")
-    user, _, _ = credentials.partition(":")
-    shown = f"{user}:{_SECRET}{at}{hosts}" if ":" in credentials else address.netloc
-    return urlunsplit((address.scheme, shown, address.path, "", ""))
+    return _PASSWORD.sub(rf"\1:{_SECRET}@", url).partition("?")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +175,7 @@ class Address:
     path: str
     tls: bool
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
 
     def __str__(self) -> str:
         return self.path or ",".join(f"{host}:{port}" for host, port in self.hosts)

@@ -7,12 +7,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
-
 from varco_cache import MISSING, CacheEntry, CacheStats, InMemoryCache
 from varco_redis._cache import RedisCache
-from varco_redis._errors import RedisConfigError, RedisUnavailableError
+from varco_redis._errors import RedisConfigError, described
 from varco_redis._link import back_off
+from varco_redis._waiting import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -227,9 +226,9 @@ class TrackedRedisCache(RedisCache):
         while True:
             try:
                 await self._track(ready)
-            except (RedisError, RedisUnavailableError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 # whatever it is, tracking goes on
                 attempt = 0 if ready.is_set() else attempt + 1
-                logger.warning("copies are not used until tracking goes on: %s", error)
+                logger.warning("copies are not used until tracking goes on: %s", described(error))
             ready.clear()
             await asyncio.sleep(back_off(attempt))
 
@@ -238,41 +237,28 @@ class TrackedRedisCache(RedisCache):
             connection = await self._link.connect()
         try:
             connection._parser.set_invalidation_push_handler(self._heard)  # noqa: SLF001 # there is no other way
-            prefixes = ("PREFIX", self._base, "PREFIX", self._notes[0])
-            await connection.send_command(
-                "CLIENT", "TRACKING", "ON", "BCAST", *prefixes, check_health=False
-            )
-            await connection.read_response()
+            prefixes = ("PREFIX", self._link.bases[0], "PREFIX", self._link.notes[0])
+            async with asyncio.timeout(self.settings.time_limit):
+                await connection.send_command(
+                    "CLIENT", "TRACKING", "ON", "BCAST", *prefixes, check_health=False
+                )
+                await connection.read_response()
             await self._near.clear()
             self._live = True
             ready.set()
-            await self._listen(connection)
+            await listen(self._link, connection, self._check_interval)
         finally:
             self._live = False
             await self._near.clear()
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)
 
-    async def _listen(self, connection: Any) -> None:
-        asked = False
-        while True:
-            answer = await connection.read_response(push_request=True, timeout=self._check_interval)
-            if answer is not None:
-                asked = False
-            elif asked:
-                raise RedisUnavailableError(
-                    str(self._link.address), "PING", f"no answer within {self._check_interval} s"
-                )
-            else:
-                await connection.send_command("PING", check_health=False)
-                asked = True
-
     async def _heard(self, message: list[Any]) -> bool:
         names: list[bytes] | None = message[1]
         if names is None:  # the database was flushed
             await self._near.clear()
             return True
-        base, notes = self._base, self._notes[0]
+        base, notes = self._link.bases[0], self._link.notes[0]
         for name in names:
             if name.startswith(base):
                 self._drop(name[len(base) :].decode(errors="surrogateescape"))

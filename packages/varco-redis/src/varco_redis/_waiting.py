@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from varco_redis._errors import RedisUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from varco_redis._link import Own
+    from varco_redis._link import Link, Own
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:
@@ -46,6 +48,32 @@ async def wait_for_streams(
         await asyncio.wait({reading, changing})
         if not reading.cancelled():
             reading.exception()  # seen
+
+
+async def listen(
+    link: Link,
+    connection: Any,
+    interval: float,
+    have_room: Callable[[], Awaitable[None]] | None = None,
+) -> NoReturn:
+    """Have the handlers of the connection called with what is pushed, when there is room for it.
+
+    Raises:
+        RedisUnavailableError: A PING after a silent `interval` was not answered in another.
+    """
+    asked = False
+    while True:
+        answer = await connection.read_response(push_request=True, timeout=interval)
+        if answer is not None:
+            asked = False
+            if have_room is not None:
+                await have_room()
+        elif asked:
+            reason = f"no answer within {interval} s"
+            raise RedisUnavailableError(str(link.address), "PING", reason)
+        else:
+            await connection.send_command("PING", check_health=False)
+            asked = True
 
 
 def streams_of(answer: Any) -> list[tuple[str, list[Any]]]:
