@@ -4,13 +4,14 @@
 import asyncio
 import os
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 import sqlalchemy as sa
 from providify import DIContainer
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from varco_domain import Action, AuthContext, RoleBasedAuthorizer
 from varco_domain.exception import (
     CheckViolationError,
     FieldNotFound,
@@ -22,12 +23,14 @@ from varco_domain.meta import CheckConstraint, FieldHint, ForeignKey, ManyToMany
 from varco_domain.model import DomainModel, TenantVersionedDomainModel, VersionedDomainModel
 from varco_domain.providers import IUoWProvider
 from varco_domain.registry import DomainModelRegistry
+from varco_domain.service import AsyncService
 from varco_domain.service.tenant import CrossTenantError, TenantUoWProvider, tenant_context
 from varco_domain.uow import UnitOfWorkError
 from varco_events import OutboxEntry
 from varco_query import (
     AndNode,
     ComparisonNode,
+    CursorError,
     F,
     NotNode,
     OrNode,
@@ -193,6 +196,30 @@ async def test_values_are_never_in_the_text(backend):
         assert len(ran) == 10
         if len(text) > 4:
             assert not any(text in each for each in ran)
+
+
+async def test_a_cursor_brings_nothing_into_the_text(backend):
+    class BookService(AsyncService[Book, int, Any, Any, Any]):
+        pass
+
+    service = BookService(backend.uow_provider, RoleBasedAuthorizer({"r": list(Action)}))
+    reader = AuthContext("u", roles=["r"])
+    async with backend.uow_provider.make_uow() as uow:
+        await uow.books.save_many([Book(title=text) for text in INJECTIONS])
+    statements = Statements(backend.engine)
+    query, met = QueryParams(sort=[SortField("title")], limit=1), []
+    while query is not None:
+        page = await service.paged_list(query, reader)
+        met += [book.title for book in page.results]
+        cursor = page.next and page.next.cursor
+        query = cursor and QueryParams(sort=[SortField("title")], limit=1, cursor=cursor)
+    assert sorted(met) == sorted(INJECTIONS)
+    ran = statements.take()
+    assert not any(text in each for each in ran for text in INJECTIONS if len(text) > 4)
+    for text in INJECTIONS:
+        with pytest.raises(CursorError):
+            await service.paged_list(QueryParams(limit=1, cursor=text), reader)
+    assert statements.take() == []
 
 
 async def test_names_are_fields_or_nothing(backend):
