@@ -94,13 +94,20 @@ async def log(line, url, prefix):
             await asyncio.Event().wait()
 
 
-async def race(line, url, prefix, seed, rounds):  # noqa: C901 # one scene
+async def race(line, url, prefix, seed, rounds):
     """Reads and writes at random; no read may return what was old when it began."""
     chance = random.Random(seed)
     bare = redis.asyncio.Redis.from_url(url)
     cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", time_limit=30))
     locks = RedisLock(RedisSettings(url=url, time_limit=30), key_prefix=f"{prefix}lock:")
     keys = ["a:1", "b:1"]
+    changes = [
+        lambda key, version: cache.delete(key),
+        lambda key, version: cache.set(key, version, tags={f"t{key}"}),
+        lambda key, version: cache.invalidate_tags(f"t{key}"),
+        lambda key, version: cache.delete_prefix(key[:2]),
+        lambda key, version: cache.clear(),
+    ]
 
     async def load(key):
         seen = int(await bare.get(f"{prefix}truth:{key}") or 0)
@@ -120,20 +127,11 @@ async def race(line, url, prefix, seed, rounds):  # noqa: C901 # one scene
         assert found is None or found >= floor, f"{key}: {found} < {floor}"
 
     async def write():
-        key, how = chance.choice(keys), chance.randrange(5)
+        key, change = chance.choice(keys), chance.choice(changes)
         # What a row lock is to writers of a database.
         async with locks.hold(key, ttl=60):
             version = await bare.incr(f"{prefix}truth:{key}")
-            if how == 0:
-                await cache.delete(key)
-            elif how == 1:
-                await cache.set(key, version, tags={f"t{key}"})
-            elif how == 2:
-                await cache.invalidate_tags(f"t{key}")
-            elif how == 3:
-                await cache.delete_prefix(key[:2])
-            else:
-                await cache.clear()
+            await change(key, version)
             await bare.zadd(f"{prefix}acked", {key: version}, gt=True)
 
     line.send("ready")

@@ -27,7 +27,7 @@ class Background:
 
     async def open(self, *, scoped: bool) -> None:
         """Allow `spawn`; on trio only a scope (`async with`) can own tasks."""
-        if on_asyncio():
+        if _on_asyncio():
             self._open = True
         elif scoped:
             self._group = anyio.create_task_group()
@@ -72,7 +72,7 @@ async def _logged(job: Job) -> None:
         logger.exception("background work of a cache failed")
 
 
-def on_asyncio() -> bool:
+def _on_asyncio() -> bool:
     """Whether the task that runs is one of asyncio's; trio may be a guest in its loop."""
     try:
         return asyncio.current_task() is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from functools import partial
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from varco_cache._background import on_asyncio
 from varco_cache._base import CacheBackend
 from varco_cache._entry import MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheConfigError, CacheError
@@ -307,7 +305,8 @@ class GuardedCache(CacheBackend):
                 return _FAILED
             self._retry_at = now + self._retry_after
         try:
-            answer = await _within(self._time_limit + patience, call)
+            with anyio.fail_after(self._time_limit + patience):
+                answer = await call()
         except CacheError:
             raise
         except Exception as error:  # noqa: BLE001 # whatever a client raises means down
@@ -391,19 +390,6 @@ class GuardedCache(CacheBackend):
                 remember()
             revoke(self.leases)
         return done
-
-
-async def _within[T](seconds: float, call: Callable[[], Awaitable[T]]) -> T:
-    """The answer, or a `TimeoutError`.
-
-    On asyncio the limit is not anyio's: before anyio 4.16 it takes a cancellation from outside
-    for its own when both arrive in one round of the loop.
-    """
-    if on_asyncio():
-        async with asyncio.timeout(seconds):
-            return await call()
-    with anyio.fail_after(seconds):
-        return await call()
 
 
 def _revoke(keys: Iterable[Any], leases: LeaseBook) -> None:

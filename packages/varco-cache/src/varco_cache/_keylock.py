@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,41 +12,28 @@ if TYPE_CHECKING:
 
 
 class KeyLocks:
-    """Whoever asks for a key first holds it first.
-
-    State is protected by never awaiting between looking at a queue and changing it. Not a lock of
-    anyio's: in those before 4.16 somebody who is cancelled while waiting can leave a free lock
-    that nobody gets.
-    """
+    """State is protected by never awaiting between counting a user and using its lock."""
 
     def __init__(self) -> None:
-        # Who waits for each key, the first being who holds it. An event tells that it is one's
-        # turn.
-        self._queues: dict[Any, deque[anyio.Event]] = {}
+        self._locks: dict[Any, tuple[anyio.Lock, list[None]]] = {}
 
     @asynccontextmanager
     async def hold(self, key: Any) -> AsyncGenerator[None]:
         """Alone on this key."""
-        queue = self._queues.setdefault(key, deque())
-        turn = anyio.Event()
-        queue.append(turn)
+        lock, users = self._locks.setdefault(key, (anyio.Lock(fast_acquire=True), []))
+        users.append(None)
         try:
-            if queue[0] is not turn:
-                await turn.wait()
-            yield
+            async with lock:
+                yield
         finally:
-            # Also one who is cancelled just as the turn comes hands it on.
-            was_first = queue[0] is turn
-            queue.remove(turn)
-            if not queue:
-                del self._queues[key]
-            elif was_first:
-                queue[0].set()
+            users.pop()
+            if not users:
+                del self._locks[key]
 
     async def settle(self) -> None:
         """Wait until all who hold or wait for a key by now are done."""
-        for key in list(self._queues):
-            if key in self._queues:
+        for key in list(self._locks):
+            if key in self._locks:
                 async with self.hold(key):
                     pass
 

@@ -6,8 +6,9 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from varco_cache._guard import GuardedCache
-from varco_cache._keylock import KeyLocks
 from varco_cache._memory import InMemoryCache
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from varco_cache._base import CacheBackend
 
 _MOST_PENDING = 10_000
-_TARGET = "target"  # all writes take turns, whatever their key
 
 logger = logging.getLogger("varco_cache")
 
@@ -32,7 +32,7 @@ class WriteBuffer:
     def __init__(self, target: CacheBackend, *, clock: Callable[[], float]) -> None:
         self.cache = InMemoryCache(clock=clock)
         self._target = target
-        self._writing = KeyLocks()
+        self._writing = anyio.Lock(fast_acquire=True)
         # Each key with a token of its own: what was written again since is another token.
         self._pending: dict[Any, object] = {}
 
@@ -66,11 +66,11 @@ class WriteBuffer:
     @asynccontextmanager
     async def paused(self) -> AsyncGenerator[None]:
         """No write is under way."""
-        async with self._writing.hold(_TARGET):
+        async with self._writing:
             yield
 
     async def _write(self, key: Any) -> bool:
-        async with self._writing.hold(_TARGET):
+        async with self._writing:
             token = self._pending.get(key)
             if token is None:
                 return True

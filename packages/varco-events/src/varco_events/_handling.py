@@ -17,7 +17,6 @@ from varco_events._dlq import DeadLetterEntry, redriven
 from varco_events._errors import DeadLetterFailedError
 from varco_events._inbox import InboxEntry, InboxRepository
 from varco_events._outbox import utcnow
-from varco_events._time_limit import fail_after, move_on_after
 from varco_events._tracing import handling_of
 from varco_resilience import RetryExhaustedError, retry
 
@@ -141,7 +140,7 @@ class Handling:
                 return
             if await self._handle_once(event):
                 # A cancellation must not make it come again.
-                with move_on_after(_PATIENCE, shield=True):
+                with anyio.move_on_after(_PATIENCE, shield=True):
                     await self._deduplicator.mark_seen(identity)
         finally:
             _innermost.reset(token)
@@ -192,7 +191,7 @@ class Handling:
         )
         try:
             # Cancelled in the middle, the event would be in the queue and come again.
-            with fail_after(_PATIENCE, shield=True):
+            with anyio.fail_after(_PATIENCE, shield=True):
                 await dlq.push(entry)
                 if self._inbox is not None and delivery.entry is not None:
                     await self._inbox.discard(delivery.entry.entry_id)

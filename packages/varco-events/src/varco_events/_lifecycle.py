@@ -13,7 +13,6 @@ import anyio.abc
 import anyio.lowlevel
 
 from varco_events._errors import LifecycleError
-from varco_events._time_limit import move_on_after
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -130,7 +129,7 @@ class Runner(ABC):
             self._stopping = True
             if self._nap is not None:
                 self._nap.cancel()
-            with move_on_after(timeout):
+            with anyio.move_on_after(timeout):
                 await ended.wait()
             if not ended.is_set() and self._scope is not None:
                 self._scope.cancel()

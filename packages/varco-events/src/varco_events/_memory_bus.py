@@ -36,7 +36,6 @@ from varco_events._errors import (
 from varco_events._event import Event, RawEvent, type_name_of
 from varco_events._lifecycle import on_asyncio
 from varco_events._routing import Routes
-from varco_events._time_limit import move_on_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator, Sequence
@@ -329,7 +328,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         self._set_plain()
         dropped: Sequence[Event] = ()
         try:
-            with move_on_after(timeout) as waited:
+            with anyio.move_on_after(timeout) as waited:
                 await self.drain()
             if waited.cancelled_caught:
                 dropped = await self._background.cancel()

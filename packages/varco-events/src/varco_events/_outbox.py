@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
@@ -12,10 +10,8 @@ from uuid import UUID, uuid4
 
 import anyio
 
-from varco_events._time_limit import move_on_after
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
 
     from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
@@ -121,7 +117,7 @@ class OutboxRepository(ABC):
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget several delivered entries."""
         # Not while a claim looks: it could have seen an entry that is gone when it takes it.
-        async with self._alone():
+        async with self._lock():
             for entry_id in entry_ids:
                 await self.delete(entry_id)
                 self._held().pop(entry_id, None)
@@ -134,7 +130,7 @@ class OutboxRepository(ABC):
         """
         held = self._held()
         window = limit + len(held)
-        async with self._alone():
+        async with self._lock():
             while True:
                 pending = await self.get_pending(limit=window)
                 claimed = _claimable(pending, held, limit)
@@ -176,32 +172,16 @@ class OutboxRepository(ABC):
             waiter = anyio.Event()
             waiters.add(waiter)
             try:
-                with move_on_after(timeout):
+                with anyio.move_on_after(timeout):
                     await waiter.wait()
             finally:
                 waiters.discard(waiter)
         state["_work"] = False
 
-    @asynccontextmanager
-    async def _alone(self) -> AsyncGenerator[None]:
-        """Keeps the default claims and deletions of one repository apart, first come first served.
-
-        Not a lock of anyio's: in older ones somebody who is cancelled while waiting can leave a
-        free lock that nobody gets.
-        """
-        # The first is at work. No await between a look at the queue and the change after it.
-        queue: deque[anyio.Event] = vars(self).setdefault("_claim_queue", deque())
-        turn = anyio.Event()
-        queue.append(turn)
-        try:
-            if queue[0] is not turn:
-                await turn.wait()
-            yield
-        finally:
-            was_first = queue[0] is turn  # also one who is cancelled as the turn comes
-            queue.remove(turn)
-            if was_first and queue:
-                queue[0].set()
+    def _lock(self) -> anyio.Lock:
+        """What keeps the default claims and deletions of one repository apart."""
+        lock: anyio.Lock = vars(self).setdefault("_claim_lock", anyio.Lock())
+        return lock
 
     def _held(self) -> dict[UUID, OutboxEntry]:
         """What the defaults know of entries that were claimed; made late, for no __init__."""

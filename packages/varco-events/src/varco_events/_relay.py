@@ -16,7 +16,6 @@ from varco_events._errors import BusUnavailableError, HandlersFailedError
 from varco_events._event_serializer import JsonEventSerializer, raw_event
 from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
-from varco_events._time_limit import fail_after, move_on_after
 from varco_resilience import CallRejectedError, RetryPolicy
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class OutboxRelay(Runner):
             # What was delivered must be written down, also when the relay is cancelled; the lease
             # bounds how long that may take.
             rest = self._lease * (1 - _WORKING_SHARE)
-            with move_on_after(rest, shield=True):
+            with anyio.move_on_after(rest, shield=True):
                 await self._settle(batch)
         return len(entries)
 
@@ -125,7 +124,7 @@ class OutboxRelay(Runner):
         current, delivered, blocked = entries[0], batch.delivered, batch.blocked
         deliver, read, clock = self._bus.deliver, self._serializer.deserialize, time.monotonic
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
-        with move_on_after(deadline - anyio.current_time()) as scope:
+        with anyio.CancelScope(deadline=deadline) as scope:
             for current in entries:
                 if self._stopping:
                     return
@@ -202,7 +201,7 @@ class OutboxRelay(Runner):
         """Hand the entry to the dead letter queue, or park it; False when that failed."""
         try:
             # Cancelled in the middle, the entry would be in both places.
-            with fail_after(self._lease * (1 - _WORKING_SHARE), shield=True):
+            with anyio.fail_after(self._lease * (1 - _WORKING_SHARE), shield=True):
                 if self._dlq is None:
                     await self._outbox.park(entry)
                 else:

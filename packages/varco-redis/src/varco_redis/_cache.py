@@ -21,9 +21,10 @@ from varco_cache import (
 from varco_redis._cache_link import CHUNK, CacheLink
 from varco_redis._cache_settings import RedisCacheSettings
 from varco_redis._entries import Entries, checked_tags, packed_tags
+from varco_redis._link import all_right
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from varco_events import Serializer
     from varco_redis._link import Command, Script
@@ -131,30 +132,29 @@ class RedisCache(CacheBackend):
 
     async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
         """The values of those keys that hit, in one round trip."""
-        found: dict[Any, Any] = {}
         read = self._entries.value
-        for some, values, _ in await self._read_many(keys):
-            for key, data in zip(some, values, strict=True):
-                if data is not None:
-                    try:
-                        found[key] = read(data, type_hint)
-                    except Exception as error:  # noqa: BLE001 # whatever a serializer raises
-                        self._damage(key, error)
-        self._hits += len(found)
-        return found
+        return await self._found(keys, lambda data, _: read(data, type_hint))
 
     async def get_entries(
         self, keys: Iterable[Any], *, type_hint: Any = None
     ) -> dict[Any, CacheEntry]:
         """The entries of those keys that hit, in one round trip."""
-        found: dict[Any, CacheEntry] = {}
+        entries = self._entries
+
+        def read(data: Any, now: int) -> CacheEntry:
+            left = entries.left(data, now) / 1000 or math.inf
+            return CacheEntry(entries.value(data, type_hint), left, entries.tags(data))
+
+        return await self._found(keys, read)
+
+    async def _found[T](self, keys: Iterable[Any], read: Callable[[Any, int], T]) -> dict[Any, T]:
+        """What is read of those keys that hit; `read` gets the answer and Redis's time."""
+        found: dict[Any, T] = {}
         for some, values, now in await self._read_many(keys):
             for key, data in zip(some, values, strict=True):
                 if data is not None:
                     try:
-                        value = self._entries.value(data, type_hint)
-                        left = self._entries.left(data, now) / 1000
-                        found[key] = CacheEntry(value, left or math.inf, self._entries.tags(data))
+                        found[key] = read(data, now)
                     except Exception as error:  # noqa: BLE001 # whatever a serializer raises
                         self._damage(key, error)
         self._hits += len(found)
@@ -177,9 +177,7 @@ class RedisCache(CacheBackend):
     async def delete_many(self, keys: Iterable[Any]) -> None:
         """Forget several keys in one round trip."""
         commands: list[Command] = [("UNLINK", *places) for _, _, places in self._link.chunks(keys)]
-        for answer in await self._link.pipeline(commands):
-            if isinstance(answer, Exception):
-                raise answer
+        all_right(await self._link.pipeline(commands))
 
     async def lease(self, key: Any, *, tags: Iterable[str] = ()) -> Lease:
         """Begin a load of `key`, unless another process has: then `arm` waits for it."""

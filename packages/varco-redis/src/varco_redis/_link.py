@@ -232,8 +232,9 @@ class Link:
                         except BaseException:
                             await self._drop(connection)
                             raise
-                        self._give(connection)
-                        return answer  # noqa: TRY300 # the common way, told first
+                        else:
+                            self._give(connection)
+                            return answer
                     except (*_BROKEN, *_ELSEWHERE) as error:
                         await self._recover(error, attempt)
                         attempt += 1

@@ -155,11 +155,7 @@ class _Module(AsyncAdapt_aiosqlite_dbapi):
 
 async def _opened(connection: Any) -> Any:
     """Open the connection; cancelled meanwhile, close what the thread opens all the same."""
-
-    async def open_it() -> Any:
-        return await connection
-
-    opening = asyncio.ensure_future(open_it())
+    opening: asyncio.Future[Any] = asyncio.ensure_future(connection)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
