@@ -4,7 +4,9 @@ A benchmark file lists `Case`s (something to call), `Published`s (the same call 
 in an environment of its own, since its `varco_core` would clash with ours) and `Figure`s (a number
 that is not a time), and ends with `main(CASES)`. Contenders of one group are measured in turn,
 round after round, so that a slow moment of the machine falls on all of them; the median of the
-rounds is shown. The last column is ours divided by theirs: for a time, below 1 means we are faster.
+rounds is shown. The last column is ours divided by theirs, for a time the median of what each round
+gives by itself, so that a machine that is slow for several rounds does not decide: below 1 means we
+are faster.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import asyncio
 import gc
 import inspect
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -26,8 +29,8 @@ from pathlib import Path
 from typing import Any, cast
 
 PUBLISHED = "varco-core==1.0.6"
-ROUNDS = 9
-ROUND_SECONDS = 0.05
+ROUNDS = 21
+ROUND_SECONDS = 0.03
 
 type Call = Callable[[], object]
 
@@ -178,6 +181,7 @@ class Row:
     value: float | None
     ours: bool
     note: str = ""
+    rounds: Sequence[float] = ()
 
 
 def measure(cases: Sequence[Case | Published | Figure]) -> list[Row]:
@@ -218,8 +222,10 @@ def _row(case: Case | Published | Figure, result: _Timed | _Remote | float | str
     unit = case.unit if isinstance(case, Figure) else "s"
     if isinstance(result, str):
         return Row(case.group, case.name, unit, None, case.ours, result)
-    value = result if isinstance(result, float | int) else statistics.median(result.rounds)
-    return Row(case.group, case.name, unit, value, case.ours)
+    if isinstance(result, float | int):
+        return Row(case.group, case.name, unit, result, case.ours)
+    middle = statistics.median(result.rounds)
+    return Row(case.group, case.name, unit, middle, case.ours, rounds=result.rounds)
 
 
 def shown(value: float, unit: str) -> str:
@@ -234,14 +240,22 @@ def shown(value: float, unit: str) -> str:
 
 def ratios(row: Row, group: Sequence[Row], floor: str = "") -> tuple[str, str]:
     """Our figure divided by that of the row, as text; then the same of what is above the floor."""
-    ours = next((other.value for other in group if other.ours), None)
+    ours = next((other for other in group if other.ours), None)
     if row.ours or ours is None or not row.value:
         return "", ""
-    bare = next((other.value for other in group if other.name == floor), None)
-    whole = f"{ours / row.value:.2f}x"
-    if bare is None or row.value <= bare:
+    whole = f"{statistics.median(_quotients(ours, row)):.2f}x"
+    bare = next((other for other in group if other.name == floor), None)
+    if bare is None or bare.value is None or ours.value is None or row.value <= bare.value:
         return whole, ""
-    return whole, f"{(ours - bare) / (row.value - bare):.3f}x"
+    return whole, f"{(ours.value - bare.value) / (row.value - bare.value):.3f}x"
+
+
+def _quotients(ours: Row, theirs: Row) -> list[float]:
+    """Round by round; of a figure, which has no rounds, its value."""
+    pairs = zip(
+        ours.rounds or [ours.value or 0.0], theirs.rounds or [theirs.value or 0.0], strict=True
+    )
+    return [mine / other for mine, other in pairs]
 
 
 def render(rows: Sequence[Row], floor: str = "") -> str:
@@ -258,7 +272,10 @@ def render(rows: Sequence[Row], floor: str = "") -> str:
             whole, above = ratios(row, inside, floor)
             figure = shown(row.value, row.unit)
             lines.append(f"  {row.name:<{width}}  {figure:>14}  {whole:>9}{above:>10}".rstrip())
-    lines += ["", "The ratio: varco divided by the contender of that line (same run, medians)."]
+    lines += [
+        "",
+        "The ratio: varco divided by the contender of that line, median of the rounds.",
+    ]
     if floor:
         lines += [f"After it: the same of what each costs above the {floor}."]
     return "\n".join(lines)
@@ -281,6 +298,10 @@ def main(
     parser.add_argument("--filter", default="", help="only groups whose name contains this text")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     options = parser.parse_args()
+    if sys.platform == "linux":
+        # One core for all contenders, the processes of the remote ones included: two cores may be
+        # of different speed, and a task that moves between them finds its caches cold.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = measure([case for case in cases if options.filter.lower() in case.group.lower()])
     if options.json:
         fields: list[dict[str, Any]] = [

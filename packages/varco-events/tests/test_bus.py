@@ -351,6 +351,95 @@ async def test_deliver_repeats_only_what_failed(bus):
     assert got == ["sound", "flaky", "sound", "flaky"]
 
 
+async def test_deliver_many_takes_one_after_the_other_and_ends_at_the_first_failure(bus):
+    got, taken, fail = [], [], True
+
+    def flaky(event):
+        if fail and event.number == 2:
+            raise ValueError("not yet")
+        got.append(("flaky", event.number, current_channel()))
+
+    bus.subscribe(Counted, lambda event: got.append(("first", event.number, current_channel())))
+    bus.subscribe(Counted, flaky)
+    bus.subscribe(Counted, lambda event: got.append(("last", event.number, current_channel())))
+    pairs = [(Counted(number=number), "ab"[number % 2]) for number in range(1, 5)]
+
+    def one_by_one(pairs):
+        for event, channel in pairs:
+            yield event, channel
+            taken.append((event.number, len(got)))
+
+    with pytest.raises(ValueError, match="not yet"):
+        await bus.deliver_many(one_by_one(pairs))
+    assert taken == [(1, 3)]
+    assert [(name, number) for name, number, _ in got[3:]] == [("first", 2), ("last", 2)]
+    assert current_channel() == "default"
+
+    fail = False
+    await bus.deliver_many(pairs[1:])
+    assert got[5:8] == [("flaky", 2, "a"), ("first", 3, "b"), ("flaky", 3, "b")]
+    assert [number for _, number, _ in got[5:]] == [2, 3, 3, 3, 4, 4, 4]
+    with anyio.fail_after(1):
+        await bus.drain()  # nothing is taken for being in flight
+
+
+async def test_deliver_many_that_is_cancelled_repeats_only_what_was_not_called(bus):
+    got, begun = [], anyio.Event()
+
+    async def second(event):
+        if event.number == 1 and not begun.is_set():
+            begun.set()
+            await anyio.sleep_forever()
+        got.append("second")
+
+    bus.subscribe(Counted, lambda event: got.append("first"))
+    bus.subscribe(Counted, second)
+    pairs = [(Counted(number=number), "c") for number in range(3)]
+    async with anyio.create_task_group() as group:
+        group.start_soon(bus.deliver_many, pairs)
+        await begun.wait()
+        group.cancel_scope.cancel()
+    await bus.deliver_many(pairs[1:])
+    assert got == ["first", "second"] * 3
+
+
+async def test_deliver_many_sees_what_changes_between_two_events(bus):
+    got = []
+
+    def first(event):
+        got.append(event.number)
+        if event.number == 2:
+            subscription.cancel()
+            bus.subscribe(Counted, lambda event: got.append(-event.number))
+
+    subscription = bus.subscribe(Counted, first)
+    await bus.deliver_many([(Counted(number=number), "c") for number in range(1, 4)])
+    assert got == [1, 2, -3]
+
+
+async def test_a_bus_that_stops_ends_deliver_many_between_two_events(bus):
+    got, go_on, begun = [], anyio.Event(), anyio.Event()
+
+    async def slow(event):
+        begun.set()
+        await go_on.wait()
+        got.append(event.number)
+
+    bus.subscribe(Counted, slow)
+
+    async def deliver():
+        with pytest.raises(BusStoppedError):
+            await bus.deliver_many([(Counted(number=1), "c"), (Counted(number=2), "c")])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(deliver)
+        await begun.wait()
+        group.start_soon(bus.stop)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+    assert got == [1]
+
+
 async def test_deliver_to_one_handler(bus):
     got = []
 

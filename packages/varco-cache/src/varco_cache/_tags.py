@@ -32,10 +32,12 @@ class TagBook:
     State is protected by never awaiting: one event loop owns it.
     """
 
-    __slots__ = ("_cells", "generation")
+    __slots__ = ("_cells", "_last", "generation")
 
     def __init__(self) -> None:
         self._cells: dict[str, TagCell] = {}
+        # Entries that were stored with the same tags one after the other share one tuple.
+        self._last: Cells = NO_CELLS
         self.generation: int = 0
         """How many invalidations there were, of any tag."""
 
@@ -63,7 +65,9 @@ class TagBook:
         except CacheConfigError:
             self.release(tuple(held))
             raise
-        return tuple(held)
+        if (found := tuple(held)) != self._last:
+            self._last = found
+        return self._last
 
     def release(self, held: Cells) -> None:
         """Give up what `acquire` gave; a tag nobody refers to is forgotten."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -152,6 +152,14 @@ class AbstractEventBus(ABC):
         handled = await self.publish(event, channel=channel)
         if handled is not None:
             await handled
+
+    async def deliver_many(self, deliveries: Iterable[tuple[Event, str]]) -> None:
+        """`deliver` pairs of event and channel one after the other; the first failure ends it.
+
+        The next pair is taken when the one before was delivered.
+        """
+        for event, channel in deliveries:
+            await self.deliver(event, channel=channel)
 
     async def publish_many(self, events: Sequence[tuple[Event, str]]) -> None:
         """Publish pairs of event and channel in order; the first failure ends it."""

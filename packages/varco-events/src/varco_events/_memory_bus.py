@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from operator import length_hint
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -236,33 +237,99 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             await _on_new_stack(partial(self._deliver_nested, event, channel, handler))
             return
         subscriptions = self._addressed(event, channel, handler, depth)
+        reached: Iterable[Subscription] = ()
         if self._partial:
             reached = self._partial.pop((event.event_id, channel), ())
             subscriptions = [one for one in subscriptions if one not in reached]
-        else:
-            reached = ()
-        failed: dict[Subscription, Exception] | None = None
-        ended = 0
         token = handling.set((depth + 1, channel))
         self._running += 1
         try:
-            for subscription in subscriptions:
+            await self._deliver_to(subscriptions, event, channel, 0, {}, reached)
+        finally:
+            handling.reset(token)
+            self._running -= 1
+            self._wake_idle()
+
+    async def deliver_many(self, deliveries: Iterable[tuple[Event, str]]) -> None:
+        """`deliver` pairs of event and channel one after the other; the first failure ends it."""
+        depth = handling.get()[0]
+        if depth >= _MAX_DEPTH:
+            await super().deliver_many(deliveries)
+            return
+        # What `deliver` does for each event is done for all, or when the channel changes.
+        within = outside = None
+        self._running += 1
+        try:
+            for event, channel in deliveries:
+                plan = self._plans.get(event.__class__)
+                if (
+                    plan is None
+                    or not self._plain
+                    or (self._partial and (event.event_id, channel) in self._partial)
+                ):
+                    if outside is not None:
+                        handling.reset(outside)
+                        within = outside = None
+                    await self.deliver(event, channel=channel)
+                    continue
+                if channel != within:
+                    within, token = channel, handling.set((depth + 1, channel))
+                    outside = outside or token
+                route = plan.route(channel) if plan.named else plan.other
+                remaining = iter(route.deliveries)
+                try:
+                    for deliver in remaining:
+                        await deliver(event)
+                except BaseException as error:  # noqa: BLE001  # raised there
+                    ended = len(route.deliveries) - length_hint(remaining) - 1
+                    await self._end_delivery(route.subscriptions, event, channel, ended, error)
+        finally:
+            if outside is not None:
+                handling.reset(outside)
+            self._running -= 1
+            self._wake_idle()
+
+    async def _end_delivery(
+        self,
+        subscriptions: Sequence[Subscription],
+        event: Event,
+        channel: str,
+        ended: int,
+        error: BaseException,
+    ) -> None:
+        """Go on after the handler at `ended` failed, and raise what failed."""
+        if not isinstance(error, Exception):
+            self._remember((event.event_id, channel), {*subscriptions[:ended]})
+            raise error
+        failed = {subscriptions[ended]: error}
+        await self._deliver_to(subscriptions, event, channel, ended + 1, failed)
+
+    async def _deliver_to(
+        self,
+        subscriptions: Sequence[Subscription],
+        event: Event,
+        channel: str,
+        ended: int,
+        failed: dict[Subscription, Exception],
+        reached: Iterable[Subscription] = (),
+    ) -> None:
+        """Call the handlers from the one at `ended` on, and raise what failed of all.
+
+        Those before were called now, with these failures, those `reached` in earlier deliveries.
+        """
+        try:
+            for subscription in subscriptions[ended:]:
                 deliver = subscription.deliver
                 try:
                     if self._middleware:
                         deliver = self._wrapped(deliver, channel)
                     await deliver(event)
                 except Exception as error:  # noqa: BLE001  # all are raised below
-                    failed = failed or {}
                     failed[subscription] = error
                 ended += 1
         finally:
-            handling.reset(token)
-            self._running -= 1
-            if self._idle is not None:
-                self._wake_idle()
             if failed or ended < len(subscriptions):
-                done = {one for one in subscriptions[:ended] if not failed or one not in failed}
+                done = {one for one in subscriptions[:ended] if one not in failed}
                 self._remember((event.event_id, channel), done.union(reached))
         if failed:
             errors = list(failed.values())
@@ -384,7 +451,7 @@ def _raise(event: Event, errors: list[Exception], *, as_group: bool = False) -> 
         raise errors[0]
     noun = "handler" if len(errors) == 1 else "handlers"
     message = f"{len(errors)} {noun} of {type_name_of(event)} failed"
-    raise HandlersFailedError(message, errors)
+    raise HandlersFailedError(message, errors) from None
 
 
 async def _on_new_stack(work: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,12 +14,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
-@dataclass(slots=True)
-class _Kept:
-    entry: OutboxEntry
-    leased_until: datetime | None = None
-
-
 class InMemoryOutboxRepository(OutboxRepository):
     """Keeps entries in a dict; no method awaits, so that every operation is atomic.
 
@@ -31,31 +24,33 @@ class InMemoryOutboxRepository(OutboxRepository):
     def __init__(self, *, clock: Callable[[], datetime] = utcnow) -> None:
         self._clock = clock
         # By the number of the id: a UUID takes Python code to be hashed.
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, OutboxEntry] = {}
+        self._leased_until: dict[int, datetime] = {}
         self._parked: dict[int, OutboxEntry] = {}
 
     async def save(self, entry: OutboxEntry) -> None:
         """Store `entry` and wake the relays."""
-        self._kept[entry.entry_id.int] = _Kept(entry)
-        self.notify()
+        await self.save_many([entry])
 
     async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
         """Store several entries and wake the relays."""
-        self._kept.update((entry.entry_id.int, _Kept(entry)) for entry in entries)
+        for entry in entries:
+            self._kept[entry.entry_id.int] = entry
         self.notify()
 
     async def get_pending(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The oldest entries that are not parked."""
-        return [kept.entry for kept in islice(self._kept.values(), limit)]
+        return list(islice(self._kept.values(), limit))
 
     async def delete(self, entry_id: UUID) -> None:
         """Forget an entry."""
-        self._kept.pop(entry_id.int, None)
+        await self.delete_many([entry_id])
 
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget several entries."""
         for entry_id in entry_ids:
             self._kept.pop(entry_id.int, None)
+            self._leased_until.pop(entry_id.int, None)
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
@@ -63,17 +58,18 @@ class InMemoryOutboxRepository(OutboxRepository):
         until = now + timedelta(seconds=lease)
         claimed: list[OutboxEntry] = []
         blocked: set[str] = set()
-        for kept in self._kept.values():
+        leases = self._leased_until
+        for number, entry in self._kept.items():
             if len(claimed) == limit:
                 break
-            entry, leased_until = kept.entry, kept.leased_until
             key = entry.key
             if key is not None and key in blocked:
                 continue
+            leased_until = leases.get(number)
             if (leased_until is None or leased_until <= now) and (
                 entry.available_at is None or entry.available_at <= now
             ):
-                kept.leased_until = until
+                leases[number] = until
                 claimed.append(entry)
             elif key is not None:
                 blocked.add(key)
@@ -82,13 +78,15 @@ class InMemoryOutboxRepository(OutboxRepository):
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases."""
         for entry in entries:
-            kept = self._kept.get(entry.entry_id.int)
-            if kept is not None:
-                kept.entry, kept.leased_until = entry, None
+            number = entry.entry_id.int
+            if number in self._kept:
+                self._kept[number] = entry
+                self._leased_until.pop(number, None)
 
     async def park(self, entry: OutboxEntry) -> None:
         """Put an entry aside."""
         if self._kept.pop(entry.entry_id.int, None) is not None:
+            self._leased_until.pop(entry.entry_id.int, None)
             self._parked[entry.entry_id.int] = entry
 
     async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:

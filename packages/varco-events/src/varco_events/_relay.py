@@ -19,9 +19,10 @@ from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
 from varco_resilience import CallRejectedError, RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from varco_events._bus import AbstractEventBus
+    from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
 
 logger = logging.getLogger("varco_events.relay")
@@ -31,12 +32,15 @@ _WORKING_SHARE = 0.9
 # The part in which deliveries begin, so that each one has the other half to end in.
 _STARTING_SHARE = 0.45
 
+_DEFAULT_POLICY = RetryPolicy(max_attempts=10, base_delay=1.0, max_delay=60.0)
+
 
 @dataclass(slots=True)
 class _Batch:
     """What became of the entries of one claim."""
 
     entries: list[OutboxEntry]
+    current: OutboxEntry
     delivered: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     failed: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     blocked: set[str] = field(default_factory=set[str])
@@ -97,7 +101,7 @@ class OutboxRelay(Runner):
         self._poll_interval = poll_interval
         self._batch_size = batch_size
         self._dlq = dlq
-        self._policy = retry_policy or RetryPolicy(max_attempts=10, base_delay=1.0, max_delay=60.0)
+        self._policy = retry_policy or _DEFAULT_POLICY
         self._lease = lease
         self._clock = clock
 
@@ -107,7 +111,7 @@ class OutboxRelay(Runner):
         entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
         if not entries:
             return 0
-        batch = _Batch(entries)
+        batch = _Batch(entries, entries[0])
         try:
             await self._deliver_all(entries, batch, deadline)
         finally:
@@ -121,30 +125,38 @@ class OutboxRelay(Runner):
     async def _deliver_all(
         self, entries: list[OutboxEntry], batch: _Batch, deadline: float
     ) -> None:
-        current, delivered, blocked = entries[0], batch.delivered, batch.blocked
-        deliver, read, clock = self._bus.deliver, self._serializer.deserialize, time.monotonic
+        waiting, deliver_many = iter(entries), self._bus.deliver_many
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
         with anyio.CancelScope(deadline=deadline) as scope:
-            for current in entries:
-                if self._stopping:
-                    return
-                if blocked and current.key in blocked:
-                    continue
+            while True:
                 try:
-                    await deliver(read(current.payload), channel=current.channel)
+                    await deliver_many(self._read(waiting, batch, last_start))
                 except (Exception, asyncio.CancelledError) as error:
                     if is_own_cancellation(error):
                         raise
-                    if not await self._goes_on(batch, current, error):
+                    if not await self._goes_on(batch, batch.current, error):
                         return
                 else:
-                    delivered.append(current)
-                # Handlers that never suspend cannot be cut off, so the time is looked at here too.
-                if clock() >= last_start:
                     return
-        if scope.cancelled_caught and current in batch.untouched():
+        if scope.cancelled_caught and batch.current in batch.untouched():
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
-            await self._fail(batch, current, late)
+            await self._fail(batch, batch.current, late)
+
+    def _read(
+        self, waiting: Iterator[OutboxEntry], batch: _Batch, last_start: float
+    ) -> Iterator[tuple[Event, str]]:
+        """The events of the entries whose turn it is; who asks for the next delivered the last."""
+        read, clock = self._serializer.deserialize, time.monotonic
+        delivered, blocked = batch.delivered, batch.blocked
+        for entry in waiting:
+            # Handlers that never suspend cannot be cut off, so the time is looked at here too.
+            if self._stopping or clock() >= last_start:
+                return
+            if blocked and entry.key in blocked:
+                continue
+            batch.current = entry
+            yield read(entry.payload), entry.channel
+            delivered.append(entry)
 
     async def _goes_on(self, batch: _Batch, entry: OutboxEntry, error: BaseException) -> bool:
         """Note why an entry was not delivered; False when nothing else will be either."""
