@@ -2,17 +2,17 @@
 
 A benchmark file lists `Case`s (something to call), `Published`s (the same call on varco-core 1.0.6,
 in an environment of its own, since its `varco_core` would clash with ours) and `Figure`s (a number
-that is not a time), and ends with `main(CASES)`. Contenders of one group are measured in turn,
-round after round, so that a slow moment of the machine falls on all of them; the median of the
-rounds is shown. The last column is ours divided by theirs, for a time the median of what each round
-gives by itself, so that a machine that is slow for several rounds does not decide: below 1 means we
-are faster.
+that is not a time), and ends with `main(CASES)`. Every contender is a process of its own, and those
+of one group are measured in turn, round after round, so that a slow moment of the machine falls on
+all of them; the median of the rounds is shown. The last column is ours divided by theirs, for a
+time the median of what each round gives by itself: below 1 means we are faster.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import inspect
 import json
@@ -34,7 +34,7 @@ ROUND_SECONDS = 0.03
 
 type Call = Callable[[], object]
 
-# What the rounds are measured with; `main` sets it before it measures.
+# What the rounds are measured with; `serve` sets it.
 _clock: Callable[[], float] = time.perf_counter
 
 
@@ -84,7 +84,6 @@ class _Timed:
         while (spent := self._spend(self._number)) < ROUND_SECONDS / 5 and self._number < 10**7:
             self._number *= 2 if spent else 10
         self._number = max(1, round(self._number * ROUND_SECONDS / max(spent, 1e-9)))
-        self.rounds: list[float] = []
 
     def _spend(self, number: int) -> float:
         if self._async:
@@ -95,12 +94,9 @@ class _Timed:
             call()
         return _clock() - start
 
-    def round(self) -> None:
+    def round(self) -> float:
         gc.collect()
-        self.rounds.append(self._spend(self._number) / self._number)
-
-    def close(self) -> None:
-        """Nothing to end; a remote contender has a process."""
+        return self._spend(self._number) / self._number
 
 
 async def _wait(awaitable: Awaitable[object]) -> object:
@@ -115,60 +111,68 @@ async def _spend_async(call: Call, number: int) -> float:
     return _clock() - start
 
 
-_REMOTE_TAIL = """
+def serve(make: Callable[[], Call], clock: Callable[[], float] = time.perf_counter) -> None:
+    """Be a contender: one round for each line of standard input."""
+    global _clock  # noqa: PLW0603  # a contender is one process with one clock
+    _clock = clock
+    # What the contender itself prints must not be taken for an answer.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    with asyncio.Runner() as runner:
+        try:
+            timed = _Timed(make(), runner)
+        except ImportError as error:
+            print(f"not installed: {error}", file=answers, flush=True)
+            return
+        print(_READY, file=answers, flush=True)
+        for _ in sys.stdin:
+            print(timed.round(), file=answers, flush=True)
+
+
+_READY = "ready"
+
+_PUBLISHED_TAIL = """
 
 if __name__ == "__main__":
     import sys
     sys.path.insert(0, {harness!r})
-    import asyncio, _harness
-    with asyncio.Runner() as runner:
-        timed = _harness._Timed(make(), runner)
-        print("ready", flush=True)
-        for line in sys.stdin:
-            timed.round()
-            print(timed.rounds[-1], flush=True)
+    import _harness
+    _harness.serve(make)
 """
 
 
-class _Remote:
-    """The same as `_Timed` in another process, which does a round when it is told to."""
+class _Contender:
+    """A process that does a round when it is told to; `absent` says why it cannot."""
 
-    def __init__(self, case: Published) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="varco-bench-"))
-        script = folder / "contender.py"
-        tail = _REMOTE_TAIL.format(harness=str(Path(__file__).parent))
-        script.write_text(case.source + tail, encoding="utf-8")
-        uv = shutil.which("uv") or str(Path(__file__).parents[1] / "uv")
-        command = [uv, "run", "--isolated", "--no-project", "--quiet", "--with", case.requirement]
-        self._folder = folder
+    def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            [*command, "--python", sys.executable, "python", str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.rounds: list[float] = []
-        if self._answer() != "ready":
-            self.close()
-            raise ImportError(f"{case.requirement} could not be run")
-
-    def _answer(self) -> str:
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+        self.rounds: list[float] = []
+        answer = self._answers.readline().strip()
+        self.absent = "" if answer == _READY else answer or "it could not be run"
 
     def round(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("round\n")
-        self._process.stdin.flush()
-        self.rounds.append(float(self._answer()))
+        self._orders.write("round\n")
+        self._orders.flush()
+        self.rounds.append(float(self._answers.readline()))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._orders.close()
         self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._answers.close()
+
+
+def _published(case: Published, folder: str) -> _Contender:
+    script = Path(folder) / "contender.py"
+    tail = _PUBLISHED_TAIL.format(harness=str(Path(__file__).parent))
+    script.write_text(case.source + tail, encoding="utf-8")
+    uv = shutil.which("uv") or str(Path(__file__).parents[1] / "uv")
+    command = [uv, "run", "--isolated", "--no-project", "--quiet", "--with", case.requirement]
+    return _Contender([*command, "--python", sys.executable, "python", str(script)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,48 +188,51 @@ class Row:
     rounds: Sequence[float] = ()
 
 
-def measure(cases: Sequence[Case | Published | Figure]) -> list[Row]:
-    """Measure every group, contenders in turn, and return the rows in the order given."""
+def measure(cases: Sequence[Case | Published | Figure], only: str = "") -> list[Row]:
+    """Measure the groups whose name has `only` in it, and return the rows in the order given."""
     rows: list[Row] = []
     for group in dict.fromkeys(case.group for case in cases):
-        rows += _measure_group([case for case in cases if case.group == group])
+        if only.lower() in group.lower():
+            rows += _measure_group(
+                [(number, case) for number, case in enumerate(cases) if case.group == group]
+            )
     return rows
 
 
-def _measure_group(cases: Sequence[Case | Published | Figure]) -> list[Row]:
-    with asyncio.Runner() as runner:
-        ready = [_prepare(case, runner) for case in cases]
-        contenders = [one for one in ready if isinstance(one, _Timed | _Remote)]
+def _measure_group(cases: Sequence[tuple[int, Case | Published | Figure]]) -> list[Row]:
+    contenders: dict[int, _Contender] = {}
+    with contextlib.ExitStack() as stack:
+        for number, case in cases:
+            if isinstance(case, Figure):
+                continue
+            if isinstance(case, Published):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="varco-bench-"))
+                contender = _published(case, folder)
+            else:
+                contender = _Contender([sys.executable, sys.argv[0], "--contender", str(number)])
+            contenders[number] = stack.enter_context(contextlib.closing(contender))
+        present = [contender for contender in contenders.values() if not contender.absent]
         for _ in range(ROUNDS):
-            for contender in contenders:
+            for contender in present:
                 contender.round()
-        for contender in contenders:
-            contender.close()
-    return [_row(case, result) for case, result in zip(cases, ready, strict=True)]
+        return [_row(case, contenders.get(number)) for number, case in cases]
 
 
-def _prepare(
-    case: Case | Published | Figure, runner: asyncio.Runner
-) -> _Timed | _Remote | float | str:
-    """A contender, a figure's value, or why there is none."""
-    try:
-        if isinstance(case, Figure):
-            return case.measure()
-        return _Remote(case) if isinstance(case, Published) else _Timed(case.make(), runner)
-    except ImportError as error:
+def _row(case: Case | Published | Figure, contender: _Contender | None) -> Row:
+    if isinstance(case, Figure):
+        try:
+            return Row(case.group, case.name, case.unit, case.measure(), case.ours)
+        except ImportError as error:
+            if case.ours:
+                raise
+            return Row(case.group, case.name, case.unit, None, case.ours, f"not installed: {error}")
+    assert contender is not None
+    if contender.absent:
         if case.ours:
-            raise
-        return f"not installed: {error}"
-
-
-def _row(case: Case | Published | Figure, result: _Timed | _Remote | float | str) -> Row:
-    unit = case.unit if isinstance(case, Figure) else "s"
-    if isinstance(result, str):
-        return Row(case.group, case.name, unit, None, case.ours, result)
-    if isinstance(result, float | int):
-        return Row(case.group, case.name, unit, result, case.ours)
-    middle = statistics.median(result.rounds)
-    return Row(case.group, case.name, unit, middle, case.ours, rounds=result.rounds)
+            raise RuntimeError(f"{case.group}: {contender.absent}")
+        return Row(case.group, case.name, "s", None, case.ours, contender.absent)
+    middle = statistics.median(contender.rounds)
+    return Row(case.group, case.name, "s", middle, case.ours, rounds=contender.rounds)
 
 
 def shown(value: float, unit: str) -> str:
@@ -286,23 +293,27 @@ def main(
     *,
     floor: str = "",
     clock: Callable[[], float] = time.perf_counter,
+    one_core: bool = True,
 ) -> None:
     """Run from the command line; `--filter TEXT` keeps the groups whose name contains TEXT.
 
-    `floor` names the contender of each group whose time everyone has to pay, if there is one. Give
-    `time.process_time` as the clock where a server works as well: it measures our share alone.
+    `floor` names the contender of each group whose time everyone has to pay, if there is one. All
+    contenders run on one core, for two may be of different speed, unless `one_core` is false:
+    where a server works as well. Give `time.process_time` as the clock to measure our share alone.
     """
-    global _clock  # noqa: PLW0603  # a benchmark is one process with one clock
-    _clock = clock
     parser = argparse.ArgumentParser(description="Benchmark against peers.")
     parser.add_argument("--filter", default="", help="only groups whose name contains this text")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--contender", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if sys.platform == "linux":
-        # One core for all contenders, the processes of the remote ones included: two cores may be
-        # of different speed, and a task that moves between them finds its caches cold.
+    if options.contender is not None:
+        case = cases[options.contender]
+        assert isinstance(case, Case)
+        serve(case.make, clock)
+        return
+    if one_core and sys.platform == "linux":
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    rows = measure([case for case in cases if options.filter.lower() in case.group.lower()])
+    rows = measure(cases, options.filter)
     if options.json:
         fields: list[dict[str, Any]] = [
             {name: getattr(row, name) for name in Row.__slots__} for row in rows

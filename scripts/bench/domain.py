@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from scripts.bench._harness import Case, Figure, main
+from _harness import Case, Figure, main
+
 from varco_domain import (
     Action,
     AsyncRepository,

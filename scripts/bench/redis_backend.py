@@ -368,7 +368,7 @@ CASES: list[Case | Published | Figure] = [
 
 if __name__ == "__main__":
     try:
-        main(CASES)
+        main(CASES, one_core=False)
     finally:
         with contextlib.suppress(OSError):
             asyncio.run(_clean())

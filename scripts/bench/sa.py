@@ -463,4 +463,4 @@ CASES = [
 ]
 
 if __name__ == "__main__":
-    main(CASES, clock=time.process_time)
+    main(CASES, clock=time.process_time, one_core=False)
