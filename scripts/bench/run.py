@@ -71,7 +71,7 @@ def page(measured: dict[str, tuple[list[Row], str]]) -> str:
         )
     ]
     for name, (rows, floor) in measured.items():
-        lines += [f"## varco-{name.replace('_', '-')}", ""]
+        lines += [f"## varco-{name.removesuffix('_backend').replace('_', '-')}", ""]
         for group in dict.fromkeys(row.group for row in rows):
             above = f" | above the {floor}" if floor else ""
             lines += [f"### {group}", "", f"| | | varco / it{above} |"]
