@@ -252,17 +252,19 @@ def ratios(row: Row, group: Sequence[Row], floor: str = "") -> tuple[str, str]:
         return "", ""
     whole = f"{statistics.median(_quotients(ours, row)):.2f}x"
     bare = next((other for other in group if other.name == floor), None)
-    if bare is None or bare.value is None or ours.value is None or row.value <= bare.value:
-        return whole, ""
-    return whole, f"{(ours.value - bare.value) / (row.value - bare.value):.3f}x"
+    above = [] if bare is None or bare is row else _quotients(ours, row, bare)
+    return whole, f"{statistics.median(above):.3f}x" if above else ""
 
 
-def _quotients(ours: Row, theirs: Row) -> list[float]:
-    """Round by round; of a figure, which has no rounds, its value."""
-    pairs = zip(
-        ours.rounds or [ours.value or 0.0], theirs.rounds or [theirs.value or 0.0], strict=True
-    )
-    return [mine / other for mine, other in pairs]
+def _quotients(ours: Row, theirs: Row, floor: Row | None = None) -> list[float]:
+    """Round by round, less the floor's share; of figures, which have no rounds, of their values."""
+    every = [row.rounds or [row.value or 0.0] for row in (ours, theirs)]
+    every.append(floor.rounds if floor else [0.0] * len(every[0]))
+    return [
+        (mine - bare) / (other - bare)
+        for mine, other, bare in zip(*every, strict=True)
+        if other > bare
+    ]
 
 
 def render(rows: Sequence[Row], floor: str = "") -> str:

@@ -326,6 +326,30 @@ async def _latency() -> float:
     return 1000 * statistics.median(spent)
 
 
+async def _bare_latency() -> float:
+    """The same between XADD and XREADGROUP, with nothing around them."""
+    key, spent, seen = f"{RUN}bare", list[float](), asyncio.Event()
+    async with redis.asyncio.Redis.from_url(URL) as one, redis.asyncio.Redis.from_url(URL) as two:
+        await one.xgroup_create(key, "group", mkstream=True)
+
+        async def read() -> None:
+            while True:
+                if await two.xreadgroup("group", "reader", {key: ">"}, block=1000):
+                    seen.set()
+
+        reader = asyncio.create_task(read())
+        for _ in range(300):
+            seen.clear()
+            start = time.perf_counter()
+            await one.xadd(key, {"event": "{}"})
+            await seen.wait()
+            spent.append(time.perf_counter() - start)
+            await asyncio.sleep(0.005)
+        reader.cancel()
+        await asyncio.wait([reader])
+    return 1000 * statistics.median(spent)
+
+
 async def _clean() -> None:
     async with redis.asyncio.Redis.from_url(URL) as client:
         async for key in client.scan_iter(f"*{RUN}*", count=5000):
@@ -363,6 +387,12 @@ CASES: list[Case | Published | Figure] = [
         "ms",
         lambda: asyncio.run(_latency()),
         ours=True,
+    ),
+    Figure(
+        "streams: p50 from publish to handler at low load",
+        "redis-py, XADD to XREADGROUP",
+        "ms",
+        lambda: asyncio.run(_bare_latency()),
     ),
 ]
 
