@@ -321,7 +321,7 @@ async def main(options: argparse.Namespace) -> None:
             show(await shop.totals(), ("license", "packages", "bytes"))
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -337,13 +337,19 @@ def parse_arguments() -> argparse.Namespace:
         help="where the catalogue is kept (default: %(default)s)",
     )
     # argparse takes the minus of `--sort -bytes` for the beginning of an option.
-    words = iter(sys.argv[1:])
-    return parser.parse_args([f"--sort={next(words, '')}" if w == "--sort" else w for w in words])
+    rest = iter(words)
+    return parser.parse_args([f"--sort={next(rest, '')}" if w == "--sort" else w for w in rest])
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what the words of the command line say; the exit code."""
+    try:
+        asyncio.run(main(parse(words)))
+    except (QueryError, catalog.InputError, StorageUnavailableError) as failure:
+        print(f"quickstart: {failure}", file=sys.stderr)
+        return 1 if isinstance(failure, StorageUnavailableError) else 2
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main(parse_arguments()))
-    except (QueryError, catalog.InputError, StorageUnavailableError) as failure:
-        print(f"quickstart: {failure}", file=sys.stderr)
-        sys.exit(1 if isinstance(failure, StorageUnavailableError) else 2)
+    sys.exit(run(sys.argv[1:]))

@@ -1,13 +1,13 @@
-"""Checked by mypy among the gates, not run: decorated functions keep their signature."""
+"""For mypy and pyright, never run: decorated functions keep their signature."""
 
 from typing import Any, assert_type
 
 from varco_cache import CacheBackend, CachedFunction, CachedMethod, InMemoryCache, cached
 
-cache = InMemoryCache()
+memory = InMemoryCache()
 
 
-@cached(cache, ttl=3)
+@cached(memory, ttl=3)
 async def double(number: int, *, twice: bool = False) -> str:
     return str(number)
 
@@ -19,7 +19,11 @@ class Repo:
     async def find(self, pk: int) -> str | None:
         return None
 
-    @cached(cache)
+    @cached(lambda: memory)
+    async def nothing(self) -> None:
+        return None
+
+    @cached(memory)
     @staticmethod
     async def count(pk: int) -> int:
         return pk
@@ -36,7 +40,7 @@ async def check(repo: Repo) -> None:
     await repo.find("x")  # type: ignore[arg-type]
     await repo.find.invalidate(1)
     assert_type(await Repo.count(1), int)
-    value: Any = await cache.get("k")
+    value: Any = await memory.get("k")
     del value
 
 

@@ -1,4 +1,4 @@
-"""What type checkers see; checked by mypy and pyright, and run as a test."""
+"""What type checkers see; checked by mypy and pyright."""
 
 from collections.abc import AsyncGenerator
 from typing import Annotated, assert_type

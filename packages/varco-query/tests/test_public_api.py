@@ -61,12 +61,3 @@ def test_what_is_imported_from_lark_is_public():
         if name and name.startswith("lark")
     }
     assert modules == {"lark", "lark.lexer", "lark.exceptions"}
-
-
-def test_types():
-    files = [str(path) for path in TESTS.glob("typing_*.py")]
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *files]
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=TESTS.parents[2]
-    )
-    assert result.returncode == 0, result.stdout

@@ -70,10 +70,10 @@ async def client(url, anyio_backend):
 
 
 def _free_port():
-    # Below 55536: a server of a cluster also takes the port 10,000 above.
+    # A server of a cluster also takes the port 10,000 above, which must be none that a client has.
     while True:
         with socket.socket() as probe:
-            port = secrets.choice(range(20_000, 32_000))
+            port = secrets.choice(range(12_000, 22_000))
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:

@@ -99,7 +99,7 @@ def a_limiter(rate, clock):
 async def test_timeout_over_retry(put, waits):
     callee = Callee(DOWN, "hang")
     with pytest.raises(CallTimeoutError):
-        await put(timeout(1.0), retry(THREE), callee)()
+        await put(timeout(0.2), retry(THREE), callee)()
     assert callee.started == 2
 
 
@@ -153,7 +153,7 @@ async def test_bulkhead_over_timeout(put):
 async def test_timeout_over_hedge(put):
     callee = Callee("hang")
     with pytest.raises(CallTimeoutError):
-        await put(timeout(1.0), hedge(HedgeConfig(0.001, 2)), callee)()
+        await put(timeout(0.2), hedge(HedgeConfig(0.001, 2)), callee)()
     assert (callee.started, callee.running) == (3, 0)
 
 

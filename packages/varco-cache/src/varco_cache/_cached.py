@@ -20,7 +20,7 @@ from varco_cache._tags import checked_tags
 if TYPE_CHECKING:
     from varco_cache._flight import Loader
 
-type CacheOrFactory = CacheBackend | Callable[..., CacheBackend]
+type CacheOrFactory = CacheBackend | Callable[[Any], CacheBackend] | Callable[[], CacheBackend]
 type TagsOrMaker = Iterable[str] | Callable[..., Iterable[str]]
 
 logger = logging.getLogger("varco_cache")
