@@ -1,5 +1,6 @@
 """What every test of the workspace shares: the three Hypothesis profiles, and compiled modules."""
 
+import gc
 import os
 import sys
 
@@ -17,3 +18,9 @@ if os.environ.get("HYPOTHESIS_PROFILE") == "deep":
 # Tests start many processes; what one of them compiled is there for the next.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests out of the garbage collections, some of which tests force."""
+    gc.collect()
+    gc.freeze()

@@ -1,6 +1,7 @@
 """Runs every benchmark beside this file, each in a process of its own, and prints the tables.
 
-With `--write docs/performance.md` it also writes the page of the site with these very figures.
+With `--write docs/performance.md` it also writes the page of the site with these very figures; the
+sections of slices that were not measured stay as they are.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ HERE = Path(__file__).parent
 INTRODUCTION = """\
 # Performance
 
-What the benchmarks printed on {date} on {cores} cores, CPython {python}, {system}. Contenders of
-one table were measured in turn within one run; the last column is varco's figure divided by theirs,
-so below 1 means less time. Compare ratios: times are this machine's, and single runs vary by some
-percent. The page is written by the run itself:
+What the benchmarks printed. Contenders of one table are processes that were measured in turn within
+one run; the last column is varco's figure divided by theirs, so below 1 means less time. Compare
+ratios: times are one machine's, and single runs vary by some percent. The page is written by the
+run itself:
 
 ```sh
 uv run --group bench python scripts/bench/run.py --write docs/performance.md
@@ -57,33 +58,38 @@ def main() -> int:
         measured[name] = [Row(**fields) for fields in found["rows"]], found["floor"]
         print(render(*measured[name]), flush=True)
     if options.write:
-        options.write.write_text(page(measured), encoding="utf-8")
+        before = options.write.read_text(encoding="utf-8") if options.write.exists() else ""
+        options.write.write_text(page(measured, before), encoding="utf-8")
     return worst
 
 
-def page(measured: dict[str, tuple[list[Row], str]]) -> str:
-    lines = [
-        INTRODUCTION.format(
-            date=dt.datetime.now(dt.UTC).date(),
-            cores=os.cpu_count(),
-            python=platform.python_version(),
-            system=platform.system(),
-        )
-    ]
+def page(measured: dict[str, tuple[list[Row], str]], before: str) -> str:
+    """The page with what was measured, and the other sections as they were."""
+    sections = dict(part.split("\n", 1) for part in before.split("\n## ")[1:])
     for name, (rows, floor) in measured.items():
-        lines += [f"## varco-{name.removesuffix('_backend').replace('_', '-')}", ""]
-        for group in dict.fromkeys(row.group for row in rows):
-            above = f" | above the {floor}" if floor else ""
-            lines += [f"### {group}", "", f"| | | varco / it{above} |"]
-            lines.append("|---|--:|--:|--:|" if floor else "|---|--:|--:|")
-            inside = [row for row in rows if row.group == group]
-            for row in inside:
-                label = f"**{row.name}**" if row.ours else row.name
-                value = row.note if row.value is None else shown(row.value, row.unit)
-                cells = [label, value, *ratios(row, inside, floor)[: 2 if floor else 1]]
-                lines.append(f"| {' | '.join(cells)} |")
-            lines.append("")
-    return "\n".join(lines)
+        heading = f"varco-{name.removesuffix('_backend').replace('_', '-')}"
+        sections[heading] = section(rows, floor)
+    body = "".join(f"\n## {heading}\n{sections[heading]}" for heading in sorted(sections))
+    return INTRODUCTION + body
+
+
+def section(rows: list[Row], floor: str) -> str:
+    date, cores = dt.datetime.now(dt.UTC).date(), os.cpu_count()
+    lines = [
+        "",
+        f"{date}, {cores} cores, CPython {platform.python_version()}, {platform.system()}.",
+    ]
+    for group in dict.fromkeys(row.group for row in rows):
+        above = f" | above the {floor}" if floor else ""
+        lines += ["", f"### {group}", "", f"| | | varco / it{above} |"]
+        lines.append("|---|--:|--:|--:|" if floor else "|---|--:|--:|")
+        inside = [row for row in rows if row.group == group]
+        for row in inside:
+            label = f"**{row.name}**" if row.ours else row.name
+            value = row.note if row.value is None else shown(row.value, row.unit)
+            cells = [label, value, *ratios(row, inside, floor)[: 2 if floor else 1]]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
