@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import secrets
+import sqlite3
 from typing import Annotated
 from uuid import UUID
 
@@ -241,6 +242,24 @@ async def test_processes_that_start_together_make_the_tables_once(databases, kin
     assert await asyncio.gather(*(start() for _ in range(6))) == [0] * 6
     async with bootstrap(url, Fresh) as backend, backend.engine.begin() as connection:
         await connection.run_sync(backend.uow_provider.metadata.tables[Fresh.Meta.table].drop)
+
+
+async def test_a_new_file_waits_for_who_is_about_to_write_to_it(tmp_path):
+    file = tmp_path / "new.sqlite"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("CREATE TABLE theirs (x)")
+        other.execute("BEGIN IMMEDIATE")
+
+        async def start():
+            async with bootstrap(f"sqlite:///{file}", Memo) as backend:
+                async with backend.uow_provider.make_uow() as uow:
+                    return await uow.memos.count()
+
+        starting = asyncio.create_task(start())
+        done, _ = await asyncio.wait([starting], timeout=0.2)
+        assert not done
+        other.execute("COMMIT")
+        assert await starting == 0
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])

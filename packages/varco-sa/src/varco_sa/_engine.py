@@ -1,7 +1,10 @@
 """Engines, and what a connection needs so that a query means the same on each of them."""
 
+import asyncio
 import os
+import sqlite3
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, finalize
@@ -85,14 +88,33 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = "IMMEDIATE"
     connection.create_function("varco_fold", 1, _fold, deterministic=True)
     cursor = connection.cursor()
-    for pragma in (
-        f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}",
-        "PRAGMA foreign_keys = ON",
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = NORMAL",
-    ):
-        cursor.execute(pragma)
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    _write_ahead(connection, cursor)
+    cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.close()
+
+
+def _write_ahead(connection: Any, cursor: Any) -> None:
+    """Switch the file to a write-ahead log.
+
+    While another connection is about to write to a file that has none, SQLite refuses at once,
+    whatever the busy timeout: processes that start together on a new file meet that.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+        else:
+            return
+        connection.run_async(_pause)
+
+
+async def _pause(_connection: Any) -> None:
+    await asyncio.sleep(0.01)
 
 
 def _fold(text: str | None) -> str | None:
