@@ -11,8 +11,9 @@ _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=20, **_COMMON)
 settings.register_profile("ci", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("deep", max_examples=100_000, **_COMMON)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-if os.environ.get("HYPOTHESIS_PROFILE") == "deep":
+profile = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(profile)
+if profile == "deep":
     os.environ.setdefault("PYTEST_TIMEOUT", "0")  # the limit that the default run has is too short
 
 # Tests start many processes; what one of them compiled is there for the next.

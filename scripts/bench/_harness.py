@@ -34,9 +34,6 @@ ROUND_SECONDS = 0.03
 
 type Call = Callable[[], object]
 
-# What the rounds are measured with; `serve` sets it.
-_clock: Callable[[], float] = time.perf_counter
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -73,9 +70,10 @@ class Figure:
 class _Timed:
     """A contender that is ready; it knows how many calls fill one round."""
 
-    def __init__(self, call: Call, runner: asyncio.Runner) -> None:
+    def __init__(self, call: Call, runner: asyncio.Runner, clock: Callable[[], float]) -> None:
         self._call = call
         self._runner = runner
+        self._clock = clock
         first = call()
         self._async = inspect.isawaitable(first)
         if self._async:
@@ -87,12 +85,12 @@ class _Timed:
 
     def _spend(self, number: int) -> float:
         if self._async:
-            return self._runner.run(_spend_async(self._call, number))
+            return self._runner.run(_spend_async(self._call, number, self._clock))
         call = self._call
-        start = _clock()
+        start = self._clock()
         for _ in range(number):
             call()
-        return _clock() - start
+        return self._clock() - start
 
     def round(self) -> float:
         gc.collect()
@@ -103,24 +101,22 @@ async def _wait(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
-async def _spend_async(call: Call, number: int) -> float:
+async def _spend_async(call: Call, number: int, clock: Callable[[], float]) -> float:
     awaiting = cast("Callable[[], Awaitable[object]]", call)
-    start = _clock()
+    start = clock()
     for _ in range(number):
         await awaiting()
-    return _clock() - start
+    return clock() - start
 
 
 def serve(make: Callable[[], Call], clock: Callable[[], float] = time.perf_counter) -> None:
     """Be a contender: one round for each line of standard input."""
-    global _clock  # noqa: PLW0603  # a contender is one process with one clock
-    _clock = clock
     # What the contender itself prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     with asyncio.Runner() as runner:
         try:
-            timed = _Timed(make(), runner)
+            timed = _Timed(make(), runner, clock)
         except ImportError as error:
             print(f"not installed: {error}", file=answers, flush=True)
             return

@@ -303,32 +303,38 @@ def make():
 """
 
 
+async def _p50(send: Step, seen: asyncio.Event) -> float:
+    """The median milliseconds from sending to seeing, with a pause after each."""
+    spent = list[float]()
+    for _ in range(300):
+        seen.clear()
+        start = time.perf_counter()
+        await send()
+        await seen.wait()
+        spent.append(time.perf_counter() - start)
+        await asyncio.sleep(0.005)
+    return 1000 * statistics.median(spent)
+
+
 async def _latency() -> float:
     from varco_events import Event
 
     class Latent(Event):
         __event_type__ = "bench.redis.latent"
 
-    bus, seen, spent = varco_bus(), asyncio.Event(), list[float]()
+    bus, seen = varco_bus(), asyncio.Event()
 
     async def handle(_event: Event) -> None:
         seen.set()
 
     bus.subscribe(Latent, handle, channel="latency")
     async with bus:
-        for _ in range(300):
-            seen.clear()
-            start = time.perf_counter()
-            await bus.publish(Latent(), channel="latency")
-            await seen.wait()
-            spent.append(time.perf_counter() - start)
-            await asyncio.sleep(0.005)
-    return 1000 * statistics.median(spent)
+        return await _p50(lambda: bus.publish(Latent(), channel="latency"), seen)
 
 
 async def _bare_latency() -> float:
     """The same between XADD and XREADGROUP, with nothing around them."""
-    key, spent, seen = f"{RUN}bare", list[float](), asyncio.Event()
+    key, seen = f"{RUN}bare", asyncio.Event()
     async with redis.asyncio.Redis.from_url(URL) as one, redis.asyncio.Redis.from_url(URL) as two:
         await one.xgroup_create(key, "group", mkstream=True)
 
@@ -338,16 +344,10 @@ async def _bare_latency() -> float:
                     seen.set()
 
         reader = asyncio.create_task(read())
-        for _ in range(300):
-            seen.clear()
-            start = time.perf_counter()
-            await one.xadd(key, {"event": "{}"})
-            await seen.wait()
-            spent.append(time.perf_counter() - start)
-            await asyncio.sleep(0.005)
+        found = await _p50(lambda: one.xadd(key, {"event": "{}"}), seen)
         reader.cancel()
         await asyncio.wait([reader])
-    return 1000 * statistics.median(spent)
+        return found
 
 
 async def _clean() -> None:

@@ -203,18 +203,18 @@ class InMemoryCache(CacheBackend):
         if ttl is None:
             slot.deadline = FOREVER
         elif 0 < ttl < FOREVER:
-            now, soonest = self._clock(), self._soonest
+            now = self._clock()
             slot.deadline = deadline = now + ttl
-            if deadline < soonest:
+            if deadline < self._soonest:
                 self._soonest = deadline
-            elif now >= soonest:
+            elif now >= self._soonest:
                 self._sweeping = True
         else:
             checked_ttl(ttl)
             slot.deadline = FOREVER
         slot.value = value
-        if (hits := slot.hits) & 3 != 3:  # noqa: PLR2004 # two bits count
-            slot.hits = hits + 1
+        if slot.hits & 3 != 3:  # noqa: PLR2004 # two bits count
+            slot.hits += 1
         self._sets += 1
 
     async def delete(self, key: Any) -> None:

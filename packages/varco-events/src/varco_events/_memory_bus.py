@@ -280,9 +280,10 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                 try:
                     for deliver in remaining:
                         await deliver(event)
-                except BaseException as error:  # noqa: BLE001  # raised there
+                except BaseException as error:
                     ended = len(route.deliveries) - length_hint(remaining) - 1
                     await self._end_delivery(route.subscriptions, event, channel, ended, error)
+                    raise
         finally:
             if outside is not None:
                 handling.reset(outside)
@@ -297,12 +298,12 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         ended: int,
         error: BaseException,
     ) -> None:
-        """Go on after the handler at `ended` failed, and raise what failed."""
-        if not isinstance(error, Exception):
+        """Go on after the handler at `ended` failed, unless it was cancelled."""
+        if isinstance(error, Exception):
+            failed = {subscriptions[ended]: error}
+            await self._deliver_to(subscriptions, event, channel, ended + 1, failed)
+        else:
             self._remember((event.event_id, channel), {*subscriptions[:ended]})
-            raise error
-        failed = {subscriptions[ended]: error}
-        await self._deliver_to(subscriptions, event, channel, ended + 1, failed)
 
     async def _deliver_to(
         self,

@@ -113,7 +113,7 @@ class OutboxRelay(Runner):
             return 0
         batch = _Batch(entries, entries[0])
         try:
-            await self._deliver_all(entries, batch, deadline)
+            await self._deliver_all(batch, deadline)
         finally:
             # What was delivered must be written down, also when the relay is cancelled; the lease
             # bounds how long that may take.
@@ -122,10 +122,8 @@ class OutboxRelay(Runner):
                 await self._settle(batch)
         return len(entries)
 
-    async def _deliver_all(
-        self, entries: list[OutboxEntry], batch: _Batch, deadline: float
-    ) -> None:
-        waiting, deliver_many = iter(entries), self._bus.deliver_many
+    async def _deliver_all(self, batch: _Batch, deadline: float) -> None:
+        waiting, deliver_many = iter(batch.entries), self._bus.deliver_many
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
         with anyio.CancelScope(deadline=deadline) as scope:
             while True:
