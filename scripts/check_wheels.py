@@ -8,6 +8,7 @@ README's other commands are typed and its Python blocks run.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -26,13 +27,20 @@ PROJECTS = {
     for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
 }
 
-# Run inside the fresh environment; argv: the module, then the siblings that must be absent.
-PROBE = """
-import importlib, importlib.util, sys
+VERSIONS = {name.replace("-", "_"): project["version"] for name, project in PROJECTS.items()}
 
-name, *absent = sys.argv[1:]
+# Run inside the fresh environment; argv: the module, the versions of ours by module, as JSON, then
+# the siblings that must be absent.
+PROBE = """
+import importlib, importlib.metadata, importlib.util, json, sys
+
+name, versions, *absent = sys.argv[1:]
 found = [other for other in absent if importlib.util.find_spec(other)]
 assert not found, f"{name} brought {found}"
+for other, version in json.loads(versions).items():
+    if importlib.util.find_spec(other):
+        installed = importlib.metadata.version(other)
+        assert installed == version, f"{other} {installed} was installed, ours is {version}"
 module = importlib.import_module(name)
 assert module.__file__ and "site-packages" in module.__file__, module.__file__
 behind_extra = []
@@ -65,7 +73,7 @@ def uv(*arguments: str) -> None:
 
 
 class Environment:
-    """A fresh environment, in which `pip` takes what was just built for what is published."""
+    """A fresh environment beside a `dist` of what was built, the public index reachable too."""
 
     def __init__(self, folder: Path, python: str, dist: Path) -> None:
         self.folder = folder
@@ -75,14 +83,8 @@ class Environment:
         pip = folder / "venv" / "bin" / "pip"
         pip.write_text(f'#!/bin/sh\nexec "{UV}" pip "$@" -q -p "{self.python}"\n', encoding="utf-8")
         pip.chmod(0o755)
-        pins = folder / "pins.txt"
-        ours = [f"{name}=={project['version']}" for name, project in PROJECTS.items()]
-        pins.write_text("\n".join(ours), encoding="utf-8")
-        self.variables = os.environ | {
-            "PATH": f"{pip.parent}:{os.environ['PATH']}",
-            "UV_FIND_LINKS": f"{dist},{os.environ.get('UV_FIND_LINKS', '')}".rstrip(","),
-            "UV_CONSTRAINT": str(pins),
-        }
+        (folder / "dist").symlink_to(dist)
+        self.variables = os.environ | {"PATH": f"{pip.parent}:{os.environ['PATH']}"}
 
     def type(self, command: str) -> None:
         subprocess.run(command, shell=True, cwd=self.folder, env=self.variables, check=True)
@@ -94,11 +96,12 @@ class Environment:
 def follow(name: str, home: Environment) -> None:
     page = ROOT / "packages" / name / "README.md"
     first, *others = pages.commands(page)
-    if first != f"pip install {name}":
-        sys.exit(f"{page} must begin with the command: pip install {name}")
+    if first != f"pip install --find-links dist {name}":
+        sys.exit(f"{page} must begin with: pip install --find-links dist {name}")
     home.type(first)
     absent = sorted(set(PROJECTS) - required(name) - {name})
-    home.run(PROBE, *(text.replace("-", "_") for text in [name, *absent]))
+    module, *others_absent = (text.replace("-", "_") for text in [name, *absent])
+    home.run(PROBE, module, json.dumps(VERSIONS), *others_absent)
     for command in others:
         home.type(command)
     (home.folder / "page.txt").write_text(pages.program(page), encoding="utf-8")

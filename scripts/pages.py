@@ -45,20 +45,26 @@ def program(page: Path) -> str:
     return "\n".join(lines)
 
 
+def title(rest: str) -> str | None:
+    """The title of a block, `title="shop/models.py"`, from what follows its language."""
+    found = re.search(r'title="([^"]+)"', rest)
+    return found[1] if found else None
+
+
 def files(page: Path) -> list[tuple[str, str]]:
-    """The blocks that have a title, `title="shop/models.py"`, in order: the path and the text."""
+    """The blocks that have a title in order: the path and the text."""
     blocks = FENCE.finditer(page.read_text(encoding="utf-8"))
-    titled = ((re.search(r'title="([^"]+)"', block[2]), block[3]) for block in blocks)
-    return [(title[1], body) for title, body in titled if title]
+    titled = ((title(block[2]), block[3]) for block in blocks)
+    return [(path, body) for path, body in titled if path]
+
+
+def typed(body: str) -> list[str]:
+    """What a console block types after a `$ `, without what a `#` says of it."""
+    commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
+    return [re.sub(r"\s{2,}#.*$", "", line) for line in commands]
 
 
 def commands(page: Path) -> list[str]:
-    """What the page types after a `$ ` in its console blocks, without what a `#` says of it."""
-    typed = [
-        line.removeprefix("$ ")
-        for block in FENCE.finditer(page.read_text(encoding="utf-8"))
-        if block[1] == "console"
-        for line in block[3].splitlines()
-        if line.startswith("$ ")
-    ]
-    return [re.sub(r"\s{2,}#.*$", "", line) for line in typed]
+    """What the console blocks of a page type, in order."""
+    blocks = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [line for block in blocks if block[1] == "console" for line in typed(block[3])]

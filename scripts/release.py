@@ -5,7 +5,8 @@
 
 Nothing is pushed or uploaded. It refuses, and says what would be right, when the public API is not
 what api.txt says, when the changelog is silent about a change of it, when the version is too small
-for what changed, and when a sibling's range does not admit the new version.
+for what changed, when a sibling's range does not admit the new version, and when the index already
+has this version, or a newer one, from someone else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,14 +22,19 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import urllib.error
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import api
 import griffe
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+INDEX = "https://pypi.org/simple"
 UV = shutil.which("uv") or str(ROOT / "scripts" / "uv")
 # What would change the URLs of the lock, or the interpreter that pip is told to change.
 FOREIGN = ("UV_PYTHON", "UV_INDEX", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL")
@@ -82,6 +89,39 @@ def breaking_changes(name: str, tag: str, root: Path) -> list[str]:
     assert isinstance(new, griffe.Object)
     found = griffe.find_breaking_changes(old, new)
     return sorted({f"{one.obj.path}: {one.kind.value}" for one in found})
+
+
+def check_index(name: str, version: str, root: Path, index: str) -> None:
+    """The index has no such version, and none of someone else's that installers would prefer.
+
+    What is there and has no tag here is someone else's. `index` is the URL of a simple index that
+    answers in JSON (PEP 691).
+    """
+    accepted = {"Accept": "application/vnd.pypi.simple.v1+json"}
+    request = urllib.request.Request(f"{index.rstrip('/')}/{name}/", headers=accepted)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            there: list[str] = json.load(answer)["versions"]
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return  # the name is free
+        raise ReleaseError(
+            f"{index} does not tell which versions of {name} it has: {error}"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ReleaseError(
+            f"{index} does not tell which versions of {name} it has: {error}"
+        ) from error
+    if version in there:
+        raise ReleaseError(f"{index} already has {name} {version}; a version is uploaded once")
+    ours = set(api.git(root, "tag", "--list", f"{name}-v*").split())
+    foreign = [Version(one) for one in there if f"{name}-v{one}" not in ours]
+    newest = max(foreign, default=None)
+    if newest is not None and newest > Version(version):
+        raise ReleaseError(
+            f"{index} has {name} {newest} from someone else, which installers prefer to {version}; "
+            f"make it {newest.major + 1}.0.0 or later"
+        )
 
 
 def check_api(name: str, root: Path) -> None:
@@ -177,7 +217,7 @@ def install(name: str, version: str, root: Path, dist: Path) -> None:
     subprocess.run([python, "-I", "-c", code], cwd=dist, check=True)
 
 
-def release(name: str, version: str, root: Path) -> str:
+def release(name: str, version: str, root: Path, index: str = INDEX) -> str:
     """Do all of it in `root` and return the tag."""
     if name not in api.packages(root):
         known = ", ".join(api.packages(root))
@@ -189,6 +229,7 @@ def release(name: str, version: str, root: Path) -> str:
     close_changelog(name, version, root)
     bump(name, version, root)
     check_ranges(root)
+    check_index(name, version, root, index)
     with tempfile.TemporaryDirectory(prefix="varco-release-") as folder:
         build(name, root, Path(folder))
         install(name, version, root, Path(folder))

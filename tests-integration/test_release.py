@@ -1,8 +1,11 @@
 """A release as its maintainer does it, in a clone that is thrown away."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,27 @@ def clone(tmp_path):
     for key, value in (("user.name", "A Maintainer"), ("user.email", "maintainer@example.org")):
         api.git(root, "config", key, value)
     return root
+
+
+@pytest.fixture
+def index():
+    """The URL of a package index of the test's own, and what it has: names to versions."""
+    there = {}
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = there.get(self.path.strip("/"))
+            self.send_response(200 if found is not None else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"versions": found}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", there
+        server.shutdown()
 
 
 def edit(path, pattern, replacement):
@@ -48,19 +72,19 @@ def tag_first(root, *names):
     commit(root)
 
 
-def refused(name, version, root):
+def refused(name, version, root, index="http://127.0.0.1:9/no-index"):
     with pytest.raises(release.ReleaseError) as caught:
-        release.release(name, version, root)
+        release.release(name, version, root, index)
     api.git(root, "reset", "--quiet", "--hard")
     return str(caught.value)
 
 
-def test_a_slice_is_released_alone_and_the_meta_package_resolves_two_versions(clone):
+def test_a_slice_is_released_alone_and_the_meta_package_resolves_two_versions(clone, index):
     tag_first(clone, "varco-query", "varco-cache")
     note(clone, "varco-query", "Quicker.")
     commit(clone)
     # This builds everything, and installs the slice with the meta-package from the wheels.
-    assert release.release("varco-query", "0.1.1", clone) == "varco-query-v0.1.1"
+    assert release.release("varco-query", "0.1.1", clone, index[0]) == "varco-query-v0.1.1"
     assert api.latest_release("varco-query", clone) == "varco-query-v0.1.1"
     assert release.project("varco-query", clone)["version"] == "0.1.1"
     assert release.project("varco-cache", clone)["version"] == "0.1.0"
@@ -77,7 +101,7 @@ def test_a_version_that_siblings_refuse_is_refused_and_they_are_named(clone):
     commit(clone)
     said = refused("varco-query", "0.2.0", clone)
     assert "varco-domain 0.1.0 requires varco-query<0.2,>=0.1, not 0.2.0" in said
-    assert "varco-core 0.1.0 requires" in said
+    assert "varco-core 4.0.0 requires" in said
     assert "widen these ranges" in said
 
 
@@ -121,3 +145,21 @@ def test_a_release_that_cannot_be_is_refused_with_what_would_be_right(clone, nam
 def test_what_is_not_committed_is_not_released(clone):
     note(clone, "varco-query", "Quicker.")
     assert "commit or stash" in refused("varco-query", "0.1.1", clone)
+
+
+def test_a_version_that_the_index_has_or_that_installers_would_pass_over_is_refused(clone, index):
+    tag_first(clone, "varco-query")
+    note(clone, "varco-query", "Quicker.")
+    commit(clone)
+    url, there = index
+    assert "does not tell which versions" in refused("varco-query", "0.1.1", clone)
+
+    there["varco-query"] = ["0.1.0", "0.1.1"]
+    assert "already has varco-query 0.1.1" in refused("varco-query", "0.1.1", clone, url)
+    there["varco-query"] = ["0.1.0", "3.2.0"]
+    said = refused("varco-query", "0.1.1", clone, url)
+    assert "has varco-query 3.2.0 from someone else" in said
+    assert "make it 4.0.0 or later" in said
+    release.check_index("varco-query", "4.0.0", clone, url)
+    there["varco-query"] = ["0.1.0"]  # ours: it has a tag
+    release.check_index("varco-query", "0.1.1", clone, url)
