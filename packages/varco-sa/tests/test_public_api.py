@@ -1,7 +1,9 @@
 """What the package offers, and what importing it costs."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import varco_sa
 
@@ -25,3 +27,12 @@ def test_no_driver_is_loaded_before_it_is_used():
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_engine_is_named_in_one_place():
+    source = Path(varco_sa.__file__).parent
+    engines = r"[\"'](?:mysql|mariadb|postgresql)[\"']"
+    named = re.compile(rf"dialect\.name\b|sqlalchemy\.dialects import|is_mariadb|{engines}")
+    found = {each.name for each in source.glob("*.py") if named.search(each.read_text())}
+    # The second documents what its caller may write.
+    assert found == {"_dialect.py", "_alembic.py"}

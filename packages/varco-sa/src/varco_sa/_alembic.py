@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.model import DomainModel
+from varco_sa._dialect import dialect_named
 from varco_sa._storage import Storage
 from varco_sa._system_tables import system_tables
 
@@ -23,7 +24,7 @@ def metadata_for(*models: type[DomainModel], dialect: str = "sqlite") -> sa.Meta
         models: The models.
         dialect: The kind of engine: "sqlite", "postgresql", "mariadb" or "mysql".
     """
-    storage = Storage(dialect)
+    storage = Storage(dialect_named(dialect))
     system_tables(storage.metadata)
     storage.add(models)
     return storage.metadata

@@ -7,11 +7,12 @@ import sqlalchemy as sa
 
 from varco_domain.meta import ParsedMeta
 from varco_query import QueryError, QueryParser, walk
+from varco_sa._dialect import Dialect
 from varco_sa._filters import Filters
 
 
 def check_expression(
-    condition: str, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect_name: str
+    condition: str, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect: Dialect
 ) -> tuple[sa.ColumnElement[bool] | sa.TextClause, tuple[str, ...]]:
     """The SQL of a condition, and the fields it is about.
 
@@ -23,7 +24,7 @@ def check_expression(
         node = None
     if node is None:
         return sa.text(condition), ()
-    filters = Filters(meta, columns, dialect_name)
+    filters = Filters(meta, columns, dialect)
     shape, values = filters.shape(node)
     expression = filters.expression(shape, literals=values)
     return expression, tuple(dict.fromkeys(each.field for each in walk(node)))

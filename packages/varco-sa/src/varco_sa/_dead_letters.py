@@ -16,8 +16,8 @@ from varco_events import (
     EventSerializer,
     JsonEventSerializer,
 )
-from varco_sa._inbox import insert_or_ignore
-from varco_sa._sessions import Transactions, lock_database
+from varco_sa._dialect import begin_write, dialect_of
+from varco_sa._sessions import Transactions
 
 _FIELDS = (
     "entry_id",
@@ -59,7 +59,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         self._serializer = serializer or JsonEventSerializer()
         self._clock = clock
         self._columns = [*(table.c[name] for name in _FIELDS), table.c.payload, table.c.seq]
-        self._insert = insert_or_ignore(table, engine.dialect.name)
+        self._insert = dialect_of(engine.dialect).insert_or_ignore(table)
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append an entry; an entry id that is there already is kept once."""
@@ -70,7 +70,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
 
         def insert(connection: sa.Connection) -> None:
             if self._max_size is not None:
-                lock_database(connection)
+                begin_write(connection)
                 known = self._table.c.entry_id == entry.entry_id
                 if connection.execute(sa.select(self._table.c.seq).where(known)).first():
                     return
@@ -96,7 +96,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         )
 
         def lease(connection: sa.Connection) -> list[Any]:
-            lock_database(connection)
+            begin_write(connection)
             rows = list(connection.execute(visible).fetchall())
             if rows:
                 leased = table.c.seq.in_([row.seq for row in rows])

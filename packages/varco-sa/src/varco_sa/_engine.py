@@ -13,16 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from varco_sa._dialect import DRIVERS, dialect_named, dialect_of
 from varco_sa._fold import fold
 
 _BUSY_SECONDS = 30
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-    "mysql": "mysql+asyncmy",
-    "mariadb": "mariadb+asyncmy",
-}
 
 
 def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
@@ -36,15 +30,16 @@ def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
         options: Passed on to ``create_async_engine``.
     """
     parsed = sa.make_url(url)
-    parsed = parsed.set(drivername=_DRIVERS.get(parsed.drivername, parsed.drivername))
+    parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
     options.setdefault("hide_parameters", True)
     temporary: Path | None = None
-    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+    embedded = dialect_named(parsed.get_backend_name()).embedded
+    if embedded and parsed.database in {None, "", ":memory:"}:
         handle, name = tempfile.mkstemp(prefix="varco-", suffix=".sqlite")
         os.close(handle)
         temporary = Path(name)
         parsed = parsed.set(database=name)
-    if parsed.get_backend_name() == "sqlite":
+    if embedded:
         from varco_sa._sqlite import dbapi_module  # noqa: PLC0415  # other engines need no aiosqlite
 
         options.setdefault("module", dbapi_module())
@@ -78,7 +73,7 @@ def prepare_engine(engine: AsyncEngine) -> None:
     Call it before an engine of your own makes its first connection.
     """
     sync = engine.sync_engine
-    if sync.dialect.name == "sqlite" and not event.contains(sync, "connect", _set_up_sqlite):
+    if dialect_of(sync.dialect).embedded and not event.contains(sync, "connect", _set_up_sqlite):
         event.listen(sync, "connect", _set_up_sqlite)
 
 

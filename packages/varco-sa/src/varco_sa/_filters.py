@@ -10,7 +10,6 @@ from enum import Enum
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import elements as sa_elements
 from sqlalchemy.types import TypeEngine
 
@@ -25,7 +24,8 @@ from varco_query import (
     QueryLimitError,
     TransformerNode,
 )
-from varco_sa._fold import PLAIN, SPECIAL, fold
+from varco_sa._dialect import Dialect
+from varco_sa._fold import fold
 from varco_sa._lowering import NOT_NULL, NOTHING, ORDER, Placed, around, mirrored, order, place_for
 from varco_sa._patterns import glob_pattern, like_pattern, tokens
 from varco_sa._types import Comparable, Text
@@ -72,12 +72,11 @@ _JSON_OPERATIONS: Final = (Operation.IS_NULL, Operation.IS_NOT_NULL)
 class FieldFilter:
     """Comparisons of one field: their steps, and the SQL of a step."""
 
-    def __init__(self, field: FieldMeta, column: sa.Column[Any], dialect_name: str) -> None:
+    def __init__(self, field: FieldMeta, column: sa.Column[Any], dialect: Dialect) -> None:
         self.field = field
         self.column = column
-        self.postgresql: bool = dialect_name == "postgresql"
-        self.sqlite: bool = dialect_name == "sqlite"
-        self._place = place_for(field, mysql=not self.postgresql and not self.sqlite)
+        self._dialect = dialect
+        self._place = place_for(field, dialect)
         self._is_text = self._place("") is not None
         self.type: TypeEngine[Any] = column.type
         if field.kind is FieldKind.DECIMAL:
@@ -183,8 +182,9 @@ class FieldFilter:
         if not self._is_text:
             return [self._step(NOTHING)]
         parts = tokens(op, fold(text) if op is Operation.ILIKE else text)
-        value = glob_pattern(parts) if self.sqlite else like_pattern(parts)
-        if self.sqlite and len(value) * 4 > MAX_PATTERN < (size := len(value.encode())):
+        globs = self._dialect.globs
+        value = glob_pattern(parts) if globs else like_pattern(parts)
+        if globs and len(value) * 4 > MAX_PATTERN < (size := len(value.encode())):
             raise QueryLimitError("pattern_length", MAX_PATTERN, size)
         name = "ilike" if op is Operation.ILIKE else "like"
         return [self._step((f"not {name}" if negated else name,), value)]
@@ -211,9 +211,9 @@ class FieldFilter:
                 return _OPERATORS[name](column, bind(self.type))
 
     def _in(self, bind: Bind, *, wanted: bool) -> sa.ColumnElement[bool]:
-        if self.postgresql:
+        if self._dialect.arrays:
             # One statement, whatever the length of the list.
-            among = self.column == sa.any_(bind(postgresql.ARRAY(self.type)))
+            among = self.column == sa.any_(bind(sa.ARRAY(self.type)))
             return among if wanted else sa.not_(among)
         among = self.column.in_(bind(self.type, expanding=True))
         return among if wanted else sa.not_(among)
@@ -221,20 +221,12 @@ class FieldFilter:
     def _like(
         self, text: sa.ColumnElement[Any], pattern: sa.ColumnElement[Any]
     ) -> sa.ColumnElement[bool]:
-        if self.sqlite:
+        if self._dialect.globs:
             return text.op("GLOB", is_comparison=True)(pattern)
         return text.like(pattern, escape="\\")
 
     def _folded(self) -> sa.ColumnElement[Any]:
-        if self.sqlite:
-            return sa.func.varco_fold(self.column, type_=sa.Text())
-        if self.postgresql:
-            plain = sa.func.translate(self.column, SPECIAL, PLAIN, type_=sa.Text())
-            return sa.func.lower(plain.collate("und-x-icu"), type_=sa.Text()).collate("C")
-        lowered: sa.ColumnElement[Any] = self.column
-        for special, replacement in zip(SPECIAL, PLAIN, strict=True):
-            lowered = sa.func.replace(lowered, special, replacement, type_=sa.Text())
-        return sa.func.lower(lowered, type_=sa.Text())
+        return self._dialect.folded(self.column)
 
 
 def _encodes(text: str) -> bool:
@@ -245,11 +237,11 @@ class Filters:
     """The filters of one model on one kind of engine."""
 
     def __init__(
-        self, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect_name: str
+        self, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect: Dialect
     ) -> None:
         self._table = meta.table
         self.fields: dict[str, FieldFilter] = {
-            name: FieldFilter(meta.fields[name], column, dialect_name)
+            name: FieldFilter(meta.fields[name], column, dialect)
             for name, column in columns.items()
         }
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.mapper import utc_now
 from varco_events import InboxEntry, InboxRepository
+from varco_sa._dialect import dialect_of
 from varco_sa._sessions import Transactions
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SQLAlchemyInbox(InboxRepository):
         self._transactions = Transactions(engine)
         self._table = table
         self._clock = clock
-        self._insert = insert_or_ignore(table, engine.dialect.name)
+        self._insert = dialect_of(engine.dialect).insert_or_ignore(table)
 
     def accept(self, connection: sa.Connection, entry: InboxEntry) -> bool:
         """Insert an entry in the transaction of ``connection``; False if it is there."""
@@ -125,14 +125,3 @@ class Inbox:
         )
         accepted: bool = await self._uow.call(None, self._inbox.accept, entry)
         return accepted
-
-
-def insert_or_ignore(table: sa.Table, dialect_name: str) -> Any:
-    """An INSERT that does nothing when the row is there."""
-    match dialect_name:
-        case "postgresql":
-            return postgresql.insert(table).on_conflict_do_nothing()
-        case "sqlite":
-            return sqlite.insert(table).on_conflict_do_nothing()
-        case _:
-            return table.insert().prefix_with("IGNORE")

@@ -17,6 +17,7 @@ from uuid import UUID
 from varco_domain.meta import FieldKind, FieldMeta
 from varco_query import Operation
 from varco_sa._columns import value_class
+from varco_sa._dialect import Dialect
 
 _INT_MAX, _INT_MIN = 2**63 - 1, -(2**63)
 _LONGEST = timedelta(microseconds=_INT_MAX)
@@ -60,15 +61,13 @@ def order(op: str, placed: Placed | None) -> tuple[str, Any] | tuple[str]:
     return _BELOW[op], placed.value
 
 
-def place_for(field: FieldMeta, *, mysql: bool) -> Place:
+def place_for(field: FieldMeta, dialect: Dialect) -> Place:
     """The function that places literals among the values of the field's column."""
     kind = field.kind
     if kind in {FieldKind.ENUM, FieldKind.LITERAL}:
         return _BY_CLASS[value_class(field) or str]
     if kind is FieldKind.DECIMAL:
-        precision, scale = field.hint.precision, field.hint.scale
-        if mysql and scale is None:
-            precision, scale = 65, 30
+        precision, scale = dialect.decimal_limits(field.hint.precision, field.hint.scale)
         return lambda value: _decimal(value, precision, scale)
     return _BY_KIND.get(kind, _nothing)
 

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.mapper import utc_now
 from varco_events import OutboxEntry, OutboxRepository
+from varco_sa._dialect import begin_write, dialect_of
 from varco_sa._notify import CHANNEL, Listener
-from varco_sa._sessions import Transactions, lock_database
+from varco_sa._sessions import Transactions
 
 if TYPE_CHECKING:
     from varco_sa._uow import SQLAlchemyUnitOfWork
@@ -47,15 +48,15 @@ class SQLAlchemyOutbox(OutboxRepository):
         self._table = table
         self._clock = clock
         self._columns = [table.c[name] for name in _FIELDS]
-        postgresql = engine.dialect.name == "postgresql"
-        self._listener = Listener(engine, self.notify) if postgresql else None
+        notifies = dialect_of(engine.dialect).notifies
+        self._listener = Listener(engine, self.notify) if notifies else None
         insert: Any = table.insert()
-        # PostgreSQL sends what was notified when the transaction commits.
+        # What was notified is sent when the transaction commits.
         self._insert_one: Any = (
-            insert.returning(sa.func.pg_notify(CHANNEL, "")) if postgresql else insert
+            insert.returning(sa.func.pg_notify(CHANNEL, "")) if notifies else insert
         )
         self._insert = insert
-        self._wakes = sa.select(sa.func.pg_notify(CHANNEL, "")) if postgresql else None
+        self._wakes = sa.select(sa.func.pg_notify(CHANNEL, "")) if notifies else None
 
     def insert(self, connection: sa.Connection, entries: Sequence[OutboxEntry]) -> None:
         """Insert entries in their order, in the transaction of ``connection``."""
@@ -117,7 +118,7 @@ class SQLAlchemyOutbox(OutboxRepository):
     def _claim(
         self, connection: sa.Connection, limit: int, now: datetime, until: datetime
     ) -> list[OutboxEntry]:
-        lock_database(connection)
+        begin_write(connection)
         rows = connection.execute(self._claimable(limit, now)).fetchall()
         kept = self._in_order(connection, rows)
         if kept:

@@ -1,7 +1,6 @@
 """Where units of work on SQLAlchemy come from."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from varco_domain.mapper import utc_now
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
+from varco_sa._dialect import dialect_of
 from varco_sa._engine import prepare_engine
 from varco_sa._existing import map_existing
 from varco_sa._inbox import SQLAlchemyInbox
@@ -21,12 +21,6 @@ from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
 from varco_sa._system_tables import SystemTables, system_tables
 from varco_sa._uow import SQLAlchemyUnitOfWork
-from varco_sa._writes import begin_if_needed
-
-# Any number and name that nobody else is likely to lock.
-_CREATING = 0x7661_7263_6F
-_CREATING_NAME = "varco_create_tables"
-_CREATING_SECONDS = 60
 
 
 class SQLAlchemyRepositoryProvider(RepositoryProvider):
@@ -59,7 +53,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         self.replica = replica
         self.schema = schema
         self.clock = clock
-        self.storage: Storage = Storage(engine.dialect.name)
+        self.storage: Storage = Storage(dialect_of(engine.dialect))
         self.tables: SystemTables = system_tables(self.storage.metadata)
         self.outbox: SQLAlchemyOutbox = SQLAlchemyOutbox(engine, self.tables.outbox, clock)
         self.inbox: SQLAlchemyInbox = SQLAlchemyInbox(engine, self.tables.inbox, clock)
@@ -121,8 +115,9 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
             await connection.run_sync(self._create_tables)
 
     def _create_tables(self, connection: sa.Connection) -> None:
-        with _alone(connection):
-            if self.schema is not None and connection.dialect.name == "postgresql":
+        dialect = self.storage.dialect
+        with dialect.creating(connection):
+            if self.schema is not None and dialect.schemas:
                 connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
             try:
                 self.storage.metadata.create_all(connection)
@@ -133,24 +128,6 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
                     f"tables: {known}",
                     object,
                 ) from None
-
-
-@contextmanager
-def _alone(connection: sa.Connection) -> Generator[None]:
-    """Keep others of us from creating tables until this transaction, or the block, ends."""
-    name = connection.dialect.name
-    if name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
-    elif name == "sqlite":
-        begin_if_needed(connection)
-    else:
-        # A statement that creates a table commits, and ends no lock of this kind.
-        connection.execute(sa.select(sa.func.get_lock(_CREATING_NAME, _CREATING_SECONDS)))
-    try:
-        yield
-    finally:
-        if name not in {"postgresql", "sqlite"}:
-            connection.execute(sa.select(sa.func.release_lock(_CREATING_NAME)))
 
 
 class _ReadOnly(IUoWProvider):

@@ -15,6 +15,7 @@ from varco_query import (
     SortOrder,
     TransformerNode,
 )
+from varco_sa._dialect import Dialect
 from varco_sa._filters import Filters, Shape
 from varco_sa._tables import EntityTable
 
@@ -30,10 +31,10 @@ class Queries:
     Safe to share between tasks and threads: at worst a race makes a statement twice.
     """
 
-    def __init__(self, entity: EntityTable, dialect_name: str) -> None:
+    def __init__(self, entity: EntityTable, dialect: Dialect) -> None:
         self.entity = entity
-        self.filters: Filters = Filters(entity.meta, entity.columns, dialect_name)
-        self._postgresql = dialect_name == "postgresql"
+        self.filters: Filters = Filters(entity.meta, entity.columns, dialect)
+        self._dialect = dialect
         self._columns = [self._selected(name) for name in entity.meta.fields]
         self._key = [entity.columns[name] for name in entity.meta.pk_fields]
         self._key_fields = [self.filters.fields[name] for name in entity.meta.pk_fields]
@@ -43,7 +44,7 @@ class Queries:
 
     def _selected(self, name: str) -> Any:
         column = self.entity.columns[name]
-        if self._postgresql and self.entity.meta.fields[name].kind is FieldKind.JSON:
+        if self._dialect.arrays and self.entity.meta.fields[name].kind is FieldKind.JSON:
             # Its driver would give objects, and what was loaded has to stay what it was.
             return sa.cast(column, sa.Text()).label(name)
         return column
@@ -150,8 +151,8 @@ class Queries:
         column = self.entity.columns[sort.field]
         descends = sort.order is SortOrder.DESC
         ordered = column.desc() if descends else column.asc()
-        # Null is the smallest value; PostgreSQL has to be told, and only where there can be one.
-        if self._postgresql and meta.nullable:
+        # Null is the smallest value; some have to be told, and only where there can be one.
+        if meta.nullable and not self._dialect.null_smallest:
             return ordered.nulls_last() if descends else ordered.nulls_first()
         return ordered
 

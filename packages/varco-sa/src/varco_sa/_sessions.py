@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.exception import StorageUnavailableError
+from varco_sa._dialect import dialect_of
 from varco_sa._errors import CommitUnknownError, TransactionAbortedError, cause_of, translate
-from varco_sa._writes import begin_if_needed
 
 
 class Transactions:
@@ -41,7 +41,7 @@ class Transactions:
         def run() -> T:
             nonlocal committing
             with self.engine.sync_engine.connect() as connection:
-                if isolation is not None and connection.dialect.name in {"mysql", "mariadb"}:
+                if isolation is not None and dialect_of(connection.dialect).locks_gaps:
                     connection.execution_options(isolation_level=isolation)
                 with connection.begin():
                     done = work(connection)
@@ -60,8 +60,3 @@ class Transactions:
             if committing and unknown:
                 raise CommitUnknownError from cause_of(error)
             raise meant from cause_of(error)
-
-
-def lock_database(connection: sa.Connection) -> None:
-    """Take SQLite's one write lock before reading, where others lock rows."""
-    begin_if_needed(connection)

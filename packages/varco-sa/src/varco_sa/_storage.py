@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
+from varco_sa._dialect import Dialect
 from varco_sa._mapper import RowMapper
 from varco_sa._queries import Queries
 from varco_sa._tables import EntityTable, build_table
@@ -19,6 +20,7 @@ from varco_sa._writes import Writes
 class EntityStorage:
     """The table of one model and everything that is prepared for it."""
 
+    dialect: Dialect
     entity: EntityTable
     mapper: RowMapper
     queries: Queries
@@ -28,8 +30,8 @@ class EntityStorage:
 class Storage:
     """Tables and statements of models for one kind of engine. Safe to share between threads."""
 
-    def __init__(self, dialect_name: str, metadata: sa.MetaData | None = None) -> None:
-        self.dialect_name = dialect_name
+    def __init__(self, dialect: Dialect, metadata: sa.MetaData | None = None) -> None:
+        self.dialect = dialect
         self.metadata: sa.MetaData = sa.MetaData() if metadata is None else metadata
         # Written under _lock, read without: a reader sees a whole storage or none.
         self._by_model: dict[type[DomainModel], EntityStorage] = {}
@@ -43,7 +45,7 @@ class Storage:
                 model = waiting.pop(0)
                 if model in self._by_model:
                     continue
-                entity = build_table(self.metadata, model, self.dialect_name)
+                entity = build_table(self.metadata, model, self.dialect)
                 self._by_model[model] = self._prepared(entity)
                 waiting.extend(
                     key.reference
@@ -62,8 +64,10 @@ class Storage:
 
     def _prepared(self, entity: EntityTable) -> EntityStorage:
         mapper = RowMapper(entity)
-        queries = Queries(entity, self.dialect_name)
-        return EntityStorage(entity, mapper, queries, Writes(entity, mapper, queries))
+        queries = Queries(entity, self.dialect)
+        return EntityStorage(
+            self.dialect, entity, mapper, queries, Writes(entity, mapper, queries, self.dialect)
+        )
 
     def of(self, model: type[DomainModel]) -> EntityStorage:
         """What is prepared for a model.

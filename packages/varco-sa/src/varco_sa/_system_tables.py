@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from varco_sa._dialect import COUNTED
 from varco_sa._types import Bytes, Identifier, Integer, Text, Timestamp
 
 
@@ -39,7 +40,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("parked", sa.Boolean(), nullable=False),
         sa.UniqueConstraint("entry_id", name="uq_varco_outbox_entry_id"),
         sa.Index("ix_varco_outbox_key", "key", "seq"),
-        sqlite_autoincrement=True,
+        **COUNTED,
     )
     inbox = sa.Table(
         "varco_inbox",
@@ -68,6 +69,6 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("last_failed_at", Timestamp(), nullable=False),
         sa.Column("leased_until", Timestamp()),
         sa.UniqueConstraint("entry_id", name="uq_varco_dead_letters_entry_id"),
-        sqlite_autoincrement=True,
+        **COUNTED,
     )
     return SystemTables(outbox, inbox, dead_letters)

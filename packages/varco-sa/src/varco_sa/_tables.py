@@ -21,8 +21,8 @@ from varco_domain.meta import (
 from varco_domain.model import DomainModel
 from varco_sa._checks import check_expression
 from varco_sa._columns import column_type
+from varco_sa._dialect import COUNTED, Dialect, index_of
 
-_MYSQL = frozenset({"mysql", "mariadb"})
 # PostgreSQL keeps 63 bytes of a name, MariaDB 64.
 _NAME_LENGTH = 60
 _LIVE = "varco_live"
@@ -73,7 +73,7 @@ def unique_fields(meta: ParsedMeta) -> list[tuple[tuple[str, ...], str | None]]:
 
 
 def build_table(
-    metadata: sa.MetaData, entity_cls: type[DomainModel], dialect_name: str
+    metadata: sa.MetaData, entity_cls: type[DomainModel], dialect: Dialect
 ) -> EntityTable:
     """The table of a model, added to ``metadata``, for one kind of engine.
 
@@ -99,31 +99,25 @@ def build_table(
     constraints: dict[str, tuple[str, ...]] = {}
     checks: dict[str, str] = {}
     items: list[Any] = list(columns.values())
-    key_name = "PRIMARY" if dialect_name in _MYSQL else constraint_name("pk", meta.table, ())
-    items.append(sa.PrimaryKeyConstraint(*meta.pk_fields, name=_pk_name(meta, dialect_name)))
+    key_name = dialect.key_name or constraint_name("pk", meta.table, ())
+    given_name = None if dialect.key_name else key_name
+    items.append(sa.PrimaryKeyConstraint(*meta.pk_fields, name=given_name))
     constraints[key_name] = meta.pk_fields
     items += _foreign_keys(meta, constraints)
-    items += _uniques(meta, columns, constraints, dialect_name)
+    items += _uniques(meta, columns, constraints, dialect)
     for number, each in enumerate(c for c in meta.constraints if isinstance(c, CheckConstraint)):
         name = constraint_name("ck", meta.table, (each.name or str(number),))
-        expression, fields = check_expression(each.condition, meta, columns, dialect_name)
+        expression, fields = check_expression(each.condition, meta, columns, dialect)
         items.append(sa.CheckConstraint(expression, name=name))
         constraints[name] = fields
         checks[name] = each.name or each.condition
-    table = sa.Table(meta.table, metadata, *items, sqlite_autoincrement=_counts(meta))
-    _indexes(meta, table, dialect_name)
+    counted = meta.pk_strategy is PKStrategy.INT_AUTO
+    table = sa.Table(meta.table, metadata, *items, **(COUNTED if counted else {}))
+    _indexes(meta, table, dialect)
     for pairs in meta.many_to_many:
         _pairs_table(metadata, meta, pairs)
     uniques = (meta.pk_fields, *(fields for fields, _ in unique_fields(meta)))
     return EntityTable(entity_cls, meta, table, columns, constraints, checks, uniques)
-
-
-def _pk_name(meta: ParsedMeta, dialect_name: str) -> str | None:
-    return None if dialect_name in _MYSQL else constraint_name("pk", meta.table, ())
-
-
-def _counts(meta: ParsedMeta) -> bool:
-    return meta.pk_strategy is PKStrategy.INT_AUTO
 
 
 def _keyed_fields(meta: ParsedMeta) -> set[str]:
@@ -177,14 +171,14 @@ def _uniques(
     meta: ParsedMeta,
     columns: Mapping[str, sa.Column[Any]],
     constraints: dict[str, tuple[str, ...]],
-    dialect_name: str,
+    dialect: Dialect,
 ) -> list[Any]:
     """Unique constraints; of a model with soft deletion, unique indexes over the rows that live."""
     found: list[Any] = []
     soft = meta.deleted_at_field
     live: list[str] = []
     groups = unique_fields(meta)
-    if groups and soft is not None and dialect_name in _MYSQL:
+    if groups and soft is not None and not dialect.partial_indexes:
         # No partial index there: of a row that is deleted the column is null, and nulls differ.
         lives = sa.case((columns[soft].is_(None), sa.literal_column("1", sa.Integer())))
         found.append(sa.Column(_LIVE, sa.SmallInteger, sa.Computed(lives, persisted=False)))
@@ -201,8 +195,7 @@ def _uniques(
                 name,
                 *(columns[each] for each in fields),
                 unique=True,
-                sqlite_where=where,
-                postgresql_where=where,
+                **index_of(where),
             )
         )
     return found
@@ -243,19 +236,19 @@ def unique_groups(
     )
 
 
-def _indexes(meta: ParsedMeta, table: sa.Table, dialect_name: str) -> None:
+def _indexes(meta: ParsedMeta, table: sa.Table, dialect: Dialect) -> None:
     for name, each in meta.fields.items():
         covered = each.hint.unique or meta.pk_fields == (name,)
         if (each.hint.index or name in meta.foreign_keys) and not covered:
             sa.Index(
                 constraint_name("ix", meta.table, (name,)),
-                _sorted_column(table.c[name], each, dialect_name),
+                _sorted_column(table.c[name], each, dialect),
             )
 
 
-def _sorted_column(column: sa.Column[Any], meta: FieldMeta, dialect_name: str) -> Any:
-    """In the order of a sort, null first; only PostgreSQL has another one by itself."""
-    if dialect_name == "postgresql" and meta.nullable:
+def _sorted_column(column: sa.Column[Any], meta: FieldMeta, dialect: Dialect) -> Any:
+    """In the order of a sort, null first."""
+    if meta.nullable and not dialect.null_smallest:
         return column.asc().nulls_first()
     return column
 

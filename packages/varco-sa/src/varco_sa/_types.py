@@ -10,35 +10,25 @@ from decimal import Decimal
 from enum import Enum
 from math import isfinite
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from varco_domain.exception import CheckViolationError
 from varco_sa._decimals import decode_decimal, encode_decimal
+from varco_sa._dialect import dialect_of
 
 # A function of one value, or None for "as it comes"; SQLAlchemy's own names for it are private.
 type Processor = Any
 
 _MICROSECOND = timedelta(microseconds=1)
 _BIGGEST = 2**63
-# What MariaDB's DECIMAL holds at most.
-_MYSQL_PRECISION, _MYSQL_SCALE = 65, 30
-# What an index of InnoDB holds at most of utf8mb4, shared by the columns of a key.
-_MYSQL_KEY_CHARACTERS = 255
 
 
 def _each(convert: Callable[[Any], Any]) -> Processor:
     """A processor that converts every value but null."""
     return lambda value: None if value is None else convert(value)  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]  # any value
-
-
-def is_mysql(dialect: Dialect) -> bool:
-    """Whether the engine is MariaDB or MySQL."""
-    return dialect.name in {"mysql", "mariadb"}
 
 
 class Checked(TypeDecorator[Any]):
@@ -79,22 +69,11 @@ class Text(Checked):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """A type with a binary collation that pads nothing."""
-        if dialect.name == "postgresql":
-            return postgresql.VARCHAR(self.length, collation="C")
-        if is_mysql(dialect):
-            mariadb = getattr(dialect, "is_mariadb", False)
-            collation = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
-            length = self.length or (_MYSQL_KEY_CHARACTERS if self.in_key else None)
-            if length is None:
-                return mysql.LONGTEXT(charset="utf8mb4", collation=collation)
-            return mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
-        return sa.VARCHAR(self.length) if self.length else sa.TEXT()
+        return dialect_of(dialect).text(self.length, in_key=self.in_key)
 
     def bind_processor(self, dialect: Dialect) -> Processor:
         """Refuse what is too long, and NUL, which PostgreSQL cannot store."""
-        length = self.length
-        if length is None and self.in_key and is_mysql(dialect):
-            length = _MYSQL_KEY_CHARACTERS
+        length = dialect_of(dialect).text_length(self.length, in_key=self.in_key)
 
         def process(value: Any) -> Any:
             if value is not None:
@@ -117,8 +96,8 @@ class Integer(Checked):
     impl = sa.BigInteger
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """SQLite counts keys only in a column of type INTEGER."""
-        return sa.Integer() if dialect.name == "sqlite" else sa.BigInteger()
+        """A type that can count."""
+        return dialect_of(dialect).integer()
 
     def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Refuse what 64 bits do not hold."""
@@ -167,11 +146,8 @@ class Bytes(Checked):
         self.in_key = in_key
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """MariaDB indexes bytes only up to a length."""
-        if is_mysql(dialect):
-            length = self.length or (_MYSQL_KEY_CHARACTERS if self.in_key else None)
-            return mysql.VARBINARY(length) if length else mysql.LONGBLOB()
-        return sa.LargeBinary()
+        """A type that can be in an index, if need be."""
+        return dialect_of(dialect).binary(self.length, in_key=self.in_key)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002  # SQLAlchemy's signature
         """Refuse what is too long."""
@@ -196,21 +172,16 @@ class Number(Checked):
         self.precision = precision
         self.scale = scale
 
-    def _limits(self, dialect: Dialect) -> tuple[int | None, int | None]:
-        if is_mysql(dialect) and self.scale is None:
-            return _MYSQL_PRECISION, _MYSQL_SCALE
-        return self.precision, self.scale
-
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """NUMERIC, or text on SQLite."""
-        if dialect.name == "sqlite":
-            return sa.TEXT()
-        return sa.Numeric(*self._limits(dialect))
+        """NUMERIC, or text where that is not exact."""
+        ours = dialect_of(dialect)
+        return ours.decimal(*ours.decimal_limits(self.precision, self.scale))
 
     def bind_processor(self, dialect: Dialect) -> Processor:
         """Refuse what would be rounded."""
-        precision, scale = self._limits(dialect)
-        encode = encode_decimal if dialect.name == "sqlite" else None
+        ours = dialect_of(dialect)
+        precision, scale = ours.decimal_limits(self.precision, self.scale)
+        encode = None if ours.exact_decimals else encode_decimal
 
         def process(value: Any) -> Any:
             if value is None:
@@ -230,7 +201,7 @@ class Number(Checked):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """Decimals, whatever the driver gives."""
-        if dialect.name != "sqlite":
+        if dialect_of(dialect).exact_decimals:
             return super().result_processor(dialect, coltype)
         return _each(decode_decimal)
 
@@ -241,28 +212,18 @@ class Timestamp(Checked):
     impl = sa.DateTime
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Microseconds everywhere; text of one width on SQLite."""
-        if dialect.name == "sqlite":
-            return sa.VARCHAR(32)
-        if is_mysql(dialect):
-            return mysql.DATETIME(fsp=6)
-        return sa.TIMESTAMP(timezone=True)
+        """Microseconds everywhere."""
+        return dialect_of(dialect).moment()
 
     def bind_processor(self, dialect: Dialect) -> Processor:
         """Convert to UTC; a datetime without a zone is taken as UTC."""
-        if dialect.name == "sqlite":
-            return _each(lambda value: _utc(value).isoformat(" ", "microseconds"))
-        if is_mysql(dialect):
-            return _each(lambda value: _utc(value).replace(tzinfo=None))
-        return _each(_utc)
+        store = dialect_of(dialect).store_moment
+        return _each(lambda value: store(_utc(value)))
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Aware datetimes in UTC."""
-        if dialect.name == "sqlite":
-            return _each(datetime.fromisoformat)
-        if is_mysql(dialect):
-            return _each(lambda value: value.replace(tzinfo=UTC))
-        return None
+        load = dialect_of(dialect).load_moment
+        return None if load is None else _each(load)
 
 
 def _utc(value: datetime) -> datetime:
@@ -278,10 +239,9 @@ class Identifier(Checked):
     impl = sa.Uuid
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
-        """A plain UUID; PostgreSQL's driver has a class of its own."""
-        if dialect.name == "postgresql":
-            return _each(lambda value: UUID(bytes=value.bytes))
-        return super().result_processor(dialect, coltype)
+        """A plain UUID, also where the driver has a class of its own."""
+        load = dialect_of(dialect).load_uuid
+        return super().result_processor(dialect, coltype) if load is None else _each(load)
 
 
 class ClockTime(Checked):
@@ -290,8 +250,8 @@ class ClockTime(Checked):
     impl = sa.Time
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Microseconds on MariaDB too."""
-        return mysql.TIME(fsp=6) if is_mysql(dialect) else sa.Time()
+        """Microseconds everywhere."""
+        return dialect_of(dialect).clock_time()
 
 
 class Duration(Checked):
@@ -352,7 +312,7 @@ class JsonText(Checked):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """JSONB where there is one."""
-        return postgresql.JSONB() if dialect.name == "postgresql" else sa.JSON()
+        return dialect_of(dialect).json()
 
     def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """As it comes."""
@@ -371,10 +331,10 @@ class Comparable(TypeDecorator[Any]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """NUMERIC of any size."""
-        return sa.TEXT() if dialect.name == "sqlite" else sa.Numeric()
+        return dialect_of(dialect).decimal(None, None)
 
     def bind_processor(self, dialect: Dialect) -> Processor:
-        """Encode for SQLite as the column is."""
-        if dialect.name == "sqlite":
-            return _each(lambda value: encode_decimal(Decimal(value)))
-        return None
+        """Encode as the column is."""
+        if dialect_of(dialect).exact_decimals:
+            return None
+        return _each(lambda value: encode_decimal(Decimal(value)))

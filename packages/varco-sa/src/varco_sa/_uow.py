@@ -13,6 +13,7 @@ from sqlalchemy.util import greenlet_spawn
 from varco_domain.exception import RepositoryException, StorageUnavailableError
 from varco_domain.model import DomainModel
 from varco_domain.uow import AsyncUnitOfWork, UnitOfWorkError
+from varco_sa._dialect import begin_write
 from varco_sa._errors import (
     FAILED,
     CommitUnknownError,
@@ -23,7 +24,6 @@ from varco_sa._errors import (
     translate,
 )
 from varco_sa._repository import SQLAlchemyRepository
-from varco_sa._writes import begin_if_needed
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult
@@ -172,10 +172,10 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         if connection is None:
             connection = self._engine.sync_engine.connect()
             self._connection = connection
-            if not transaction and _isolates_statements(connection):
+            if not transaction and self._storage.dialect.isolates_statements(connection):
                 _set_autocommit(connection, value=True)
                 self._autocommits = True
-        if self._streams and connection.dialect.name in {"mysql", "mariadb"}:
+        if self._streams and self._storage.dialect.one_result:
             self._read_streams_ahead()
         if transaction and self._autocommits:
             _set_autocommit(connection, value=False)
@@ -243,7 +243,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
             if connection is not None:
                 self._lost = self._lost or connection.invalidated or ends_transaction(error)
                 self._failed = self._failed or (
-                    connection.dialect.name == "postgresql"
+                    self._storage.dialect.aborts_on_error
                     and not self._autocommits
                     and breaks_transaction(error)
                 )
@@ -258,7 +258,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 
         def run(connection: "Connection") -> list[Any]:
             if locks:
-                begin_if_needed(connection)
+                begin_write(connection)
             return storage.mapper.load(connection.execute(*prepared).fetchall())
 
         found: list[Any] = await self.call(storage, run, transaction=locks)
@@ -401,17 +401,8 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
 
 
 def _begin_nested(connection: "Connection") -> Any:
-    begin_if_needed(connection)
+    begin_write(connection)
     return connection.begin_nested()
-
-
-def _isolates_statements(connection: "Connection") -> bool:
-    """Whether reading outside of a transaction means the same as inside of one."""
-    dialect = connection.dialect
-    if dialect.driver != "asyncpg" or dialect.default_isolation_level != "READ COMMITTED":
-        return False
-    adapted: Any = connection.connection.dbapi_connection
-    return adapted.isolation_level is None
 
 
 def _set_autocommit(connection: "Connection", *, value: bool) -> None:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from varco_domain.exception import FieldNotFound, RepositoryException, UniqueViolationError
@@ -48,7 +47,7 @@ def upsert(
     kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
     changed = [name for name in rows[0] if name not in kept]
     try:
-        connection.execute(_statement(connection, storage, by, changed), rows)
+        connection.execute(_statement(storage, by, changed), rows)
     except DBAPIError as error:
         if _number(error) == _OUT_OF_RANGE:
             raise UniqueViolationError(meta.entity_cls, ()) from None
@@ -94,24 +93,16 @@ def owned(entities: Sequence[DomainModel], tenancy: Any) -> list[DomainModel]:
     return found
 
 
-def _statement(
-    connection: sa.Connection, storage: EntityStorage, by: Sequence[str], changed: list[str]
-) -> Any:
-    entity, meta = storage.entity, storage.entity.meta
+def _statement(storage: EntityStorage, by: Sequence[str], changed: list[str]) -> Any:
+    entity, meta, dialect = storage.entity, storage.entity.meta, storage.dialect
     table = entity.table
-    dialect = connection.dialect.name
-    if dialect in {"mysql", "mariadb"}:
-        insert: Any = mysql.insert(table)
-        new = insert.inserted
-    else:
-        insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-        new = insert.excluded
+    insert, new = dialect.insert(table)
     values: dict[str, Any] = {name: new[name] for name in changed}
     if meta.version_field is not None:
         values[meta.version_field] = table.c[meta.version_field] + sa.literal_column(
             "1", sa.Integer()
         )
-    if dialect in {"mysql", "mariadb"}:
+    if not dialect.partial_indexes:
         # Here any unique key that is taken leads to the update, not only the one of ``by``.
         same = sa.and_(*(table.c[name] == new[name] for name in by))
         mine = same

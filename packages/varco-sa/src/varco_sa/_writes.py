@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from varco_domain.exception import EntityNotFound, FieldNotFound, StaleEntityError
 from varco_domain.mapper import insert_values, update_values
 from varco_domain.meta import PKStrategy
 from varco_domain.model import DomainModel
 from varco_query import QueryParams
+from varco_sa._dialect import Dialect
 from varco_sa._mapper import RowMapper
 from varco_sa._queries import Queries
 from varco_sa._tables import EntityTable
@@ -26,8 +26,11 @@ class Writes:
     Has no state that changes; shared by all units of work.
     """
 
-    def __init__(self, entity: EntityTable, mapper: RowMapper, queries: Queries) -> None:
+    def __init__(
+        self, entity: EntityTable, mapper: RowMapper, queries: Queries, dialect: Dialect
+    ) -> None:
         meta = entity.meta
+        self._dialect = dialect
         self._entity = entity
         self._meta = meta
         self._mapper = mapper
@@ -42,7 +45,11 @@ class Writes:
             if self._counted
             else None
         )
-        self._last_key: Any = sa.select(_last_key(table, self._counted)) if self._counted else None
+        self._last_key: Any = (
+            sa.select(dialect.last_key(table, self._counted))
+            if self._counted and not dialect.keys_in_order
+            else None
+        )
         matched = [
             entity.columns[name] == sa.bindparam(f"old {name}", type_=entity.columns[name].type)
             for name in self._match
@@ -145,7 +152,7 @@ class Writes:
         parameters: Sequence[dict[str, Any]],
     ) -> None:
         name = cast("str", self._counted)
-        if connection.dialect.name == "sqlite":
+        if not self._dialect.keys_in_order:
             self._insert_many_numbered(connection, name, rows, parameters)
             return
         for each in parameters:
@@ -161,11 +168,11 @@ class Writes:
         rows: Sequence[dict[str, Any]],
         parameters: Sequence[dict[str, Any]],
     ) -> None:
-        """Give SQLite's next keys here: it does not say which row got which.
+        """Give the next keys here: the engine does not say which row got which.
 
         Nobody else can, while this transaction holds the lock of the database.
         """
-        begin_if_needed(connection)
+        self._dialect.begin_write(connection)
         first = int(connection.execute(self._last_key).scalar_one()) + 1
         for key, (row, each) in enumerate(zip(rows, parameters, strict=True), first):
             row[name] = each[name] = key
@@ -205,8 +212,8 @@ class Writes:
             if connection.execute(statement, given[0]).rowcount != 1:
                 raise self._missing(entities[0])
             return
-        if connection.dialect.name == "postgresql":
-            # Its driver does not count the rows of many statements: one over arrays instead.
+        if self._dialect.arrays:
+            # Their driver does not count the rows of many statements: one over arrays instead.
             self._run_joined(connection, names, given, entities)
             return
         if connection.execute(statement, given).rowcount != len(given):
@@ -221,7 +228,7 @@ class Writes:
     ) -> None:
         columns = {**{f"new {n}": n for n in names}, **{f"old {n}": n for n in self._match}}
         types = {label: self._entity.columns[name].type for label, name in columns.items()}
-        arrays = [sa.bindparam(label, type_=postgresql.ARRAY(types[label])) for label in columns]
+        arrays = [sa.bindparam(label, type_=sa.ARRAY(types[label])) for label in columns]
         joined = (
             sa.func.unnest(*arrays)
             .table_valued(*(sa.column(label, types[label]) for label in columns))
@@ -296,21 +303,3 @@ class Writes:
         if condition is not None:
             statement = statement.where(condition)
         return connection.execute(statement, given).rowcount
-
-
-def _last_key(table: sa.Table, name: str) -> sa.ColumnElement[int]:
-    """The largest key that SQLite has given in a table, deleted ones included if it counts them."""
-    largest = sa.select(sa.func.max(table.c[name])).scalar_subquery()
-    if not table.dialect_options["sqlite"]["autoincrement"]:
-        return sa.func.ifnull(largest, 0)
-    counters = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
-    given = sa.select(counters.c.seq).where(counters.c.name == table.name).scalar_subquery()
-    return sa.func.max(sa.func.ifnull(largest, 0), sa.func.ifnull(given, 0))
-
-
-def begin_if_needed(connection: sa.Connection) -> None:
-    """Begin SQLite's transaction, which its driver otherwise leaves to the first write."""
-    if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,351 @@
+"""What is different about each engine: here, and nowhere else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Protocol
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.types import TypeEngine
+
+from varco_sa._fold import PLAIN, SPECIAL
+
+# Options of tables and indexes, of which SQLAlchemy takes those of the engine at hand.
+COUNTED: Final[dict[str, Any]] = {"sqlite_autoincrement": True}
+"""Of a table: a key that was given is never given again, although its row was deleted."""
+
+# A function of a value that is not null; None for "as it comes".
+type Convert = Callable[[Any], Any] | None
+
+# What an index of InnoDB holds at most of utf8mb4, shared by the columns of a key.
+_KEY_CHARACTERS: Final = 255
+# Any number and name that nobody else is likely to lock.
+_CREATING: Final = 0x7661_7263_6F
+_CREATING_NAME: Final = "varco_create_tables"
+_CREATING_SECONDS: Final = 60
+
+
+def index_of(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
+    """Of an index: it holds the rows of which the condition is true."""
+    return {"sqlite_where": condition, "postgresql_where": condition}
+
+
+class Named(Protocol):
+    """SQLAlchemy's own dialects."""
+
+    name: str
+
+
+class Dialect(ABC):
+    """An engine that does what most do; the subclasses say in what theirs differs.
+
+    Has no state; there is one object for each engine.
+    """
+
+    embedded: ClassVar[bool] = False
+    """It is a file that this process opens, with one lock for all who write."""
+    schemas: ClassVar[bool] = False
+    """A database holds schemas."""
+    notifies: ClassVar[bool] = False
+    """A commit can wake who listens."""
+    exact_decimals: ClassVar[bool] = True
+    """It has a type of exact decimals; otherwise they are text that sorts as they do."""
+    globs: ClassVar[bool] = False
+    """Only GLOB tells letters apart by case."""
+    arrays: ClassVar[bool] = False
+    """A parameter may be a list; its driver then decodes JSON, too, and counts no rows of many
+    statements."""
+    null_smallest: ClassVar[bool] = True
+    """Sorts null before every value without being told."""
+    partial_indexes: ClassVar[bool] = True
+    """An index may hold some of the rows, and INSERT names the conflict that it expects."""
+    keys_in_order: ClassVar[bool] = True
+    """RETURNING says which of many rows got which key."""
+    aborts_on_error: ClassVar[bool] = False
+    """A statement that fails takes the transaction with it."""
+    one_result: ClassVar[bool] = False
+    """A connection has one result at a time."""
+    locks_gaps: ClassVar[bool] = False
+    """Locks what lies between rows unless a transaction is READ COMMITTED."""
+    key_name: ClassVar[str | None] = None
+    """What every primary key is called, if that cannot be chosen."""
+
+    def begin_write(self, connection: sa.Connection) -> None:  # noqa: B027  # most have no such lock
+        """Take the lock of all who write now, where there is one."""
+
+    @contextmanager
+    def creating(self, connection: sa.Connection) -> Generator[None]:
+        """Keep others of us from creating tables until this transaction, or the block, ends."""
+        self.begin_write(connection)
+        yield
+
+    def isolates_statements(self, _connection: sa.Connection) -> bool:
+        """Whether reading outside of a transaction means the same, and saves two round trips."""
+        return False
+
+    @abstractmethod
+    def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        """An INSERT that may meet a row that is there, and the columns of what it brings."""
+
+    def insert_or_ignore(self, table: sa.Table) -> Any:
+        """An INSERT that does nothing when the row is there."""
+        return self.insert(table)[0].on_conflict_do_nothing()
+
+    def last_key(
+        self, table: sa.Table, name: str
+    ) -> sa.ColumnElement[int]:  # for those that cannot say
+        """The largest key that was given in a table, where `keys_in_order` is false.
+
+        Keys of deleted rows are included if the table counts them.
+        """
+        raise NotImplementedError
+
+    def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # for engines that need it
+        """Text that is compared by code point, of at most ``length`` characters."""
+        return sa.VARCHAR(length) if length else sa.TEXT()
+
+    def text_length(self, length: int | None, *, in_key: bool) -> int | None:  # noqa: ARG002  # likewise
+        """How many characters the type of such a text holds."""
+        return length
+
+    @abstractmethod
+    def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Text as `varco_query` folds it, to be compared without regard to case."""
+
+    def integer(self) -> TypeEngine[Any]:
+        """A whole number of 64 bits, also as a key that counts."""
+        return sa.BigInteger()
+
+    def binary(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # likewise
+        """Bytes."""
+        return sa.LargeBinary()
+
+    def decimal(self, precision: int | None, scale: int | None) -> TypeEngine[Any]:
+        """An exact decimal; without limits, of any size."""
+        return sa.Numeric(precision, scale)
+
+    def decimal_limits(
+        self, precision: int | None, scale: int | None
+    ) -> tuple[int | None, int | None]:
+        """How many digits a decimal column holds, and how many of them behind the point."""
+        return precision, scale
+
+    def moment(self) -> TypeEngine[Any]:
+        """A point in time, to the microsecond."""
+        return sa.TIMESTAMP(timezone=True)
+
+    def store_moment(self, value: datetime) -> Any:
+        """What is stored of a datetime in UTC."""
+        return value
+
+    load_moment: Convert = None
+    """What makes a datetime in UTC of what is stored."""
+
+    load_uuid: Convert = None
+    """What makes a plain UUID of what the driver gives, where SQLAlchemy does not."""
+
+    def clock_time(self) -> TypeEngine[Any]:
+        """A time of day, to the microsecond."""
+        return sa.Time()
+
+    def json(self) -> TypeEngine[Any]:
+        """JSON."""
+        return sa.JSON()
+
+
+def _plain_uuid(value: Any) -> UUID:
+    return UUID(bytes=value.bytes)
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC)
+
+
+class _SQLite(Dialect):
+    embedded = True
+    exact_decimals = False
+    globs = True
+    keys_in_order = False
+
+    def begin_write(self, connection: sa.Connection) -> None:
+        """Begin the transaction, which the driver otherwise leaves to the first write."""
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        insert = sqlite.insert(table)
+        return insert, insert.excluded
+
+    def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return sa.func.varco_fold(text, type_=sa.Text())
+
+    def last_key(self, table: sa.Table, name: str) -> sa.ColumnElement[int]:
+        largest = sa.select(sa.func.max(table.c[name])).scalar_subquery()
+        if not table.dialect_options["sqlite"]["autoincrement"]:
+            return sa.func.ifnull(largest, 0)
+        counters = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
+        given = sa.select(counters.c.seq).where(counters.c.name == table.name).scalar_subquery()
+        return sa.func.max(sa.func.ifnull(largest, 0), sa.func.ifnull(given, 0))
+
+    def integer(self) -> TypeEngine[Any]:
+        """Counts keys only in a column of type INTEGER."""
+        return sa.Integer()
+
+    def decimal(self, precision: int | None, scale: int | None) -> TypeEngine[Any]:  # noqa: ARG002  # as text
+        return sa.TEXT()
+
+    def moment(self) -> TypeEngine[Any]:
+        return sa.VARCHAR(32)
+
+    def store_moment(self, value: datetime) -> Any:
+        """Text of one width, which sorts as the moments do."""
+        return value.isoformat(" ", "microseconds")
+
+    load_moment = staticmethod(datetime.fromisoformat)
+
+
+class _PostgreSQL(Dialect):
+    schemas = True
+    notifies = True
+    arrays = True
+    null_smallest = False
+    aborts_on_error = True
+
+    @contextmanager
+    def creating(self, connection: sa.Connection) -> Generator[None]:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATING)))
+        yield
+
+    def isolates_statements(self, connection: sa.Connection) -> bool:
+        dialect = connection.dialect
+        if dialect.driver != "asyncpg" or dialect.default_isolation_level != "READ COMMITTED":
+            return False
+        adapted: Any = connection.connection.dbapi_connection
+        return adapted.isolation_level is None
+
+    def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        insert = postgresql.insert(table)
+        return insert, insert.excluded
+
+    def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # any text fits
+        return postgresql.VARCHAR(length, collation="C")
+
+    def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        plain = sa.func.translate(text, SPECIAL, PLAIN, type_=sa.Text())
+        return sa.func.lower(plain.collate("und-x-icu"), type_=sa.Text()).collate("C")
+
+    load_uuid = staticmethod(_plain_uuid)
+
+    def json(self) -> TypeEngine[Any]:
+        return postgresql.JSONB()
+
+
+class _MySQL(Dialect):
+    partial_indexes = False
+    one_result = True
+    locks_gaps = True
+    key_name = "PRIMARY"
+    collation: ClassVar[str] = "utf8mb4_0900_bin"
+
+    @contextmanager
+    def creating(self, connection: sa.Connection) -> Generator[None]:
+        """A statement that creates a table commits, and ends no lock of this kind."""
+        connection.execute(sa.select(sa.func.get_lock(_CREATING_NAME, _CREATING_SECONDS)))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.release_lock(_CREATING_NAME)))
+
+    def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        insert = mysql.insert(table)
+        return insert, insert.inserted
+
+    def insert_or_ignore(self, table: sa.Table) -> Any:
+        return table.insert().prefix_with("IGNORE")
+
+    def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        for special, replacement in zip(SPECIAL, PLAIN, strict=True):
+            text = sa.func.replace(text, special, replacement, type_=sa.Text())
+        return sa.func.lower(text, type_=sa.Text())
+
+    def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:
+        """A binary collation that pads nothing."""
+        length = self.text_length(length, in_key=in_key)
+        if length is None:
+            return mysql.LONGTEXT(charset="utf8mb4", collation=self.collation)
+        return mysql.VARCHAR(length, charset="utf8mb4", collation=self.collation)
+
+    def text_length(self, length: int | None, *, in_key: bool) -> int | None:
+        return length or (_KEY_CHARACTERS if in_key else None)
+
+    def binary(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:
+        """Indexes bytes only up to a length."""
+        length = length or (_KEY_CHARACTERS if in_key else None)
+        return mysql.VARBINARY(length) if length else mysql.LONGBLOB()
+
+    def decimal_limits(
+        self, precision: int | None, scale: int | None
+    ) -> tuple[int | None, int | None]:
+        """The most that DECIMAL holds, of a column that names none."""
+        return (65, 30) if scale is None else (precision, scale)
+
+    def moment(self) -> TypeEngine[Any]:
+        return mysql.DATETIME(fsp=6)
+
+    def store_moment(self, value: datetime) -> Any:
+        return value.replace(tzinfo=None)
+
+    load_moment = staticmethod(_in_utc)
+
+    def clock_time(self) -> TypeEngine[Any]:
+        return mysql.TIME(fsp=6)
+
+
+class _MariaDB(_MySQL):
+    collation = "utf8mb4_nopad_bin"
+
+
+_MYSQL: Final = _MySQL()
+_MARIADB: Final = _MariaDB()
+_DIALECTS: Final[dict[str, Dialect]] = {
+    "sqlite": _SQLite(),
+    "postgresql": _PostgreSQL(),
+    "mysql": _MYSQL,
+    "mariadb": _MARIADB,
+}
+DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mariadb+asyncmy",
+}
+"""What a URL without a driver stands for."""
+
+
+def dialect_named(name: str) -> Dialect:
+    """The dialect of an engine by the name that SQLAlchemy gives it.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    try:
+        return _DIALECTS[name]
+    except KeyError:
+        known = ", ".join(_DIALECTS)
+        raise ValueError(f"varco-sa knows no engine {name!r}, only {known}") from None
+
+
+def dialect_of(dialect: Named) -> Dialect:
+    """The dialect of an engine by SQLAlchemy's, which knows MariaDB once it is connected."""
+    found = dialect_named(dialect.name)
+    return _MARIADB if found is _MYSQL and getattr(dialect, "is_mariadb", False) else found
+
+
+def begin_write(connection: sa.Connection) -> None:
+    """Take the lock of all who write now, where there is one instead of locks of rows."""
+    dialect_of(connection.dialect).begin_write(connection)
