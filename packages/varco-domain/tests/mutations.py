@@ -61,13 +61,12 @@ OTHER_PURPOSES = (
     *(
         "super().__init__",
         "super().__init_subclass__",
-        "_observes_",
         "_announce",
         "_validate",
         "check_bulk",
         "_log.",
     ),
-    *("query.limit", "query.offset", "left", "skip", "self._lock", "_assembler_is_pure"),
+    *("query.limit", "query.offset", "left", "skip", "self._lock", "untouched("),
 )
 
 # Survivors that change nothing that anybody could see: module -> reason -> what is left out.

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from varco_cache._canonical import canonical
 from varco_cache._errors import CacheKeyError
+from varco_domain.meta import MetaReader
+from varco_domain.service.base import AsyncService
 from varco_domain.service.tenant import current_tenant
 from varco_query import AndNode, ComparisonNode, NotNode, OrNode, QueryParams, TransformerNode
 
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from varco_domain.service.base import EntityChange
 
 _DEEPEST = 64
-_VARCO = frozenset({"varco_domain", "varco_cache", "varco_events", "builtins", "typing", "abc"})
-_HOOKS = frozenset({"_find", "_select", "_permits"})
+_PLAIN_READS = frozenset[object]({cast("Any", AsyncService).get, cast("Any", AsyncService).list})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +37,14 @@ class ReadKey:
     tags: frozenset[str]
 
 
-def reads_in_its_own_way(kind: type, after: type | None = None) -> bool:
-    """Whether a class of a service, other than varco's, takes part in a read that a hit leaves out.
+def reads_in_its_own_way(service: AsyncService[Any, Any, Any, Any, Any], read: object) -> bool:
+    """Whether a service takes part in a read that a hit leaves out.
 
-    `get` and `list` of the classes before `after` are called on a hit as well.
+    Args:
+        service: The service.
+        read: The `get` or `list` that a hit does not call.
     """
-    beneath = after is None
-    for one in kind.__mro__:
-        if one.__module__.partition(".")[0] not in _VARCO:
-            own = vars(one)
-            if not _HOOKS.isdisjoint(own) or (beneath and ("get" in own or "list" in own)):
-                return True
-        beneath = beneath or one is after
-    return False
+    return service.has_own_reads() or getattr(read, "__func__", None) not in _PLAIN_READS
 
 
 def row_key(
@@ -58,8 +54,7 @@ def row_key(
 
     Raises what the service raises for a caller it does not serve.
     """
-    arguments = service._type_arguments  # noqa: SLF001 # what the service was declared with
-    declared = arguments[1] if arguments else None
+    declared = None if service.types is None else service.types.pk
     if isinstance(declared, type) and type(pk) is not declared:
         return None  # another spelling of a key would escape the tag of its row
     return _key(service, namespace, "get", ctx, pk, f"row:{pk}", personal=personal)
@@ -99,11 +94,11 @@ def _key(
     *,
     personal: bool,
 ) -> ReadKey | None:
-    where, by_row = service._visible(ctx)  # noqa: SLF001 # the authorization of every read
+    where, by_row = service.visibility(ctx)  # the authorization of every read
     if by_row:
         return None  # who may read is asked about each row; no condition stands for the answer
     tenant = current_tenant()
-    tenanted = service._meta.tenant_field is not None  # noqa: SLF001 # its model's
+    tenanted = MetaReader.read(service.types.entity_cls).tenant_field is not None
     if tenanted and tenant is None:
         return None  # the rows of all tenants are nobody's to keep
     try:

@@ -79,7 +79,7 @@ class ServiceCache:
 
 
 def _list_of(service: Any) -> Any:
-    row: Any = service._type_arguments[3]  # noqa: SLF001 # what the service reads
+    row: Any = service.types.read
     return list[row]
 
 
@@ -109,18 +109,15 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
     """Seconds; None for the default of the cache."""
     _cache_bus_channel: ClassVar[str] = INVALIDATION_CHANNEL
     _service_cache: ServiceCache | None = None
-    _cache_is_personal: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._cache_is_personal = reads_in_its_own_way(cls, CacheServiceMixin)
 
     async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
         """Return one entity, perhaps from the cache."""
         cache = await self._remembering()
-        key = row_key(self, cache.namespace, pk, ctx, personal=self._cache_is_personal)
         load = super().get
-        answer = await cache.read(key, lambda: load(pk, ctx), self._type_arguments[3])
+        personal = reads_in_its_own_way(self, load)
+        key = row_key(self, cache.namespace, pk, ctx, personal=personal)
+        hint = None if self.types is None else self.types.read
+        answer = await cache.read(key, lambda: load(pk, ctx), hint)
         return cast("R", answer)
 
     async def list(
@@ -128,8 +125,9 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
     ) -> builtins.list[R]:
         """Return the entities that a query selects, perhaps from the cache."""
         cache = await self._remembering()
-        key = list_key(self, cache.namespace, params, ctx, personal=self._cache_is_personal)
         load = super().list
+        personal = reads_in_its_own_way(self, load)
+        key = list_key(self, cache.namespace, params, ctx, personal=personal)
         hint = _list_of(self)
         return cast("builtins.list[R]", await cache.read(key, lambda: load(params, ctx), hint))
 
@@ -214,51 +212,45 @@ class CachedService:
             CacheUsageError: It is something else, which cannot say what a caller may see.
             CacheConfigError: It is a service of another model than `entity_type`.
         """
-        kind: type = service.__class__
         if not isinstance(service, AsyncService):
             raise CacheUsageError(
                 f"CachedService wraps an AsyncService, which knows what each caller may see, "
                 f"not {type(service).__name__}; cache its methods with @cached"
             )
         self._service: AsyncService[Any, Any, Any, Any, Any] = service
-        own = self._service._entity_cls  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # its model
+        types = self._service.types
+        if types is None:
+            raise CacheUsageError(f"{type(self._service).__name__} serves no model")
+        own = types.entity_cls
         if entity_type is not None and entity_type is not own:
             raise CacheConfigError("entity_type", entity_type, f"the service serves {own.__name__}")
-        self._personal = reads_in_its_own_way(kind)
+        self._row: Any = types.read
         self._remembered = ServiceCache(
             cache, namespace, default_ttl, bus, bus_channel, producer=producer
         )
-        self._observe()
+        self._service.observe(self._forget)
 
-    def _observe(self) -> None:
-        """Hear of every commit of the service, whoever writes through it."""
-        service: Any = self._service
-        before = service._after_commit  # noqa: SLF001 # the hook of its mixins
-
-        async def after_commit(ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
-            tags = tags_of(self._remembered.namespace, changes)
-            await self._remembered.forget(tags, changes[0].kind)
-            await before(ctx, changes)
-
-        service._after_commit = after_commit  # noqa: SLF001 # for this instance
-        service._observes_commits = True  # noqa: SLF001 # likewise
+    async def _forget(self, _ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
+        tags = tags_of(self._remembered.namespace, changes)
+        await self._remembered.forget(tags, changes[0].kind)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._service, name)
 
     async def get(self, pk: Any, ctx: AuthContext = ANONYMOUS) -> Any:
         """Return one entity, perhaps from the cache."""
-        key = row_key(self._service, self._remembered.namespace, pk, ctx, personal=self._personal)
-        hint = self._service._type_arguments[3]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # what it reads
-        return await self._remembered.read(key, lambda: self._service.get(pk, ctx), hint)
+        load = self._service.get
+        personal = reads_in_its_own_way(self._service, load)
+        key = row_key(self._service, self._remembered.namespace, pk, ctx, personal=personal)
+        return await self._remembered.read(key, lambda: load(pk, ctx), self._row)
 
     async def list(
         self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[Any]:
         """Return the entities that a query selects, perhaps from the cache."""
-        key = list_key(
-            self._service, self._remembered.namespace, params, ctx, personal=self._personal
-        )
+        load = self._service.list
+        personal = reads_in_its_own_way(self._service, load)
+        key = list_key(self._service, self._remembered.namespace, params, ctx, personal=personal)
         hint = _list_of(self._service)
-        answer = await self._remembered.read(key, lambda: self._service.list(params, ctx), hint)
+        answer = await self._remembered.read(key, lambda: load(params, ctx), hint)
         return cast("builtins.list[Any]", answer)

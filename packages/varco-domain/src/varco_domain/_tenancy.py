@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, cast
 
 from varco_domain._errors import DomainError
+from varco_domain._lookup import find_by_key, has_key
 from varco_domain.exception import FastrestErrorCodes
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
@@ -163,7 +164,7 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
 
     async def find_by_id(self, pk: PK, *, where: TransformerNode | None = None) -> D | None:
         """Return the tenant's entity with this key."""
-        return await self._inner.find_by_id(pk, where=self._where(where))
+        return await find_by_key(self._inner, pk, self._where(where))
 
     async def find_all(self) -> list[D]:
         """Return all entities of the tenant."""
@@ -187,7 +188,7 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
 
     async def exists(self, pk: PK, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the tenant has a row with this key."""
-        return await self._inner.exists(pk, where=self._where(where))
+        return await has_key(self._inner, pk, self._where(where))
 
     async def save_many(self, entities: Sequence[D]) -> list[D]:
         """Save the tenant's entities, all or none."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
+from varco_domain._hooks import default
 from varco_domain.dto import ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
 from varco_domain.dto._check import check_dtos
 from varco_domain.dto._factory import writable_fields
@@ -93,6 +94,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         """Return the read class's view of the entity."""
         return cast("R", self._validate(entity, from_attributes=True))
 
+    @default
     def apply_update(self, entity: D, dto: U) -> D:
         """Return a new entity with the fields that the DTO sets."""
         update = cast("UpdateDTO", dto)

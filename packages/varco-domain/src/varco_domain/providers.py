@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from varco_domain._streams import closing
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
-from varco_domain.uow import AsyncUnitOfWork
+from varco_domain.uow import AsyncUnitOfWork, bind_tenancy
 from varco_query import QueryParams, TransformerNode
 
 __all__ = ("IUoWProvider", "RepositoryProvider")
@@ -38,6 +38,11 @@ class RepositoryProvider(IUoWProvider):
     def __init__(self, *domain_classes: type[DomainModel]) -> None:
         self._models: dict[str, type[DomainModel]] = {}
         self.register(*domain_classes)
+
+    @property
+    def models_by_table(self) -> Mapping[str, type[DomainModel]]:
+        """The registered models by the names of their tables."""
+        return self._models
 
     @property
     def models(self) -> tuple[type[DomainModel], ...]:
@@ -148,7 +153,7 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
     def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
         """Iterate over the entities that a query selects, for the tenant in context now."""
         uow = self._provider.make_uow()
-        uow.bind_tenancy()
+        bind_tenancy(uow)
         return self._stream(uow, params)
 
     async def _stream(self, uow: AsyncUnitOfWork, params: QueryParams) -> AsyncGenerator[D]:

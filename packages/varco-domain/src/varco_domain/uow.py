@@ -4,9 +4,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from varco_domain._errors import DomainError
+from varco_domain._hooks import default, untouched
 from varco_domain._tenancy import Tenancy, TenantScopedRepository, tenancy
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
@@ -43,9 +44,11 @@ class AfterCommitError(DomainError):
 class AsyncUnitOfWork(ABC):
     """One transaction: commits on a clean exit, rolls back on any exception, cancellation included.
 
-    A backend implements ``_begin``, ``_make_repository``, ``commit``, ``rollback`` and ``_close``,
-    and calls ``super().__init__(models)``. A unit of work belongs to the tenant in whose context it
-    began, and to one task: it is not safe to use from several tasks at once.
+    A backend implements ``commit`` and ``rollback`` and, where it has more to do, ``_begin``,
+    ``_make_repository`` and ``_close``; it calls ``super().__init__(models)``. Without
+    ``_make_repository`` a model's repository is the attribute called like its table. A unit of work
+    belongs to the tenant in whose context it began, and to one task: it is not safe to use from
+    several tasks at once.
     """
 
     outbox: Any = None
@@ -54,28 +57,54 @@ class AsyncUnitOfWork(ABC):
     _models: Mapping[str, type[DomainModel]] = {}
     _tenancy: Tenancy | None = None
     _state: str = "new"
-    _closes: ClassVar[bool] = False
+    _repositories: dict[type[DomainModel], AsyncRepository[Any, Any]]
+    _callbacks: list[Callable[[], Awaitable[None]]]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._closes = "_close" in cls.__dict__ or cls._closes
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Make it whole although a subclass does not call ``__init__``."""
+        uow = super().__new__(cls)
+        uow._repositories = {}
+        uow._callbacks = []
+        return uow
 
     def __init__(self, models: Mapping[str, type[DomainModel]] | None = None) -> None:
         self._models = models or {}
-        self._repositories: dict[type[DomainModel], AsyncRepository[Any, Any]] = {}
-        self._callbacks: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def tenancy(self) -> Tenancy | None:
+        """Whose rows it may touch; None before it began."""
+        return self._tenancy
+
+    @property
+    def models_by_table(self) -> Mapping[str, type[DomainModel]]:
+        """The registered models by the names of their tables."""
+        return self._models
+
+    def check_open(self) -> None:
+        """Raise unless it has begun and has not ended.
+
+        Raises:
+            UnitOfWorkError: It is new or closed.
+        """
+        if self._state != "open":
+            raise UnitOfWorkError(
+                f"{type(self).__name__} is {self._state}; use it inside 'async with', and call "
+                "super() where it has an __aenter__ of its own"
+            )
 
     def bind_tenancy(self) -> None:
         """Fix the tenant now, rather than when the unit of work begins."""
         self._tenancy = tenancy()
 
-    @abstractmethod
-    async def _begin(self) -> None:
+    async def _begin(self) -> None:  # noqa: B027 - optional for a backend
         """Open the transaction; on an error nothing is left open."""
 
-    @abstractmethod
     def _make_repository(self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
         """Return a repository of this transaction."""
+        table = MetaReader.read(entity_cls).table
+        if table in self.__dict__ or hasattr(type(self), table):
+            return cast("AsyncRepository[D, Any]", getattr(self, table))
+        raise _no_repository(self, entity_cls, table)
 
     @abstractmethod
     async def commit(self) -> None:
@@ -85,17 +114,15 @@ class AsyncUnitOfWork(ABC):
     async def rollback(self) -> None:
         """Undo the changes since the last commit."""
 
-    async def _close(self) -> None:  # noqa: B027 - optional for a backend
+    @default  # noqa: B027 - optional for a backend
+    async def _close(self) -> None:
         """Give back what ``_begin`` took; called on every path, after commit or rollback."""
 
     def repository(self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
         """Return the repository of a model, scoped to the tenant when the model has one."""
         found = self._repositories.get(entity_cls)
         if found is None:
-            if self._state != "open":
-                raise UnitOfWorkError(
-                    f"{type(self).__name__} is {self._state}; use it inside 'async with'"
-                )
+            self.check_open()
             found = self._make_repository(entity_cls)
             if MetaReader.read(entity_cls).tenant_field is not None:
                 found = TenantScopedRepository(found, entity_cls, self._tenancy)
@@ -152,7 +179,7 @@ class AsyncUnitOfWork(ABC):
         finally:
             self._state = "closed"
             self._repositories.clear()
-            if self._closes:
+            if not untouched(self._close):
                 cancelled = await _to_the_end(self._close) or cancelled
         if exc_type is None and failure is None and self._callbacks:
             cancelled = await self._run_callbacks() or cancelled
@@ -179,6 +206,54 @@ class AsyncUnitOfWork(ABC):
                 raise failure
             raise cancelled from failure
         return cancelled
+
+
+def repository_of[D: DomainModel](
+    uow: AsyncUnitOfWork, entity_cls: type[D]
+) -> AsyncRepository[D, Any]:
+    """Return a model's repository of a unit of work, one of another kind included.
+
+    Raises:
+        UnitOfWorkError: It has none.
+    """
+    make = getattr(uow, "repository", None)
+    if make is not None:
+        return cast("AsyncRepository[D, Any]", make(entity_cls))
+    table = MetaReader.read(entity_cls).table
+    found = getattr(uow, table, None)
+    if found is None:
+        raise _no_repository(uow, entity_cls, table)
+    return cast("AsyncRepository[D, Any]", found)
+
+
+def bind_tenancy(uow: object) -> None:
+    """Fix the tenant of a unit of work now; one of another kind has none."""
+    if isinstance(uow, AsyncUnitOfWork):
+        uow.bind_tenancy()
+
+
+def on_commit(uow: object, callback: Callable[[], Awaitable[None]]) -> None:
+    """Leave a callback to a unit of work, one of another kind included.
+
+    Raises:
+        UnitOfWorkError: It would run none.
+    """
+    leave = getattr(uow, "on_commit", None)
+    if leave is None:
+        raise UnitOfWorkError(
+            f"{type(uow).__name__} has no on_commit, which what comes after the commit needs; "
+            "derive it from AsyncUnitOfWork"
+        )
+    if isinstance(uow, AsyncUnitOfWork):
+        uow.check_open()  # one with an __aexit__ of its own runs no callbacks
+    leave(callback)
+
+
+def _no_repository(uow: object, entity_cls: type, table: str) -> UnitOfWorkError:
+    return UnitOfWorkError(
+        f"{type(uow).__name__} has no repository of {entity_cls.__name__}: give it an attribute "
+        f"{table!r}, or override _get_repo of the service"
+    )
 
 
 async def _to_the_end(call: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:

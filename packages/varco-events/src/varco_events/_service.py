@@ -70,6 +70,6 @@ class EventServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
         }
         if change.kind in {ChangeKind.DELETED, ChangeKind.PURGED} or change.after is None:
             return [EntityDeletedEvent(**known)]
-        read: Any = self._assembler.to_read_dto(cast("D", change.after))
+        read: Any = self.to_read_dto(cast("D", change.after))
         event = EntityCreatedEvent if change.kind is ChangeKind.CREATED else EntityUpdatedEvent
         return [event(**known, payload=to_jsonable_python(read))]

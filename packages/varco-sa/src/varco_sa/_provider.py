@@ -1,6 +1,6 @@
 """Where units of work on SQLAlchemy come from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -63,11 +63,6 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         super().__init__(*domain_classes)
 
     @property
-    def models_by_table(self) -> Mapping[str, type[DomainModel]]:
-        """The models by the names of their tables."""
-        return self._models
-
-    @property
     def metadata(self) -> sa.MetaData:
         """The tables of the models, of the outbox, the inbox and the dead letters."""
         return self.storage.metadata
@@ -90,7 +85,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         return SQLAlchemyUnitOfWork(
             self.engine,
             self.storage,
-            self._models,
+            self.models_by_table,
             self.clock,
             outbox=self.outbox,
             inbox=self.inbox,

@@ -197,10 +197,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
             args: What it takes besides the connection.
             transaction: Whether it needs one; reads do not.
         """
-        if self._state != "open":
-            raise UnitOfWorkError(
-                f"{type(self).__name__} is {self._state}; use it inside 'async with'"
-            )
+        self.check_open()
         self._check_not_failed()
         if transaction and self._read_only and work != self._open_stream:
             raise UnitOfWorkError("this unit of work reads from a replica and cannot write")
@@ -366,7 +363,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         model = type(entities[0])
         self.repository(model)  # refuses a model with tenants when there is none in context
         storage = self._storage.of(model)
-        rows = owned(entities, self._tenancy)
+        rows = owned(entities, self.tenancy)
         await self.write_all(storage, upsert, storage, rows, by, self.now())
 
     async def connection(self) -> AsyncConnection:

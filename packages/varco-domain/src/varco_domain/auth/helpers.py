@@ -11,6 +11,7 @@ from varco_domain.auth._base import (
     BaseAuthorizer,
     Resource,
     ask,
+    condition_for,
     resource_key,
 )
 from varco_domain.exception import ServiceAuthorizationError
@@ -232,7 +233,7 @@ def _compiled(
 ) -> list[TransformerNode] | None:
     nodes: list[TransformerNode] = []
     for authorizer in authorizers:
-        node = authorizer.compile(ctx, action, entity_type)
+        node = condition_for(authorizer, ctx, action, entity_type)
         if node is None:
             return None
         nodes.append(node)

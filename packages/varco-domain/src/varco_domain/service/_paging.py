@@ -190,7 +190,7 @@ class Page:
 
 
 def _schema(service_cls: Any, assembler: Any) -> QuerySchema:
-    read: Any = getattr(assembler, "read_cls", None) or service_cls._type_arguments[3]  # noqa: SLF001 - of the service it belongs to
+    read: Any = getattr(assembler, "read_cls", None) or service_cls.types.read
     seen = getattr(read, "model_fields", None)
     fields: dict[str, Any] = {}
     for name, field in service_cls._meta.fields.items():  # noqa: SLF001 - as above

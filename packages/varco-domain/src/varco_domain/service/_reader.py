@@ -8,11 +8,13 @@ from typing import Any, ClassVar, Generic
 from providify import Inject
 
 from varco_domain._generics import type_arguments
+from varco_domain._hooks import default, untouched
+from varco_domain._lookup import find_by_key, has_key
 from varco_domain._streams import closing
 from varco_domain._tenancy import current_tenant
 from varco_domain.assembler import AbstractDTOAssembler
 from varco_domain.auth import ANONYMOUS, AbstractAuthorizer, Action, AuthContext, Resource
-from varco_domain.auth._base import ask
+from varco_domain.auth._base import ask, condition_for
 from varco_domain.dto import PagedReadDTO
 from varco_domain.exception import ServiceAuthorizationError, ServiceNotFoundError
 from varco_domain.meta import MetaReader, ParsedMeta
@@ -23,8 +25,8 @@ from varco_domain.service._bulk import key_conditions
 from varco_domain.service._paging import Pager
 from varco_domain.service._resolve import make_injectable
 from varco_domain.service._setup import assembler_for, check_service
-from varco_domain.service._types import PK, C, D, R, U
-from varco_domain.uow import AsyncUnitOfWork
+from varco_domain.service._types import PK, C, D, R, ServiceTypes, U, Visibility
+from varco_domain.uow import AsyncUnitOfWork, bind_tenancy, repository_of
 from varco_query import AndNode, QueryParams, TransformerNode
 
 _EVERYTHING = QueryParams()
@@ -43,9 +45,11 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     cursor_key: ClassVar[bytes | None] = None
     """Signs cursors; by default a key of this process. Processes that share traffic share a key."""
 
+    types: ClassVar[ServiceTypes | None] = None
+    """What the service was declared with; None in a base that leaves it open."""
+
     _entity_cls: type[D]
     _meta: ParsedMeta
-    _type_arguments: ClassVar[tuple[Any, ...]] = ()
     _hides_deleted: ClassVar[bool] = False
     _scopes_tenants: ClassVar[bool] = False
 
@@ -56,8 +60,8 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         if isinstance(model, type) and issubclass(model, DomainModel):
             cls._entity_cls = model  # type: ignore[assignment] # the class's own model
             cls._meta = MetaReader.read(model)
-            cls._type_arguments = arguments
-            make_injectable(cls, EntityReader, arguments)
+            cls.types = ServiceTypes(*arguments)
+            make_injectable(cls, EntityReader, cls.types)
 
     def __init__(
         self,
@@ -68,17 +72,16 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         self._uow_provider = uow_provider
         self._authorizer = authorizer
         check_service(type(self), uow_provider)
-        chosen, self._assembler_is_pure = assembler_for(type(self), assembler)
-        self._assembler: AbstractDTOAssembler[D, C, R, U] = chosen
+        self._assembler: AbstractDTOAssembler[D, C, R, U] = assembler_for(type(self), assembler)
         self._pager: Pager = Pager(type(self), self._assembler)
 
     def _get_repo(self, uow: AsyncUnitOfWork) -> AsyncRepository[D, PK]:
         """Return the repository to use; the model's own by default."""
-        return uow.repository(self._entity_cls)
+        return repository_of(uow, self._entity_cls)
 
     def _scope(self, ctx: AuthContext) -> tuple[TransformerNode, ...]:
         """Return the conditions that a row has to satisfy for the caller to see it."""
-        node = self._authorizer.compile(ctx, Action.READ, self._entity_cls)
+        node = condition_for(self._authorizer, ctx, Action.READ, self._entity_cls)
         return (_ROW_BY_ROW if node is None else node,)
 
     async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
@@ -87,14 +90,14 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         Raises:
             ServiceNotFoundError: There is none that the caller may read.
         """
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             entity = await self._find(uow, pk, ctx, where, by_row=by_row)
             return self._assembler.to_read_dto(entity)
 
     async def exists(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> bool:
         """Tell whether ``get`` would return an entity."""
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             if by_row:
                 try:
@@ -102,13 +105,13 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
                 except ServiceNotFoundError:
                     return False
                 return True
-            return await self._get_repo(uow).exists(pk, where=where)
+            return await has_key(self._get_repo(uow), pk, where)
 
     async def list(
         self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[R]:
         """Return the entities that a query selects among those that the caller may read."""
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         if params.cursor is not None:
             page = self._pager.page(params, where, current_tenant())
             async with self._uow_provider.make_uow() as uow:
@@ -122,7 +125,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
 
     async def count(self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS) -> int:
         """Count the entities that a query selects among those that the caller may read."""
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         query = self._pager.unlimited(params, where)
         async with self._uow_provider.make_uow() as uow:
             return await self._count(uow, query, ctx, by_row=by_row)
@@ -142,7 +145,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         Raises:
             CursorError: The cursor was not made by this service for this query and tenant.
         """
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         page = self._pager.page(params, where, current_tenant())
         to_read = self._assembler.to_read_dto
         async with self._uow_provider.make_uow() as uow:
@@ -160,10 +163,10 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         The unit of work is open while the stream is: leave it with ``contextlib.aclosing`` when you
         may stop early. The tenant is the one in context when ``stream`` is called.
         """
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         query = self._pager.stream(params, where)
         uow = self._uow_provider.make_uow()
-        uow.bind_tenancy()
+        bind_tenancy(uow)
         return self._stream(uow, query, ctx, by_row=by_row)
 
     async def _stream(
@@ -186,8 +189,19 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
                     left = None if left is None else left - 1
                 yield to_read(entity)
 
-    def _visible(self, ctx: AuthContext) -> tuple[TransformerNode | None, bool]:
-        """Return the condition of the rows that the caller sees, and whether to ask about each."""
+    def to_read_dto(self, entity: D) -> R:
+        """Return what callers get to see of an entity."""
+        return self._assembler.to_read_dto(entity)
+
+    def has_own_reads(self) -> bool:
+        """Tell whether reads depend on more than ``visibility``: a hook was overridden or set."""
+        return not (untouched(self._find) and untouched(self._select) and untouched(self._permits))
+
+    def visibility(self, ctx: AuthContext) -> Visibility:
+        """Return which rows the caller sees, worked out anew by the authorizer and all mixins.
+
+        Raises what the service raises for a caller that it does not serve.
+        """
         by_row = False
         nodes: builtins.list[TransformerNode] = []
         for node in self._scope(ctx):
@@ -196,9 +210,10 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             elif node.__class__ is not AndNode or node.children:
                 nodes.append(node)
         if not nodes:
-            return None, by_row
-        return (nodes[0] if len(nodes) == 1 else AndNode(*nodes)), by_row
+            return Visibility(None, by_row)
+        return Visibility(nodes[0] if len(nodes) == 1 else AndNode(*nodes), by_row)
 
+    @default
     async def _permits(self, ctx: AuthContext, action: Action, entity: D) -> bool:
         try:
             await ask(self._authorizer, ctx, action, Resource(self._entity_cls, entity))
@@ -206,6 +221,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             return False
         return True
 
+    @default
     async def _find(
         self,
         uow: AsyncUnitOfWork,
@@ -215,7 +231,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         *,
         by_row: bool,
     ) -> D:
-        entity = await self._get_repo(uow).find_by_id(pk, where=where)
+        entity = await find_by_key(self._get_repo(uow), pk, where)
         if entity is None or (by_row and not await self._permits(ctx, Action.READ, entity)):
             raise ServiceNotFoundError(pk, self._entity_cls)
         return entity
@@ -244,6 +260,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             entities.append(entity)
         return entities
 
+    @default
     async def _select(
         self, uow: AsyncUnitOfWork, query: QueryParams, ctx: AuthContext, *, by_row: bool
     ) -> builtins.list[D]:

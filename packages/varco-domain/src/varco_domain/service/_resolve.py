@@ -1,6 +1,5 @@
 """Work out a service's type arguments, so that subclasses need no constructor of their own."""
 
-import inspect
 from typing import Annotated, Any
 
 from providify import Inject, InjectMeta
@@ -31,8 +30,3 @@ def make_injectable(cls: Any, root: Any, arguments: tuple[Any, ...]) -> None:
     __init__.__module__ = cls.__module__
     __init__.__varco_generated__ = True  # type: ignore[attr-defined] # the mark of ours
     cls.__init__ = __init__
-
-
-def overrides(cls: type, root: type, name: str) -> bool:
-    """Tell whether a class does more than ``root`` in a hook."""
-    return inspect.getattr_static(cls, name) is not inspect.getattr_static(root, name)

@@ -24,7 +24,7 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
         ModelDefinitionError: It names no model, or deletion or tenants mean another thing to each.
     """
     name: str = service_cls.__name__
-    if not service_cls._type_arguments:  # noqa: SLF001 - of the class it serves
+    if service_cls.types is None:
         raise ModelDefinitionError(
             name, None, "which model? Derive from AsyncService[Post, int, C, R, U]"
         )
@@ -43,7 +43,11 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
         raise ModelDefinitionError(
             name, None, f"{meta.entity_cls.__name__} has tenants; derive from TenantAwareService"
         )
-    if scopes and meta.tenant_field is None and not getattr(provider, "separates_tenants", False):
+    if (
+        scopes
+        and meta.tenant_field is None
+        and getattr(provider, "separates_tenants", False) is not True
+    ):
         raise ModelDefinitionError(
             name,
             None,
@@ -52,19 +56,16 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
         )
 
 
-def assembler_for(
-    service_cls: Any, given: Any
-) -> tuple[AbstractDTOAssembler[Any, Any, Any, Any], bool]:
-    """Return the assembler of a service, and whether it is known to leave its arguments alone.
+def assembler_for(service_cls: Any, given: Any) -> AbstractDTOAssembler[Any, Any, Any, Any]:
+    """Return the assembler of a service.
 
     Raises:
         ModelDefinitionError: The service needs an assembler and got none.
     """
-    arguments: tuple[Any, ...] = service_cls._type_arguments  # noqa: SLF001 - of the class it serves
     if given is not None:
-        own = _definer(given.__class__, "apply_update")
-        return given, own is AutoAssembler
-    model, _, *dtos = arguments
+        assembler: AbstractDTOAssembler[Any, Any, Any, Any] = given
+        return assembler
+    model, _, *dtos = service_cls.types
     generated = generate_dtos(model)
     for dto, base, made in zip(dtos, (CreateDTO, ReadDTO, UpdateDTO), generated, strict=True):
         if dto not in {base, made, Any}:
@@ -74,11 +75,7 @@ def assembler_for(
                 f"needs an AbstractDTOAssembler[{model.__name__}, ...] that knows {dto.__name__}; "
                 "only generated DTOs have a ready one",
             )
-    return AutoAssembler(model), True
-
-
-def _definer(cls: type, name: str) -> type:
-    return next(base for base in cls.__mro__ if name in base.__dict__)
+    return AutoAssembler(model)
 
 
 def check_assembled[D: DomainModel](entity: D) -> D:

@@ -2,15 +2,33 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from varco_domain.model import DomainModel
+from varco_query import TransformerNode
 
 D = TypeVar("D", bound=DomainModel)
 PK = TypeVar("PK")
 C = TypeVar("C")
 R = TypeVar("R")
 U = TypeVar("U")
+
+
+class ServiceTypes(NamedTuple):
+    """What a service was declared with: ``AsyncService[entity_cls, pk, create, read, update]``."""
+
+    entity_cls: type[DomainModel]
+    pk: Any
+    create: Any
+    read: Any
+    update: Any
+
+
+class Visibility(NamedTuple):
+    """Which rows a caller sees: those that satisfy ``where`` and, ``by_row``, are asked about."""
+
+    where: TransformerNode | None
+    by_row: bool
 
 
 class ChangeKind(StrEnum):

@@ -1,21 +1,24 @@
 """The service: what stands between callers and the rows of one model."""
 
 import builtins
-from collections.abc import Sequence
-from typing import Any, ClassVar, Generic
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Generic
 
+from varco_domain._hooks import default, untouched
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask
 from varco_domain.exception import ServiceValidationError, StaleEntityError
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._reader import EntityReader
-from varco_domain.service._resolve import overrides
 from varco_domain.service._setup import check_assembled, check_update, snapshot
 from varco_domain.service._types import PK, C, ChangeKind, D, EntityChange, R, U
-from varco_domain.uow import AsyncUnitOfWork
+from varco_domain.uow import AsyncUnitOfWork, on_commit
 from varco_domain.validation import VALID, ValidationResult
 
 __all__ = ("AsyncService", "ChangeKind", "EntityChange", "IUoWProvider")
+
+type Observer = Callable[[AuthContext, Sequence[EntityChange]], Awaitable[None]]
 
 
 class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
@@ -30,17 +33,15 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     ``_check_writes``, ``_remove``, ``_after_write`` and ``_after_commit``; each calls ``super()``.
     """
 
-    _observes_writes: ClassVar[bool] = False
-    _observes_commits: ClassVar[bool] = False
-    _validates: ClassVar[bool] = False
-    _checks_writes: ClassVar[bool] = False
+    _observers: tuple[Observer, ...] = ()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._observes_writes = overrides(cls, AsyncService, "_after_write")
-        cls._observes_commits = overrides(cls, AsyncService, "_after_commit")
-        cls._validates = overrides(cls, AsyncService, "_validate")
-        cls._checks_writes = overrides(cls, AsyncService, "_check_writes")
+    def observe(self, observer: Observer) -> None:
+        """Have an async function called with (ctx, changes) after each commit of this service.
+
+        Views of the service that are made later call it too. What it raises becomes part of an
+        AfterCommitError.
+        """
+        self._observers = (*self._observers, observer)
 
     def _prepare_new(self, entity: D, ctx: AuthContext) -> D:
         """Return an entity that is about to be created, completed."""
@@ -67,11 +68,13 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         await self._get_repo(uow).delete_many(entities)
         return [None] * len(entities)
 
+    @default
     async def _after_write(
         self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]
     ) -> None:
         """Run inside the transaction, after the rows are written."""
 
+    @default
     async def _after_commit(self, ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
         """Run after the commit has succeeded."""
 
@@ -85,14 +88,11 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """
         entity = self._prepare_new(check_assembled(self._assembler.to_domain(dto)), ctx)
         await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
-        if self._validates:
-            (await self._validate(entity, ctx)).raise_if_invalid()
+        (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
-            if self._checks_writes:
-                await self._check_writes(uow, [entity], [None])
+            await self._check_writes(uow, [entity], [None])
             saved = await self._get_repo(uow).save(entity)
-            if self._observes_writes or self._observes_commits:
-                await self._announce(uow, ctx, [self._change(ChangeKind.CREATED, None, saved)])
+            await self._announce(uow, ctx, ChangeKind.CREATED, [None], [saved])
             return self._assembler.to_read_dto(saved)
 
     async def create_many(
@@ -106,12 +106,9 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
         await self._validate_many(entities, ctx)
         async with self._uow_provider.make_uow() as uow:
-            if self._checks_writes:
-                await self._check_writes(uow, entities, [None] * len(entities))
+            await self._check_writes(uow, entities, [None] * len(entities))
             saved = await self._get_repo(uow).save_many(entities)
-            if self._observes_writes or self._observes_commits:
-                changes = [self._change(ChangeKind.CREATED, None, entity) for entity in saved]
-                await self._announce(uow, ctx, changes)
+            await self._announce(uow, ctx, ChangeKind.CREATED, [None] * len(saved), saved)
             return [self._assembler.to_read_dto(entity) for entity in saved]
 
     async def update(self, pk: PK, dto: U, ctx: AuthContext = ANONYMOUS) -> R:
@@ -123,17 +120,14 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             ServiceValidationError: The result breaks rules; all of them are named.
             StaleEntityError: It is not at the expected version, or changed meanwhile.
         """
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             entity = await self._changed(before, dto, ctx)
-            if self._validates:
-                (await self._validate(entity, ctx)).raise_if_invalid()
-            if self._checks_writes:
-                await self._check_writes(uow, [entity], [before])
+            (await self._validate(entity, ctx)).raise_if_invalid()
+            await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
-            if self._observes_writes or self._observes_commits:
-                await self._announce(uow, ctx, [self._change(ChangeKind.UPDATED, before, saved)])
+            await self._announce(uow, ctx, ChangeKind.UPDATED, [before], [saved])
             return self._assembler.to_read_dto(saved)
 
     async def patch(self, pk: PK, dto: U, ctx: AuthContext = ANONYMOUS) -> R:
@@ -147,7 +141,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
 
         Raises what ``update`` raises; validation errors name the index.
         """
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             pks = [pk for pk, _ in updates]
             befores = await self._find_many(uow, pks, ctx, where, by_row=by_row)
@@ -156,13 +150,9 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
                 for before, (_, dto) in zip(befores, updates, strict=True)
             ]
             await self._validate_many(entities, ctx)
-            if self._checks_writes:
-                await self._check_writes(uow, entities, befores)
+            await self._check_writes(uow, entities, befores)
             saved = await self._get_repo(uow).save_many(entities)
-            if self._observes_writes or self._observes_commits:
-                pairs = zip(befores, saved, strict=True)
-                changes = [self._change(ChangeKind.UPDATED, b, s) for b, s in pairs]
-                await self._announce(uow, ctx, changes)
+            await self._announce(uow, ctx, ChangeKind.UPDATED, befores, saved)
             return [self._assembler.to_read_dto(entity) for entity in saved]
 
     async def delete(
@@ -175,29 +165,25 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             ServiceAuthorizationError: The caller may read it, but not remove it.
             StaleEntityError: It is not at the expected version, or changed meanwhile.
         """
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             if expected_version is not None:
                 self._check_version(before, expected_version)
             after = await self._remove(uow, before)
-            if self._observes_writes or self._observes_commits:
-                await self._announce(uow, ctx, [self._change(ChangeKind.DELETED, before, after)])
+            await self._announce(uow, ctx, ChangeKind.DELETED, [before], [after])
 
     async def delete_many(self, pks: Sequence[PK], ctx: AuthContext = ANONYMOUS) -> None:
         """Remove several entities, all or none."""
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             befores = await self._find_many(uow, pks, ctx, where, by_row=by_row)
             for before in befores:
                 resource = Resource(self._entity_cls, before)
                 await ask(self._authorizer, ctx, Action.DELETE, resource)
             afters = await self._remove_many(uow, befores)
-            if self._observes_writes or self._observes_commits:
-                pairs = zip(befores, afters, strict=True)
-                changes = [self._change(ChangeKind.DELETED, b, a) for b, a in pairs]
-                await self._announce(uow, ctx, changes)
+            await self._announce(uow, ctx, ChangeKind.DELETED, befores, afters)
 
     async def _changed(self, before: D, dto: U, ctx: AuthContext) -> D:
         """Return the entity with the DTO's changes, if the caller may make them."""
@@ -206,7 +192,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         expected = getattr(dto, "expected_version", None)
         if expected is not None:
             self._check_version(before, expected)
-        if self._assembler_is_pure:
+        if untouched(self._assembler.apply_update):
             entity = self._assembler.apply_update(before, dto)
         else:
             entity = self._assembler.apply_update(snapshot(self._meta, before), dto)
@@ -224,11 +210,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             raise StaleEntityError(self._entity_cls, expected, getattr(entity, field))
 
     async def _validate_many(self, entities: Sequence[D], ctx: AuthContext) -> None:
-        if self._validates:
-            result = VALID
-            for index, entity in enumerate(entities):
-                result += (await self._validate(entity, ctx)).at(index)
-            result.raise_if_invalid()
+        result = VALID
+        for index, entity in enumerate(entities):
+            found = await self._validate(entity, ctx)
+            if not found.is_valid:
+                result += found.at(index)
+        result.raise_if_invalid()
 
     def _change(self, kind: ChangeKind, before: D | None, after: D | None) -> EntityChange:
         entity = after if after is not None else before
@@ -238,11 +225,20 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         return EntityChange(kind, self._entity_cls, pk, before, after, tenant)
 
     async def _announce(
-        self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]
+        self,
+        uow: AsyncUnitOfWork,
+        ctx: AuthContext,
+        kind: ChangeKind,
+        befores: Sequence[D | None],
+        afters: Sequence[D | None],
     ) -> None:
-        if not changes:
+        """Run the hooks after a write, and leave to the commit what comes after it."""
+        later: builtins.list[Observer] = [*self._observers]
+        if not untouched(self._after_commit):
+            later.append(self._after_commit)
+        if not befores or (not later and untouched(self._after_write)):
             return
-        if self._observes_writes:
-            await self._after_write(uow, ctx, changes)
-        if self._observes_commits:
-            uow.on_commit(lambda: self._after_commit(ctx, changes))
+        changes = [self._change(kind, b, a) for b, a in zip(befores, afters, strict=True)]
+        await self._after_write(uow, ctx, changes)
+        for observer in later:
+            on_commit(uow, partial(observer, ctx, changes))

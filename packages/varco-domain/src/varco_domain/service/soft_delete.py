@@ -53,14 +53,14 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         return await self.only_deleted()._restore(pk, ctx)  # noqa: SLF001 - a view of this service
 
     async def _restore(self, pk: PK, ctx: AuthContext) -> R:
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             entity = domain_replace(before, **{self._mark: None})
             await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
-            await self._announce(uow, ctx, [self._change(ChangeKind.RESTORED, before, saved)])
+            await self._announce(uow, ctx, ChangeKind.RESTORED, [before], [saved])
             return self._assembler.to_read_dto(saved)
 
     async def purge(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> None:
@@ -73,12 +73,12 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         await self.with_deleted()._purge(pk, ctx)  # noqa: SLF001 - a view of this service
 
     async def _purge(self, pk: PK, ctx: AuthContext) -> None:
-        where, by_row = self._visible(ctx)
+        where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             await self._get_repo(uow).delete(before)
-            await self._announce(uow, ctx, [self._change(ChangeKind.PURGED, before, None)])
+            await self._announce(uow, ctx, ChangeKind.PURGED, [before], [None])
 
     def _now(self) -> datetime:
         """Return the time of the mark."""

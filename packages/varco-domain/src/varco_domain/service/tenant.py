@@ -22,7 +22,7 @@ from varco_domain.model import domain_replace
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._types import PK, C, D, R, U
 from varco_domain.service.base import AsyncService
-from varco_domain.uow import AsyncUnitOfWork
+from varco_domain.uow import AsyncUnitOfWork, bind_tenancy
 from varco_query import AndNode, ComparisonNode, Operation, QueryParams, TransformerNode
 
 __all__ = (
@@ -169,5 +169,5 @@ class TenantUoWProvider(IUoWProvider):
         if provider is None:
             raise UnknownTenantError
         uow = provider.make_uow()
-        uow.bind_tenancy()
+        bind_tenancy(uow)
         return uow

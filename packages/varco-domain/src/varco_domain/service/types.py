@@ -7,10 +7,17 @@ from typing import Protocol, TypeVar
 from varco_domain.assembler import AbstractDTOAssembler
 from varco_domain.auth import AuthContext
 from varco_domain.dto import PagedReadDTO
-from varco_domain.service._types import ChangeKind, EntityChange
+from varco_domain.service._types import ChangeKind, EntityChange, ServiceTypes, Visibility
 from varco_query import QueryParams
 
-__all__ = ("Assembler", "ChangeKind", "EntityChange", "ServiceProtocol")
+__all__ = (
+    "Assembler",
+    "ChangeKind",
+    "EntityChange",
+    "ServiceProtocol",
+    "ServiceTypes",
+    "Visibility",
+)
 
 Assembler = AbstractDTOAssembler
 """Short for AbstractDTOAssembler."""

@@ -30,10 +30,10 @@ class ValidatorServiceMixin(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not cls._type_arguments:
+        if cls.types is None:
             return
         # The container injects class variables by their annotations, which have to be closed types.
-        model: Any = cls._type_arguments[0]
+        model: Any = cls.types.entity_cls
         optional = InjectMeta(optional=True)
         kinds: dict[str, Any] = {
             "_validator": DomainModelValidator,

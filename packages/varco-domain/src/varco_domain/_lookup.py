@@ -1,0 +1,34 @@
+"""Asking a repository for one row, one with the methods of 1.0.6 only included."""
+
+from typing import Any
+
+from varco_domain._hooks import takes
+from varco_domain.model import DomainModel
+from varco_domain.repository import AsyncRepository
+from varco_query import TransformerNode, compile_predicate
+
+
+async def find_by_key[D: DomainModel](
+    repository: AsyncRepository[D, Any], pk: Any, where: TransformerNode | None
+) -> D | None:
+    """Return the entity with a key if it satisfies a condition.
+
+    A repository that takes no condition finds the entity, and the condition decides about it then.
+    """
+    if where is None:
+        return await repository.find_by_id(pk)
+    if takes(repository.find_by_id, "where"):
+        return await repository.find_by_id(pk, where=where)
+    entity = await repository.find_by_id(pk)
+    return entity if entity is not None and compile_predicate(where)(entity) else None
+
+
+async def has_key(
+    repository: AsyncRepository[Any, Any], pk: Any, where: TransformerNode | None
+) -> bool:
+    """Tell whether a key has a row that satisfies a condition."""
+    if where is None:
+        return await repository.exists(pk)
+    if takes(repository.exists, "where"):
+        return await repository.exists(pk, where=where)
+    return await find_by_key(repository, pk, where) is not None
