@@ -6,6 +6,8 @@ from varco_domain.service.types import (
     ChangeKind,
     EntityChange,
     ServiceProtocol,
+    ServiceTypes,
+    Visibility,
 )
 
 __all__: tuple[str, ...] = (
@@ -13,4 +15,6 @@ __all__: tuple[str, ...] = (
     "ChangeKind",
     "EntityChange",
     "ServiceProtocol",
+    "ServiceTypes",
+    "Visibility",
 )
