@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from varco_auth_jwt import JsonWebKey
-from varco_auth_jwt._native import secret_key
+from varco_auth_jwt._prepare import secret_key
 
 NOW = 1_700_000_000.0
 
@@ -121,6 +121,8 @@ class IdentityProvider:
             "gzip": (gzip.compress(body), {"Content-Encoding": "gzip"}),
             "not json": (b"<html>sign in</html>", {}),
             "html": (body, {"Content-Type": "text/html"}),
+            "plain": (body, {"Content-Type": "text/plain; charset=utf-8"}),
+            "bytes": (body, {"Content-Type": "application/octet-stream"}),
             "no keys": (b'{"keys":5}', {}),
         }.get(mode, (body, {}))
         return self._answer(handler, 200, body, headers)

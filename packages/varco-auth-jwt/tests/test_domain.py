@@ -55,10 +55,10 @@ def test_a_context_comes_back_as_it_went():
 
 def test_an_empty_context_and_none_at_all():
     token = JwtBuilder().with_auth_ctx(auth.AuthContext()).build()
-    assert token.auth_ctx is None
+    assert token.auth_ctx == auth.AuthContext()
     assert not JwtUtil(token).has_auth_ctx()
     assert JwtUtil(token).get_auth_ctx() == auth.AuthContext()
-    assert parsed().auth_ctx is None
+    assert parsed().auth_ctx == auth.AuthContext(user_id="user-42"), "a subject is somebody"
     assert context() == auth.AuthContext(user_id="user-42")
 
 

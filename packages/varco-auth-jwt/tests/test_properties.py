@@ -24,7 +24,7 @@ from varco_auth_jwt import (
 from varco_auth_jwt._codec import MAX_DEPTH, b64decode, b64encode, json_bytes, json_object
 from varco_auth_jwt._expiring import ExpiringDict
 from varco_auth_jwt._keyring import ascii_token
-from varco_auth_jwt._native import prepare
+from varco_auth_jwt._prepare import prepare
 from varco_auth_jwt._remote import public_keys
 
 SECRET = "a secret of more than two hundred and fifty-six bits"

@@ -428,6 +428,12 @@ async def test_a_provider_that_is_gone(provider, clock):
         await stage.verify(token)
 
 
+@pytest.mark.parametrize("mode", ["plain", "bytes"])
+async def test_key_sets_of_file_servers_and_object_stores_are_read(stage, mode):
+    stage.provider.mode = mode
+    assert (await stage.verify()).sub == "user-42"
+
+
 async def test_dangerous_keys_of_a_set_are_refused_and_the_others_work(provider, clock, caplog):
     from cryptography.hazmat.primitives.asymmetric import rsa
     from joserfc.jwk import RSAKey

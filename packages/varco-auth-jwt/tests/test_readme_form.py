@@ -15,17 +15,17 @@ from varco_auth_jwt import (
     SignatureInvalidError,
     UnverifiedToken,
     WeakKeyError,
-    _native,
+    _prepare,
 )
 
 
 @pytest.fixture
 def unwarned():
-    before = set(_native._warned)
-    _native._warned.clear()
+    before = set(_prepare._warned)
+    _prepare._warned.clear()
     yield
-    _native._warned.clear()
-    _native._warned.update(before)
+    _prepare._warned.clear()
+    _prepare._warned.update(before)
 
 
 def test_the_readme_runs_as_written_and_warns_once(unwarned):

@@ -39,7 +39,7 @@ from varco_auth_jwt import (
     WeakKeyError,
 )
 from varco_auth_jwt._codec import b64encode
-from varco_auth_jwt._native import prepare
+from varco_auth_jwt._prepare import prepare
 
 SECRET = "a secret of more than two hundred and fifty-six bits"
 ISSUER = "https://issuer.example"

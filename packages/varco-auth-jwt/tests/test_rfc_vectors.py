@@ -23,7 +23,7 @@ from varco_auth_jwt import (
 )
 from varco_auth_jwt._codec import b64decode, b64encode
 from varco_auth_jwt._keyring import Compact, KeyRing, split_compact
-from varco_auth_jwt._native import prepare
+from varco_auth_jwt._prepare import prepare
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 JWS = {one["name"]: one for one in VECTORS["jws"]}

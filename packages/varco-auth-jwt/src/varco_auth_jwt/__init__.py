@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
     from varco_auth_jwt._builder import JwtBuilder
-    from varco_auth_jwt._config import AuthorizationConfig, IssuerConfig
+    from varco_auth_jwt._config import AuthorizationConfig
     from varco_auth_jwt._errors import (
         AlgorithmRefusedError,
         AudienceRefusedError,
@@ -41,9 +41,11 @@ if TYPE_CHECKING:
         WeakKeyError,
     )
     from varco_auth_jwt._files import PemFileSource, PemFolderSource
+    from varco_auth_jwt._issuers import IssuerConfig
     from varco_auth_jwt._jwe import JweCipher
-    from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
+    from varco_auth_jwt._jwk import JsonWebKey
     from varco_auth_jwt._jwk_builder import JwkBuilder
+    from varco_auth_jwt._jwk_set import JsonWebKeySet
     from varco_auth_jwt._parser import JwtParser
     from varco_auth_jwt._refresh import (
         InMemoryRefreshStore,
@@ -65,20 +67,16 @@ else:
             "MultiKeyAuthority",
         ),
         "_builder": ("JwtBuilder",),
-        "_config": (
-            "AuthorizationConfig",
-            "IssuerConfig",
-        ),
+        "_config": ("AuthorizationConfig",),
         "_files": (
             "PemFileSource",
             "PemFolderSource",
         ),
+        "_issuers": ("IssuerConfig",),
         "_jwe": ("JweCipher",),
-        "_jwk": (
-            "JsonWebKey",
-            "JsonWebKeySet",
-        ),
+        "_jwk": ("JsonWebKey",),
         "_jwk_builder": ("JwkBuilder",),
+        "_jwk_set": ("JsonWebKeySet",),
         "_parser": ("JwtParser",),
         "_refresh": (
             "InMemoryRefreshStore",

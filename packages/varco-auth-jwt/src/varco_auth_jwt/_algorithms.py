@@ -39,18 +39,20 @@ ALGORITHMS: Final = {
         Algorithm("ES512", "EC", "P-521"),
         Algorithm("ES256K", "EC", "secp256k1"),
         Algorithm("EdDSA", "OKP", "Ed25519"),
+        Algorithm("Ed25519", "OKP", "Ed25519"),
     )
 }
 
-# One algorithm per key (RFC 8725, 3.1): the one of a key that names none itself.
-_DEFAULTS: Final[dict[tuple[str, str | None], str]] = {
-    ("oct", None): "HS256",
-    ("RSA", None): "RS256",
-    ("EC", "P-256"): "ES256",
-    ("EC", "P-384"): "ES384",
-    ("EC", "P-521"): "ES512",
-    ("EC", "secp256k1"): "ES256K",
-    ("OKP", "Ed25519"): "EdDSA",
+# One algorithm per key (RFC 8725, 3.1): the one of a key that names none itself. Ed25519 has an
+# older name and one by RFC 9864; the first is what is signed with.
+_DEFAULTS: Final[dict[tuple[str, str | None], tuple[str, ...]]] = {
+    ("oct", None): ("HS256",),
+    ("RSA", None): ("RS256",),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("EC", "secp256k1"): ("ES256K",),
+    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
 }
 
 
@@ -64,6 +66,6 @@ def algorithm_named(name: str) -> Algorithm:
         ) from None
 
 
-def default_algorithm(kty: str, crv: str | None) -> str | None:
-    """The algorithm of a key that names none; None if such a key cannot sign."""
-    return _DEFAULTS.get((kty, crv))
+def default_algorithms(kty: str, crv: str | None) -> tuple[str, ...]:
+    """The names of the algorithm of a key that names none; none if such a key cannot sign."""
+    return _DEFAULTS.get((kty, crv), ())

@@ -16,18 +16,19 @@ from varco_auth_jwt._errors import (
     UnknownKidError,
     shown,
 )
-from varco_auth_jwt._jwk import JsonWebKeySet, key_given, refuse_pickling
+from varco_auth_jwt._jwk import key_given, refuse_pickling
 from varco_auth_jwt._jwk_builder import JwkBuilder
-from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, split_compact
-from varco_auth_jwt._native import prepare
-from varco_auth_jwt._parser import accepted
+from varco_auth_jwt._jwk_set import JsonWebKeySet
+from varco_auth_jwt._keyring import KeyRing
+from varco_auth_jwt._parser import verified
+from varco_auth_jwt._prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._jwk import JsonWebKey
-    from varco_auth_jwt._native import PreparedKey
+    from varco_auth_jwt._prepare import PreparedKey
     from varco_auth_jwt._token import JsonWebToken
 
 
@@ -186,19 +187,6 @@ class JwtAuthority:
 
 def _verifying_half(key: JsonWebKey) -> JsonWebKey:
     return key if key.kty == "oct" else key.public_key()
-
-
-def verified(
-    ring: KeyRing,
-    policies: Policies,
-    token: str | bytes,
-    audience: str | Collection[str] | None,
-    token_type: str | Collection[str] | None,
-) -> JsonWebToken:
-    """Verify by a key ring and a policy."""
-    policy = policies.of(audience, token_type)
-    compact = split_compact(ascii_token(token, MAX_SIZE))
-    return accepted(compact.payload, ring.check(compact), policy)
 
 
 class _Keys(NamedTuple):

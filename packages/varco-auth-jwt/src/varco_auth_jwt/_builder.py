@@ -5,20 +5,22 @@ from __future__ import annotations
 import secrets
 import time
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast, overload
 
+from varco_auth_jwt._algorithms import algorithm_named
 from varco_auth_jwt._claims import LAST_DATE, names_of, seconds
 from varco_auth_jwt._codec import b64encode, json_bytes
 from varco_auth_jwt._errors import InvalidKeyError, TokenBuildError, shown
 from varco_auth_jwt._jwk import JsonWebKey, key_given, refuse_pickling
-from varco_auth_jwt._native import prepare, secret_key
+from varco_auth_jwt._prepare import KEYS_REMEMBERED, prepare, secret_bytes, secret_key
 from varco_auth_jwt._token import REGISTERED, JsonWebToken, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from varco_auth_jwt._claims import Clock, Duration
-    from varco_auth_jwt._native import PreparedKey
+    from varco_auth_jwt._prepare import PreparedKey
     from varco_domain.auth import AuthContext
 
 
@@ -261,7 +263,14 @@ def signer_of(
     key: str | bytes | JsonWebKey, algorithm: str | None = None, *, strict: bool = False
 ) -> Signer:
     """The signer of a secret or a key."""
-    if not isinstance(key, JsonWebKey):
+    name = None if algorithm is None else algorithm_named(algorithm).name
+    return _signer(key if isinstance(key, JsonWebKey) else secret_bytes(key), name, strict)
+
+
+# What a caller of `encode` gives with each token is looked at once.
+@lru_cache(maxsize=KEYS_REMEMBERED)
+def _signer(key: bytes | JsonWebKey, algorithm: str | None, strict: bool) -> Signer:
+    if isinstance(key, bytes):
         key = secret_key(key, algorithm=algorithm or "HS256")
     algorithms = None if algorithm is None else (algorithm,)
     return Signer(prepare(key, "sign", algorithms=algorithms, strict=strict))

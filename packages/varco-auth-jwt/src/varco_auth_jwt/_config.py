@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from varco_auth_jwt._errors import AuthorityError
+from varco_auth_jwt._issuers import IssuerConfig, issuers_in
 from varco_auth_jwt._registry import TrustedIssuerRegistry
-from varco_auth_jwt._sources import IssuerSourceFactory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_LABEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True, slots=True)
-class IssuerConfig:
-    """One issuer: `url_value` is what `IssuerSourceFactory.from_string` takes.
-
-    `algorithm` is what the issuer may sign with; for a PEM source it is RS256 unless given.
-    """
-
-    label: str
-    url_value: str
-    iss: str
-    algorithm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +28,7 @@ class AuthorizationConfig:
         Raises:
             AuthorityError: a label is malformed, or one of its variables is missing.
         """
-        env = os.environ if environ is None else environ
-        labels = [label.strip() for label in env.get("VARCO_ISSUERS", "").split(",")]
-        return cls(tuple(_issuer(label, env) for label in labels if label))
+        return cls(issuers_in(environ))
 
     def to_registry(self) -> TrustedIssuerRegistry:
         """A registry that trusts these issuers."""
@@ -59,20 +39,4 @@ class AuthorizationConfig:
     def register_in(self, registry: TrustedIssuerRegistry) -> None:
         """Make a registry trust these issuers too."""
         for one in self.issuers:
-            source = IssuerSourceFactory.from_string(
-                one.url_value, algorithm=one.algorithm or "RS256"
-            )
-            algorithms = (one.algorithm,) if one.algorithm else None
-            registry.register(one.label, one.iss, source, algorithms=algorithms)
-
-
-def _issuer(label: str, env: Mapping[str, str]) -> IssuerConfig:
-    if not _LABEL.fullmatch(label):
-        raise AuthorityError(f"{label!r} in VARCO_ISSUERS must be letters, digits and _")
-    prefix = f"VARCO_ISSUER_{label.upper()}_"
-    missing = [prefix + name for name in ("ISS", "SOURCE") if not env.get(prefix + name)]
-    if missing:
-        raise AuthorityError(f"{label!r} stands in VARCO_ISSUERS; set {' and '.join(missing)} too")
-    return IssuerConfig(
-        label, env[prefix + "SOURCE"], env[prefix + "ISS"], env.get(prefix + "ALGORITHM") or None
-    )
+            one.register_in(registry)

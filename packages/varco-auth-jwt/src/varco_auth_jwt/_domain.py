@@ -5,17 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from varco_auth_jwt._errors import ClaimInvalidError, TokenBuildError, TokenUnverifiedError, shown
-from varco_auth_jwt._token import UnverifiedToken
+from varco_auth_jwt._errors import ClaimInvalidError, TokenBuildError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from varco_auth_jwt._token import JsonWebToken
     from varco_domain.auth import AuthContext, ResourceGrant
-
-# `scp` is what some providers call `scope`.
-AUTH_CLAIMS = ("roles", "scope", "scopes", "scp", "grants", "metadata")
 
 
 def claims_of(ctx: AuthContext) -> dict[str, Any]:
@@ -42,23 +37,12 @@ def claims_of(ctx: AuthContext) -> dict[str, Any]:
     return claims
 
 
-def has_context(token: JsonWebToken) -> bool:
-    """Whether the token carries roles, scopes, grants or metadata."""
-    return any(name in token.extra_claims for name in AUTH_CLAIMS)
-
-
-def context_of(token: JsonWebToken) -> AuthContext:
-    """The context that a verified token carries, with its subject as the user.
+def context_of(sub: str | None, extra: Mapping[str, Any]) -> AuthContext:
+    """The context in a token's own claims, with its subject as the user.
 
     Raises:
-        TokenUnverifiedError: nobody checked the token.
-        ClaimInvalidError: a claim of it is not what it should be.
+        ClaimInvalidError: a claim is not what it should be.
     """
-    if isinstance(token, UnverifiedToken):
-        raise TokenUnverifiedError(
-            "nobody checked this token; read it with JwtParser(...).parse before acting on it"
-        )
-    extra = token.extra_claims
     metadata = extra.get("metadata", {})
     if not isinstance(metadata, dict):
         raise ClaimInvalidError("the claim 'metadata' must be an object", claim="metadata")
@@ -66,7 +50,7 @@ def context_of(token: JsonWebToken) -> AuthContext:
     for name in ("scope", "scopes", "scp"):
         scopes |= _names(extra, name, spaced=True)
     context: AuthContext = _auth().AuthContext(
-        user_id=token.sub,
+        user_id=sub,
         roles=_names(extra, "roles", spaced=False),
         scopes=scopes,
         grants=_grants(extra.get("grants", [])),

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 
 from varco_auth_jwt._errors import InvalidKeyError, KeyLoadError
-from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
 from varco_auth_jwt._jwk_builder import JwkBuilder
+from varco_auth_jwt._jwk_set import JsonWebKeySet
 from varco_auth_jwt._keycache import KeyCache
 
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
+    from varco_auth_jwt._jwk import JsonWebKey
 
 type _Stamp = tuple[tuple[str, *tuple[int, ...]], ...]
 

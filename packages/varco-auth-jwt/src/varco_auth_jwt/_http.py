@@ -28,6 +28,8 @@ _MAX_REDIRECTS: Final = 3
 _OK: Final = 200
 # A host and perhaps a port: no credentials, and nothing that two parsers read in two ways.
 _AUTHORITY: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]+)?")
+# What JSON is served as; the last two by file servers and object stores, which know no better.
+_JSON: Final = frozenset({"application/json", "text/plain", "application/octet-stream"})
 _ACCEPT: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -176,11 +178,13 @@ def _origin(url: str) -> str:
 
 def _body(response: httpx.Response) -> bytes:
     headers = response.headers
-    media = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    # Without a type it is bytes (RFC 9110, 8.3).
+    named = headers.get("Content-Type", "application/octet-stream")
+    media = named.partition(";")[0].strip().lower()
     if response.status_code != _OK:
         raise KeyLoadError(f"answered {response.status_code}")
-    if media != "application/json" and not media.endswith("+json"):
-        raise KeyLoadError(f"answered {shown(media)}, and not application/json")
+    if media not in _JSON and not media.endswith("+json"):
+        raise KeyLoadError(f"answered {shown(media)}, and not {', '.join(sorted(_JSON))}")
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise KeyLoadError("answered compressed, which it was not asked for")
     body = bytearray()

@@ -14,7 +14,7 @@ from varco_auth_jwt._errors import InvalidKeyError, shown
 if TYPE_CHECKING:
     from joserfc.jwk import Key
 
-_REQUIRED: Final = {
+KEY_TYPES: Final = {
     "RSA": ("n", "e"),
     "EC": ("crv", "x", "y"),
     "OKP": ("crv", "x"),
@@ -58,9 +58,9 @@ class JsonWebKey:
     _native: Key | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(cast("object", self.kty), str) or self.kty not in _REQUIRED:
+        if not isinstance(cast("object", self.kty), str) or self.kty not in KEY_TYPES:
             raise InvalidKeyError(
-                f"key type {shown(self.kty)} is unknown; use one of {', '.join(_REQUIRED)}"
+                f"key type {shown(self.kty)} is unknown; use one of {', '.join(KEY_TYPES)}"
             )
         for name in ("kid", "use", "alg", "crv"):
             value: object = getattr(self, name)
@@ -68,7 +68,7 @@ class JsonWebKey:
                 raise InvalidKeyError(f"member {name!r} of a key must be a string")
         for name in _MATERIAL:
             _check_material(name, getattr(self, name))
-        for name in _REQUIRED[self.kty]:
+        for name in KEY_TYPES[self.kty]:
             if getattr(self, name) is None:
                 raise InvalidKeyError(f"a key of type {self.kty} needs the member {name!r}")
         self._check_purpose()
@@ -127,7 +127,7 @@ class JsonWebKey:
         from joserfc.jwk import thumbprint  # noqa: PLC0415  # loaded with the first key only
 
         members = self._members()
-        return thumbprint({name: members[name] for name in ("kty", *_REQUIRED[self.kty])})
+        return thumbprint({name: members[name] for name in ("kty", *KEY_TYPES[self.kty])})
 
     def public_key(self) -> JsonWebKey:
         """The same key without its private parts.
@@ -256,50 +256,6 @@ def _is_no_base64url(value: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-@dataclass(frozen=True, slots=True)
-class JsonWebKeySet:
-    """Keys in the order given; several may bear the same `kid`."""
-
-    keys: tuple[JsonWebKey, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keys", tuple(self.keys))
-        for key in cast("tuple[object, ...]", self.keys):
-            key_given(key)
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """Read a JWK set; keys of an unknown type are left out, as RFC 7517 says.
-
-        Raises:
-            InvalidKeyError: it is no JWK set, or a key of a known type is malformed.
-        """
-        keys = raw.get("keys") if isinstance(cast("object", raw), Mapping) else None
-        if not isinstance(keys, list):
-            raise InvalidKeyError("a JWK set needs the member 'keys', a list")
-        read: list[JsonWebKey] = []
-        for key in cast("list[object]", keys):
-            if not isinstance(key, dict):
-                raise InvalidKeyError("a JWK set holds something that is no JSON object")
-            members = cast("dict[str, Any]", key)
-            if str(members.get("kty")) in _REQUIRED:
-                read.append(JsonWebKey.from_dict(members))
-        return cls(tuple(read))
-
-    def to_dict(self, *, include_private: bool = False) -> dict[str, list[dict[str, Any]]]:
-        """Write the JWK set; without private parts, and so without symmetric keys, unless asked."""
-        keys = self.keys if include_private else self.public_set().keys
-        return {"keys": [key.to_dict(include_private=include_private) for key in keys]}
-
-    def find_by_kid(self, kid: str) -> JsonWebKey | None:
-        """The first key of that `kid`."""
-        return next((key for key in self.keys if key.kid == kid), None)
-
-    def public_set(self) -> JsonWebKeySet:
-        """The set to publish: public parts only, symmetric keys left out."""
-        return JsonWebKeySet(tuple(key.public_key() for key in self.keys if key.kty != "oct"))
 
 
 def key_given(key: object) -> JsonWebKey:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, cast
+from contextlib import suppress
+from typing import Any, Final
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
-from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from varco_auth_jwt._algorithms import algorithm_named
 from varco_auth_jwt._codec import b64encode
 from varco_auth_jwt._errors import InvalidKeyError
-from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
-from varco_auth_jwt._native import native_key, secret_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from varco_auth_jwt._jwk import JsonWebKey
+from varco_auth_jwt._jwk_set import JsonWebKeySet
+from varco_auth_jwt._pem import read_der, read_pem
+from varco_auth_jwt._prepare import secret_key
 
 _MAX_BITS: Final = 8192
+_USABLE: Final = "use RSA, EC on P-256, P-384, P-521 or secp256k1, Ed25519 or X25519"
 _KINDS: Final[dict[Any, tuple[type, ...]]] = {
     RSAKey: (rsa.RSAPrivateKey, rsa.RSAPublicKey),
     ECKey: (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey),
@@ -125,20 +124,8 @@ class JwkBuilder:
         password: bytes | None = None,
         include_private: bool = False,
     ) -> JsonWebKey:
-        """Read a public key, a private key or a certificate from PEM."""
-        if not isinstance(cast("object", pem_bytes), bytes):
-            raise InvalidKeyError(f"a PEM is bytes, not {type(pem_bytes).__name__}")
-        if b"CERTIFICATE" in pem_bytes:
-            key: object = _read(lambda: load_pem_x509_certificate(pem_bytes).public_key())
-        elif b"PRIVATE" in pem_bytes:
-            key = _read(lambda: serialization.load_pem_private_key(pem_bytes, password))
-        else:
-            key = _read(lambda: serialization.load_pem_public_key(pem_bytes))
-        if key is None:
-            raise InvalidKeyError(
-                "the PEM cannot be read; it must hold one public key, private key or certificate,"
-                " and the password, if it is encrypted"
-            )
+        """Read the private key in a PEM (OpenSSH's too), else its public key or certificate."""
+        key = read_pem(pem_bytes, password)
         return _of(key, kid=kid, use=use, alg=alg, include_private=include_private)
 
     @classmethod
@@ -153,16 +140,7 @@ class JwkBuilder:
         include_private: bool = False,
     ) -> JsonWebKey:
         """Read a public key, a private key or a certificate from DER."""
-        key = (
-            _read(lambda: serialization.load_der_public_key(der_bytes))
-            or _read(lambda: serialization.load_der_private_key(der_bytes, password))
-            or _read(lambda: load_der_x509_certificate(der_bytes).public_key())
-        )
-        if key is None:
-            raise InvalidKeyError(
-                "the DER cannot be read; it must hold a public key, private key or certificate, and"
-                " the password, if it is encrypted"
-            )
+        key = read_der(der_bytes, password)
         return _of(key, kid=kid, use=use, alg=alg, include_private=include_private)
 
     @classmethod
@@ -211,25 +189,27 @@ def _secret(kid: str | None, bits: int, alg: str, *, use: str) -> JsonWebKey:
     return JsonWebKey("oct", kid=kid or secrets.token_urlsafe(8), use=use, alg=alg, k=text)
 
 
-def _read[T](load: Callable[[], T]) -> T | None:
-    try:
-        return load()
-    except Exception:  # noqa: BLE001  # whatever the parsers below raise, it cannot be read
-        return None
-
-
 def _of(
     key: Any, *, kid: str | None, use: str | None, alg: str | None, include_private: bool
 ) -> JsonWebKey:
     kind = next((one for one, types in _KINDS.items() if isinstance(key, types)), None)
-    # None as well for a curve that no token uses.
-    written = kind and _read(lambda: kind(key, key).as_dict(private=include_private))
-    if not written:
+    if kind is None:
+        raise InvalidKeyError(f"{_named(key)} is no kind of key that tokens use; {_USABLE}")
+    if include_private and not hasattr(key, "private_bytes"):
         raise InvalidKeyError(
-            f"{type(key).__name__} is no kind of key that tokens use; use RSA, EC on P-256, P-384,"
-            " P-521 or secp256k1, Ed25519 or X25519"
+            f"this is {_named(key)}, and has no private part; a private key is needed here"
         )
-    members: dict[str, Any] = dict(written)
+    members: dict[str, Any] = {}
+    # A curve that no token uses. Raised outside, so that no context carries the key along.
+    with suppress(Exception):
+        members = dict(kind(key, key).as_dict(private=include_private))
+    if not members:
+        raise InvalidKeyError(f"{_named(key)} is no key that tokens use; {_USABLE}")
     jwk = JsonWebKey.from_dict(members | {"use": use, "alg": alg})
-    native_key(jwk)
+    jwk.native()
     return JsonWebKey.from_dict(members | {"use": use, "alg": alg, "kid": kid or jwk.thumbprint()})
+
+
+def _named(key: Any) -> str:
+    curve = getattr(key, "curve", None)
+    return type(key).__name__ if curve is None else f"{type(key).__name__} on {curve.name}"

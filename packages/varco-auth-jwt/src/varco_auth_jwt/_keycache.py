@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from varco_auth_jwt._claims import Clock
-    from varco_auth_jwt._jwk import JsonWebKeySet
+    from varco_auth_jwt._jwk_set import JsonWebKeySet
 
 # Of `ttl`: from when on a keeper, and without one a caller, fetches anew.
 _RENEW: Final = 0.6

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from joserfc.jwa import JWSAlgModel
     from joserfc.jwk import Key
 
-    from varco_auth_jwt._native import PreparedKey
+    from varco_auth_jwt._prepare import PreparedKey
 
 MAX_SIZE: Final = 16 * 1024
 _MAX_HEADER: Final = 4 * 1024
@@ -155,7 +155,8 @@ class KeyRing:
         if not fitting:
             allowed = ", ".join(sorted({name for key in named for name in key.algorithms}))
             raise AlgorithmRefusedError(f"the token's algorithm is {alg}; its key is for {allowed}")
-        if len(fitting) > 1:
+        # A key that is listed twice is one.
+        if len(fitting) > 1 and len({key.algorithms[alg][1].thumbprint() for key in fitting}) > 1:
             raise TokenHeaderError(
                 f"{len(fitting)} keys fit the header, which names {shown(kid)}: the issuer must"
                 " give each key a name of its own ('kid')"

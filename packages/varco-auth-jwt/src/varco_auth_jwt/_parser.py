@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, overload
 
-from varco_auth_jwt._claims import check_texts, numeric_date, policy_of
+from varco_auth_jwt._algorithms import algorithm_named
+from varco_auth_jwt._claims import Policies, check_texts, numeric_date, policy_of
 from varco_auth_jwt._errors import InvalidKeyError
-from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet, key_given, refuse_pickling
+from varco_auth_jwt._jwk import JsonWebKey, key_given, refuse_pickling
+from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
 from varco_auth_jwt._keyring import (
     MAX_SIZE,
     KeyRing,
@@ -16,7 +20,7 @@ from varco_auth_jwt._keyring import (
     split_compact,
     type_in,
 )
-from varco_auth_jwt._native import prepare, secret_key
+from varco_auth_jwt._prepare import KEYS_REMEMBERED, prepare, secret_bytes, secret_key
 from varco_auth_jwt._revocation import refuse_revoked
 from varco_auth_jwt._token import PLAIN_TYPES, UnverifiedToken, token_of
 
@@ -25,8 +29,14 @@ if TYPE_CHECKING:
 
     from varco_auth_jwt._claims import ClaimsPolicy, Clock, Duration
     from varco_auth_jwt._jwe import JweCipher
+    from varco_auth_jwt._prepare import PreparedKey
     from varco_auth_jwt._revocation import Denylist
     from varco_auth_jwt._token import JsonWebToken
+
+# What the claim `token_type` says of a token that is of no type of its own.
+_NO_TYPES: Final = frozenset({"", "bearer", *PLAIN_TYPES})
+# For `JwtParser.parse` on the class.
+_POLICIES: Final = Policies()
 
 
 class _ParseWithSecret(Protocol):
@@ -68,10 +78,8 @@ def _parse_once(
 ) -> JsonWebToken:
     """Verify one token; `JwtParser.parse` on the class is this."""
     key, text = (secret, None) if isinstance(secret, JsonWebKey) else (None, secret)
-    parser = JwtParser(
-        text, key=key, algorithms=algorithms, audience=audience, token_type=token_type
-    )
-    return parser.verify(token)
+    ring = _ring_of(text, key, algorithms, strict=False)
+    return verified(ring, _POLICIES, token, audience, token_type)
 
 
 class JwtParser:
@@ -162,13 +170,27 @@ class JwtParser:
         check_texts(claims)
         for name in ("exp", "iat", "nbf"):
             numeric_date(claims, name)
-        return token_of(claims, shown_type(typ), UnverifiedToken)
+        claims, typ = _typed(claims, typ)
+        return token_of(claims, _shown_type(typ), UnverifiedToken)
 
     def __repr__(self) -> str:
         return f"JwtParser(kids={sorted(self._ring.kids)})"
 
     def __reduce__(self) -> NoReturn:
         refuse_pickling(self)
+
+
+def verified(
+    ring: KeyRing,
+    policies: Policies,
+    token: str | bytes,
+    audience: str | Collection[str] | None,
+    token_type: str | Collection[str] | None,
+) -> JsonWebToken:
+    """Verify by a key ring and a policy."""
+    policy = policies.of(audience, token_type)
+    compact = split_compact(ascii_token(token, MAX_SIZE))
+    return accepted(compact.payload, ring.check(compact), policy)
 
 
 def accepted(payload: bytes, typ: str | None, policy: ClaimsPolicy) -> JsonWebToken:
@@ -178,12 +200,25 @@ def accepted(payload: bytes, typ: str | None, policy: ClaimsPolicy) -> JsonWebTo
 
 def accepted_claims(claims: dict[str, Any], typ: str | None, policy: ClaimsPolicy) -> JsonWebToken:
     """As `accepted`, of a payload that was read already."""
+    if "token_type" in claims:
+        claims, typ = _typed(claims, typ)
     policy.check_type(typ)
     policy.check(claims)
-    return token_of(claims, shown_type(typ))
+    return token_of(claims, _shown_type(typ))
 
 
-def shown_type(typ: str | None) -> str | None:
+def _typed(claims: dict[str, Any], typ: str | None) -> tuple[dict[str, Any], str | None]:
+    """Claims and type of a token that says its type in a claim, as those of varco-core 1.0.6 do.
+
+    A `typ` that says more than "JWT" is the type; "Bearer" says how the token is sent.
+    """
+    said = claims.get("token_type")
+    if _shown_type(typ) is not None or not isinstance(said, str) or said.lower() in _NO_TYPES:
+        return claims, typ
+    return {name: value for name, value in claims.items() if name != "token_type"}, said
+
+
+def _shown_type(typ: str | None) -> str | None:
     """A header's `typ` as `token_type`: None for a plain JWT."""
     return None if typ is None or typ.lower() in PLAIN_TYPES else typ
 
@@ -202,11 +237,30 @@ def _ring_of(
         )
     if isinstance(algorithms, str):
         raise InvalidKeyError(f"algorithms must be a list, e.g. [{algorithms!r}]")
-    if secret is not None:
-        keys = tuple(secret_key(secret, algorithm=name) for name in algorithms or ("HS256",))
-    else:
-        keys = key.keys if isinstance(key, JsonWebKeySet) else (key_given(key),)
-    prepared = [prepare(one, "verify", algorithms=algorithms, strict=strict) for one in keys]
-    if not prepared:
-        raise InvalidKeyError("the key set is empty, so that no token could be verified")
-    return KeyRing(prepared)
+    names = tuple(algorithm_named(name).name for name in algorithms) if algorithms else None
+    if isinstance(key, JsonWebKeySet):
+        return _ring_of_set(key, names, strict=strict)
+    return _ring_of_one(secret_bytes(secret) if key is None else key_given(key), names, strict)
+
+
+# What a caller of `JwtParser.parse` gives with each token is looked at once.
+@lru_cache(maxsize=KEYS_REMEMBERED)
+def _ring_of_one(
+    key: bytes | JsonWebKey, algorithms: tuple[str, ...] | None, strict: bool
+) -> KeyRing:
+    keys = [key] if isinstance(key, JsonWebKey) else []
+    if isinstance(key, bytes):
+        keys = [secret_key(key, algorithm=name) for name in algorithms or ("HS256",)]
+    return KeyRing(prepare(one, "verify", algorithms=algorithms, strict=strict) for one in keys)
+
+
+def _ring_of_set(
+    keys: JsonWebKeySet, algorithms: tuple[str, ...] | None, *, strict: bool
+) -> KeyRing:
+    def prepared(key: JsonWebKey) -> PreparedKey:
+        return prepare(key, "verify", algorithms=algorithms, strict=strict)
+
+    good, refused = usable(keys.keys, prepared, "a verifier's set", level=logging.INFO)
+    if not good:
+        raise InvalidKeyError(f"no key of the set verifies tokens: {refused or 'it is empty'}")
+    return KeyRing(good)

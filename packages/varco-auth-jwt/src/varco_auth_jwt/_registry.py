@@ -16,7 +16,6 @@ from varco_auth_jwt._errors import (
     AlgorithmRefusedError,
     AuthJwtError,
     AuthorityError,
-    InvalidKeyError,
     IssuerNotFoundError,
     IssuerRefusedError,
     KeyLoadError,
@@ -24,10 +23,11 @@ from varco_auth_jwt._errors import (
     UnknownKidError,
     shown,
 )
-from varco_auth_jwt._jwk import JsonWebKeySet
+from varco_auth_jwt._issuers import issuers_in
+from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
 from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, decode_part, split_compact
-from varco_auth_jwt._native import prepare
 from varco_auth_jwt._parser import accepted_claims
+from varco_auth_jwt._prepare import prepare
 from varco_auth_jwt._revocation import refuse_revoked_async
 from varco_auth_jwt._sources import AuthoritySource
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._jwk import JsonWebKey
-    from varco_auth_jwt._native import PreparedKey
+    from varco_auth_jwt._prepare import PreparedKey
     from varco_auth_jwt._revocation import Denylist
     from varco_auth_jwt._sources import IssuerSource
     from varco_auth_jwt._token import JsonWebToken
@@ -104,18 +104,13 @@ class TrustedIssuerEntry:
                 raise KeyLoadError(
                     f"the source of {self.label} gave {type(keys).__name__} for keys"
                 )
-            self._ring = KeyRing(self._prepared(keys))
+            prepared, _ = usable(keys.keys, self._prepared, self.label, level=logging.INFO)
+            self._ring = KeyRing(prepared)
             self._keys = keys
         return self._ring
 
-    def _prepared(self, keys: JsonWebKeySet) -> list[PreparedKey]:
-        prepared: list[PreparedKey] = []
-        for key in keys.keys:
-            try:
-                prepared.append(prepare(key, "verify", algorithms=self._algorithms))
-            except InvalidKeyError as error:
-                _log.info("A key of %s verifies no tokens: %s", self.label, error)
-        return prepared
+    def _prepared(self, key: JsonWebKey) -> PreparedKey:
+        return prepare(key, "verify", algorithms=self._algorithms)
 
     def __repr__(self) -> str:
         return f"TrustedIssuerEntry({self.label!r}, {self.iss!r}, {self.source.source_id!r})"
@@ -298,10 +293,9 @@ class TrustedIssuerRegistry:
     @classmethod
     def from_env(cls, **options: Any) -> Self:
         """A registry of the issuers in the environment; see `AuthorizationConfig`."""
-        from varco_auth_jwt._config import AuthorizationConfig  # noqa: PLC0415  # it makes registries
-
         registry = cls(**options)
-        AuthorizationConfig.from_env().register_in(registry)
+        for issuer in issuers_in(None):
+            issuer.register_in(registry)
         return registry
 
     async def run(self) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from varco_auth_jwt._errors import InvalidKeyError, KeyLoadError, shown
 from varco_auth_jwt._http import check_url, fetch_json, is_local_http
-from varco_auth_jwt._jwk import JsonWebKey, JsonWebKeySet
+from varco_auth_jwt._jwk_set import JsonWebKeySet, read_key, usable
 from varco_auth_jwt._keycache import KeyCache, check_seconds
 
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
+    from varco_auth_jwt._jwk import JsonWebKey
 
 _MAX_KEYS: Final = 100
-_log = logging.getLogger("varco_auth_jwt")
 
 
 class JwksUrlSource:
@@ -164,19 +163,12 @@ def public_keys(document: dict[str, Any], where: str) -> JsonWebKeySet:
     listed = document.get("keys")
     if not isinstance(listed, list) or len(cast("list[object]", listed)) > _MAX_KEYS:
         raise KeyLoadError(f"{shown(where)} holds no list of at most {_MAX_KEYS} 'keys'")
-    keys: list[JsonWebKey] = []
-    for raw in cast("list[object]", listed):
-        try:
-            keys.append(_public_key(raw))
-        except InvalidKeyError as error:
-            _log.warning("A key of %s is refused: %s", shown(where), error)
+    keys, _ = usable(cast("list[object]", listed), _public_key, shown(where))
     return JsonWebKeySet(tuple(keys))
 
 
 def _public_key(raw: object) -> JsonWebKey:
-    if not isinstance(raw, dict):
-        raise InvalidKeyError("a key is no JSON object")
-    key = JsonWebKey.from_dict(cast("dict[str, Any]", raw))
+    key = read_key(raw)
     if key.is_private:
         kind = "symmetric" if key.kty == "oct" else "private"
         raise InvalidKeyError(f"key {shown(key.kid)} is {kind}, and everybody can read it here")

@@ -9,7 +9,7 @@ from varco_auth_jwt._errors import KeyLoadError, shown
 
 if TYPE_CHECKING:
     from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
-    from varco_auth_jwt._jwk import JsonWebKeySet
+    from varco_auth_jwt._jwk_set import JsonWebKeySet
 
 
 @runtime_checkable

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+from varco_auth_jwt._errors import TokenUnverifiedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 REGISTERED: Final = frozenset({"sub", "iss", "aud", "exp", "iat", "nbf", "jti"})
 # `typ` values that say no more than "this is a JWT".
 PLAIN_TYPES: Final = frozenset({"jwt", "application/jwt"})
+# The claims of an `AuthContext`; `scp` is what some providers call `scope`.
+AUTH_CLAIMS: Final = frozenset({"roles", "scope", "scopes", "scp", "grants", "metadata"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class JsonWebToken:
     Immutable, but for the values inside `extra_claims`.
 
     Args:
-        token_type: The `typ` of the token's header; None for a plain `JWT`.
+        token_type: The `typ` of the token's header, or for a plain `JWT` the claim `token_type`;
+            None if neither says more.
         extra_claims: Every claim that is none of the registered seven.
     """
 
@@ -38,16 +43,18 @@ class JsonWebToken:
     extra_claims: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     @property
-    def auth_ctx(self) -> AuthContext | None:
-        """The `AuthContext` of the subject, roles, scopes and grants; None if none is claimed.
+    def auth_ctx(self) -> AuthContext:
+        """The `AuthContext` of the subject, with the roles, scopes and grants that are claimed.
+
+        Without any it still says who the subject is; without a subject it is of nobody.
 
         Raises:
             ImportError: varco-domain is not installed.
             TokenError: a claim is malformed, or nobody checked the token.
         """
-        from varco_auth_jwt._domain import context_of, has_context  # noqa: PLC0415  # an extra
+        from varco_auth_jwt._domain import context_of  # noqa: PLC0415  # an extra
 
-        return context_of(self) if has_context(self) else None
+        return context_of(self.sub, self.extra_claims)
 
     def to_claims(self) -> dict[str, Any]:
         """The claims as they stand in the payload: dates in whole seconds, audiences sorted."""
@@ -67,6 +74,17 @@ class UnverifiedToken(JsonWebToken):
     """The claims of a token that nobody checked: fit for a log, and for no decision."""
 
     __slots__ = ()
+
+    @property
+    def auth_ctx(self) -> NoReturn:
+        """Refused: nobody knows that the subject is who the token says.
+
+        Raises:
+            TokenUnverifiedError: always.
+        """
+        raise TokenUnverifiedError(
+            "nobody checked this token; read it with JwtParser(...).parse before acting on it"
+        )
 
     def __repr__(self) -> str:
         return f"UnverifiedToken(iss={self.iss!r}, sub={self.sub!r}, jti={self.jti!r})"

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from varco_auth_jwt._claims import ACCESS_TYPES, type_of
+from varco_auth_jwt._token import AUTH_CLAIMS
 
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
@@ -62,20 +63,11 @@ class JwtUtil:
 
     def has_auth_ctx(self) -> bool:
         """Whether the token carries roles, scopes, grants or metadata."""
-        from varco_auth_jwt._domain import has_context  # noqa: PLC0415  # an extra
-
-        return has_context(self._token)
+        return not AUTH_CLAIMS.isdisjoint(self._token.extra_claims)
 
     def get_auth_ctx(self) -> AuthContext:
-        """The `AuthContext` of the subject with what the token carries, be it nothing.
-
-        Raises:
-            ImportError: varco-domain is not installed.
-            TokenError: a claim is malformed, or nobody checked the token.
-        """
-        from varco_auth_jwt._domain import context_of  # noqa: PLC0415  # an extra
-
-        return context_of(self._token)
+        """The `auth_ctx` of the token."""
+        return self._token.auth_ctx
 
     def is_anonymous(self) -> bool:
         """Whether the token is about nobody."""
