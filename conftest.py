@@ -1,8 +1,9 @@
-"""What every test of the workspace shares: the three Hypothesis profiles, and compiled modules."""
+"""What all tests share: Hypothesis profiles, compiled modules, a summary of what was skipped."""
 
 import gc
 import os
 import sys
+from collections import Counter
 
 from hypothesis import HealthCheck, settings
 
@@ -25,3 +26,11 @@ def pytest_collection_finish() -> None:
     """Leave thousands of tests out of the garbage collections, some of which tests force."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter) -> None:  # noqa: ANN001  # a hook of pytest's
+    """Say once for each reason how many tests were skipped: a server that is absent is one line."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, times in sorted(reasons.items()):
+        terminalreporter.write_line(f"SKIPPED [{times}] {reason}")

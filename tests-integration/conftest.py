@@ -1,7 +1,8 @@
-"""Databases of a test's own on real servers."""
+"""Real servers, and databases on them; a test without its server is skipped, and fails in CI."""
 
 import asyncio
 import os
+import socket
 import uuid
 
 import pytest
@@ -12,6 +13,38 @@ POSTGRESQL = os.environ.get(
     "VARCO_TEST_POSTGRESQL_URL",
     "postgresql+asyncpg://varco_test:varco_test@127.0.0.1:5432/varco_test",
 )
+
+
+REDIS = os.environ.get("VARCO_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+
+def _absent(server, error):
+    said = getattr(error, "orig", None) or error
+    reason = f"no {server}: {said}; scripts/services sets it up"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _redis_at(url):
+    host, _, port = url.split("/")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+    except OSError as error:
+        _absent(f"redis for {url}", error)
+    return url
+
+
+@pytest.fixture
+def redis():
+    """The URL of the Redis server, whose stream keeps what other runs left in it."""
+    return _redis_at(REDIS)
+
+
+@pytest.fixture
+def local_redis():
+    """The server that the documents' examples name."""
+    return _redis_at("redis://localhost:6379/0")
 
 
 async def _statement(url, text):
@@ -29,9 +62,7 @@ def postgresql():
     name = f"varco_test_{uuid.uuid4().hex[:8]}"
     try:
         asyncio.run(_statement(POSTGRESQL, f"CREATE DATABASE {name}"))
-    except OSError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"PostgreSQL is not there ({error}); ./scripts/services starts it")
+    except (OSError, sa.exc.DBAPIError) as error:
+        _absent(f"postgresql for {sa.make_url(POSTGRESQL)!r}", error)
     yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
     asyncio.run(_statement(POSTGRESQL, f"DROP DATABASE {name} WITH (FORCE)"))

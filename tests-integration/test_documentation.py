@@ -3,9 +3,7 @@
 A page is run in a process of its own and in an empty folder, with top-level `await` on asyncio.
 """
 
-import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -26,20 +24,11 @@ PAGES = [
 ]
 
 
-def skip_without_redis(source: str) -> None:
-    """A page about Redis needs one; CI has it."""
-    if "redis://localhost:6379" not in source or os.environ.get("CI"):
-        return
-    try:
-        socket.create_connection(("localhost", 6379), 2).close()
-    except OSError as error:
-        pytest.skip(f"no Redis on localhost:6379: {error}")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_python_blocks_run(page, tmp_path):
+def test_the_python_blocks_run(page, tmp_path, request):
     source = pages.program(page)
-    skip_without_redis(source)
+    if "redis://localhost:6379" in source:
+        request.getfixturevalue("local_redis")
     (tmp_path / "page.txt").write_text(source, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", pages.RUNNER, str(page), "page.txt"],

@@ -7,7 +7,6 @@ Each test executes the text of an example; what stands before and after it is ou
 import ast
 import inspect
 import os
-import socket
 import sys
 import textwrap
 import types
@@ -40,18 +39,6 @@ def page():
 
     yield run
     del sys.modules[module.__name__]
-
-
-@pytest.fixture
-def _redis():
-    """The examples name this server."""
-    try:
-        socket.create_connection(("localhost", 6379), 2).close()
-    except OSError as error:
-        reason = f"no Redis on localhost:6379: {error}"
-        pytest.fail(f"{reason}; run scripts/services") if os.environ.get("CI") else pytest.skip(
-            reason
-        )
 
 
 POST = """
@@ -479,7 +466,7 @@ async def test_serialization(page):
     """)
 
 
-@pytest.mark.usefixtures("_redis")
+@pytest.mark.usefixtures("local_redis")
 async def test_cache_in_layers_on_redis(page):
     await page("""
         product_dict = {"name": "book"}
@@ -505,7 +492,7 @@ async def test_cache_in_layers_on_redis(page):
     assert module.gone is None
 
 
-@pytest.mark.usefixtures("_redis")
+@pytest.mark.usefixtures("local_redis")
 async def test_cached_on_redis(page):
     await page("""
         from varco_core.cache import CacheBackend
@@ -574,7 +561,7 @@ MIXIN_SERVICE = """
 """
 
 
-@pytest.mark.usefixtures("_redis")
+@pytest.mark.usefixtures("local_redis")
 async def test_cache_service_mixin_on_redis(page, monkeypatch):
     monkeypatch.setenv("VARCO_REDIS_CACHE_KEY_PREFIX", f"varco-test-mixin-{os.getpid()}:")
     for text in (POST, POST_DTOS, MIXIN_SERVICE, CONTAINER):
@@ -604,7 +591,7 @@ async def test_cache_service_mixin_on_redis(page, monkeypatch):
     assert stats.errors == 0
 
 
-@pytest.mark.usefixtures("_redis")
+@pytest.mark.usefixtures("local_redis")
 async def test_invalidation_across_processes_on_redis(page):
     for text in (POST, POST_DTOS, POST_SERVICE, CONTAINER):
         await page(text)

@@ -1,12 +1,9 @@
 """Pages whose blocks are files, as their reader types them: an empty folder, and their test."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -15,20 +12,6 @@ import pages  # noqa: E402 - the scripts are no package
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BACKEND = ROOT / "docs" / "how-to" / "backend.md"
-REDIS = os.environ.get("VARCO_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
-
-
-@pytest.fixture
-def redis():
-    """The URL of the Redis server, whose stream keeps what other runs left in it."""
-    host, _, port = REDIS.split("/")[2].rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), 2).close()
-    except OSError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"Redis is not there ({error}); ./scripts/services starts it")
-    return REDIS
 
 
 def type_files(page, folder):

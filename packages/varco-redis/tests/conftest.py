@@ -16,8 +16,9 @@ URL = os.environ.get("VARCO_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 
 def _absent(reason):
+    reason = f"{reason}; scripts/services sets it up"
     if os.environ.get("CI"):
-        pytest.fail(f"{reason}; run scripts/services")
+        pytest.fail(reason)
     pytest.skip(reason)
 
 

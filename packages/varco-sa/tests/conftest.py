@@ -90,11 +90,14 @@ class Databases:
                     .render_as_string(hide_password=False)
                 )
             except (OSError, sa.exc.DBAPIError, ModuleNotFoundError) as error:
-                self._absent[kind] = f"no {kind} server at {SERVERS[kind]}: {error!r:.200}"
+                said = getattr(error, "orig", None) or error
+                server = sa.make_url(SERVERS[kind])
+                self._absent[kind] = f"no {kind} for {server!r}: {said}"
         if kind in self._absent:
+            reason = f"{self._absent[kind]}; scripts/services sets it up"
             if os.environ.get("CI"):
-                pytest.fail(f"{self._absent[kind]}; run scripts/services")
-            pytest.skip(self._absent[kind])
+                pytest.fail(reason)
+            pytest.skip(reason)
         return self._made[kind]
 
     def _with_tables(self, kind, models):
