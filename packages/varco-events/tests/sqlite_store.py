@@ -47,7 +47,8 @@ CREATE TABLE published (seq INTEGER PRIMARY KEY, event_id TEXT, pid INTEGER);
 CREATE INDEX published_events ON published (event_id);
 CREATE TABLE effects (seq INTEGER PRIMARY KEY, name TEXT, number INTEGER, pid INTEGER);
 """
-COLUMNS = [field.name for field in fields(OutboxEntry)]
+# Those of older versions: the rest of an envelope is then looked up in its payload.
+COLUMNS = [field.name for field in fields(OutboxEntry)][:10]
 
 to_uuid = TypeAdapter(UUID).validator.validate_python  # in a fourth of the time of UUID(bytes=...)
 

@@ -122,7 +122,7 @@ async def test_many_channels_of_one_type_are_routed_one_by_one():
     await bus.publish(Turned(), channel="tenant 8")
     await bus.publish(Turned(), channel="elsewhere")
     assert got == ["all", 7, "all", 8, "all"]
-    assert len(bus._routes.plans[Turned].channels) == 2
+    assert len(bus._dispatcher.routes.plans[Turned].channels) == 2
 
 
 async def test_classes_that_are_made_in_a_loop_are_forgotten(monkeypatch):
@@ -130,4 +130,4 @@ async def test_classes_that_are_made_in_a_loop_are_forgotten(monkeypatch):
     bus = InMemoryEventBus()
     for _ in range(25):
         await bus.publish(type(Event)("Made", (Event,), {"__qualname__": "f.<locals>.Made"})())
-    assert len(bus._routes.plans) <= 10
+    assert len(bus._dispatcher.routes.plans) <= 10

@@ -92,7 +92,7 @@ async def test_poison_goes_to_the_dead_letters_and_its_key_goes_on(clock):
     one = Setting(clock, dlq=dlq)
     one.fail = lambda event: event.number == 1
     await one.save(1, 2, name="a")
-    for _ in range(3):
+    for _ in range(4):
         await one.turn(seconds=10)
     assert one.got == [2]
     assert await one.pending() == []
@@ -107,7 +107,7 @@ async def test_poison_is_parked_where_there_is_no_queue(clock):
     one = Setting(clock)
     one.fail = lambda event: event.number == 1
     await one.save(1, 2, name="a")
-    for _ in range(3):
+    for _ in range(4):
         await one.turn(seconds=10)
     assert one.got == [2]
     (parked,) = await one.outbox.get_parked()

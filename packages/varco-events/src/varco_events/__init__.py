@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from varco_events._channel import ChannelManager
     from varco_events._cloudevents import from_cloudevent, to_cloudevent
     from varco_events._consumer import EventConsumer, listen
-    from varco_events._context import channel_context, current_channel
+    from varco_events._context import channel_context, current_channel, current_envelope
     from varco_events._deduplication import AbstractDeduplicator, InMemoryDeduplicator
+    from varco_events._diagnostics import clean, describe
+    from varco_events._dispatch import Delivery, Dispatcher, is_rejection
     from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
     from varco_events._entity_events import (
         EntityCreatedEvent,
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
         EntityEvent,
         EntityUpdatedEvent,
     )
+    from varco_events._envelope import EventEnvelope, from_fields, to_fields
     from varco_events._errors import (
         BusStoppedError,
         BusUnavailableError,
+        ChannelUnavailableError,
         DeadLetterFailedError,
         DeadLetterQueueFullError,
         DeliveryCutOffError,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
         EventTypeClashError,
         EventTypeNameError,
         HandlersFailedError,
+        HeldBackError,
         LifecycleError,
         NoSuchHandlerError,
         UnknownEventTypeError,
@@ -52,10 +57,13 @@ if TYPE_CHECKING:
     from varco_events._middleware import CorrelationMiddleware, LoggingMiddleware, RetryMiddleware
     from varco_events._noop import NoopEventBus
     from varco_events._outbox import OutboxEntry, OutboxRepository
+    from varco_events._outcome import HandlerOutcome, Outcome
     from varco_events._producer import AbstractEventProducer, BusEventProducer, NoopEventProducer
     from varco_events._relay import OutboxRelay
+    from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
     from varco_events._service import EventServiceMixin
+    from varco_events._surroundings import ContextPart, add_context, remove_context
     from varco_events._threads import in_thread
     from varco_events._tracing import (
         CorrelationIdFilter,
@@ -74,14 +82,18 @@ else:
         "_channel": "ChannelManager",
         "_cloudevents": "from_cloudevent to_cloudevent",
         "_consumer": "EventConsumer listen",
-        "_context": "channel_context current_channel",
+        "_context": "channel_context current_channel current_envelope",
         "_deduplication": "AbstractDeduplicator InMemoryDeduplicator",
+        "_diagnostics": "clean describe",
+        "_dispatch": "Delivery Dispatcher is_rejection",
         "_dlq": "AbstractDeadLetterQueue DeadLetterEntry RELAY_HANDLER",
         "_entity_events": "EntityCreatedEvent EntityDeletedEvent EntityEvent EntityUpdatedEvent",
+        "_envelope": "EventEnvelope from_fields to_fields",
         "_errors": (
-            "BusStoppedError BusUnavailableError DeadLetterFailedError "
+            "BusStoppedError BusUnavailableError ChannelUnavailableError DeadLetterFailedError "
             "DeadLetterQueueFullError DeliveryCutOffError EventDecodeError EventTypeClashError "
-            "EventTypeNameError EventsConfigError EventsError HandlersFailedError LifecycleError "
+            "EventTypeNameError EventsConfigError EventsError HandlersFailedError "
+            "HeldBackError LifecycleError "
             "NoSuchHandlerError UnknownEventTypeError UpcastError"
         ),
         "_event": "Event RawEvent",
@@ -94,10 +106,13 @@ else:
         "_middleware": "CorrelationMiddleware LoggingMiddleware RetryMiddleware",
         "_noop": "NoopEventBus",
         "_outbox": "OutboxEntry OutboxRepository",
+        "_outcome": "HandlerOutcome Outcome",
         "_producer": "AbstractEventProducer BusEventProducer NoopEventProducer",
         "_relay": "OutboxRelay",
+        "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
         "_service": "EventServiceMixin",
+        "_surroundings": "ContextPart add_context remove_context",
         "_threads": "in_thread",
         "_tracing": (
             "CorrelationIdFilter correlation_context current_causation_id "
@@ -143,13 +158,17 @@ __all__: tuple[str, ...] = (
     "BusUnavailableError",
     "ChannelConfig",
     "ChannelManager",
+    "ChannelUnavailableError",
+    "ContextPart",
     "CorrelationIdFilter",
     "CorrelationMiddleware",
     "DeadLetterEntry",
     "DeadLetterFailedError",
     "DeadLetterQueueFullError",
+    "Delivery",
     "DeliveryCutOffError",
     "DispatchMode",
+    "Dispatcher",
     "EntityCreatedEvent",
     "EntityDeletedEvent",
     "EntityEvent",
@@ -158,6 +177,7 @@ __all__: tuple[str, ...] = (
     "Event",
     "EventConsumer",
     "EventDecodeError",
+    "EventEnvelope",
     "EventMiddleware",
     "EventSerializer",
     "EventServiceMixin",
@@ -165,7 +185,10 @@ __all__: tuple[str, ...] = (
     "EventTypeNameError",
     "EventsConfigError",
     "EventsError",
+    "HandlerOutcome",
     "HandlersFailedError",
+    "HeldBackError",
+    "HoldingBack",
     "InMemoryDeadLetterQueue",
     "InMemoryDeduplicator",
     "InMemoryEventBus",
@@ -185,21 +208,30 @@ __all__: tuple[str, ...] = (
     "OutboxEntry",
     "OutboxRelay",
     "OutboxRepository",
+    "Outcome",
     "RawEvent",
     "RetryMiddleware",
     "Serializer",
     "Subscription",
     "UnknownEventTypeError",
     "UpcastError",
+    "add_context",
     "channel_context",
+    "clean",
     "correlation_context",
     "current_causation_id",
     "current_channel",
     "current_correlation_id",
+    "current_envelope",
+    "describe",
     "from_cloudevent",
+    "from_fields",
     "generate_correlation_id",
     "in_thread",
+    "is_rejection",
     "listen",
+    "remove_context",
     "to_cloudevent",
+    "to_fields",
     "upcaster",
 )

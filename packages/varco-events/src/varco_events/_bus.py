@@ -11,10 +11,13 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from varco_events._outcome import Outcome
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from varco_events._consumer import EventConsumer
+    from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
 
 CHANNEL_ALL: Final = "*"
@@ -22,7 +25,8 @@ CHANNEL_DEFAULT: Final = "default"
 
 type Handler[E: "Event"] = Callable[[E], Awaitable[None] | None]
 type EventFilter[E: "Event"] = Callable[[E], bool]
-type Deliver = Callable[["Event"], Awaitable[None]]
+type Deliver = Callable[["Event"], Awaitable[Any]]
+type Report = Callable[["EventEnvelope", Exception | None], object]
 type Next = Callable[["Event", str], Awaitable[None]]
 
 _numbers = count()
@@ -161,6 +165,33 @@ class AbstractEventBus(ABC):
         for event, channel in deliveries:
             await self.deliver(event, channel=channel)
 
+    async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
+        """Take envelopes as they are and say of each what became of it. A relay calls this.
+
+        The payload travels byte for byte: a transport does not read it. What was not sent holds
+        back the later envelopes of its key, which get `HeldBackError`; a
+        `ChannelUnavailableError` those of its channel; any other `BusUnavailableError` is that of
+        all that are left.
+
+        This default reads each event and calls `deliver`, for buses that have nothing better.
+
+        Args:
+            envelopes: Taken in order, one at a time or many, as suits the transport. Asking for
+                the next one may end, because whoever sends has run out of time: take no more than
+                what can be sent at once.
+            report: To be called once per envelope that was taken, with None when it may be
+                forgotten by whoever stored it (on a bus that runs the handlers itself: when they
+                have handled it), else with the error. Called before the next one is asked for
+                where they are sent one at a time. After a cancellation, what was not reported may
+                or may not have been sent.
+
+        Raises:
+            Nothing that is one envelope's: that is reported.
+        """
+        from varco_events._sending import send_each  # noqa: PLC0415  # pydantic when needed
+
+        await send_each(self.deliver, envelopes, report)
+
     async def publish_many(self, events: Sequence[tuple[Event, str]]) -> None:
         """Publish pairs of event and channel in order; the first failure ends it."""
         for event, channel in events:
@@ -249,9 +280,8 @@ def _deliverer(handler: Callable[..., Any], condition: EventFilter[Any] | None) 
     if condition is None:
         return call
 
-    async def filtered(event: Event) -> None:
-        if condition(event):
-            await call(event)
+    async def filtered(event: Event) -> Any:
+        return await call(event) if condition(event) else Outcome.NOT_ADDRESSED
 
     return filtered
 

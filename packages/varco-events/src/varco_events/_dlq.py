@@ -4,63 +4,151 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 import anyio
 
+from varco_events._diagnostics import clean, message_of
 from varco_events._outbox import utcnow
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from varco_events._bus import AbstractEventBus
+    from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
-
-# The dead letter that is being driven again.
-redriven: ContextVar[UUID | None] = ContextVar("varco_events_redriven", default=None)
 
 #: The handler name of an event that an outbox relay gave up on: it failed as a whole.
 RELAY_HANDLER = "OutboxRelay"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, init=False, eq=False)
 class DeadLetterEntry:
-    """An event, the handler that failed on it, and how."""
+    """An event in its envelope, the handler that failed on it, and how.
 
-    event: Event
-    channel: str = "default"
-    handler_name: str = ""
-    error_type: str = ""
-    error_message: str = ""
-    attempts: int = 0
-    first_failed_at: datetime = field(default_factory=utcnow)
-    last_failed_at: datetime = field(default_factory=utcnow)
-    entry_id: UUID = field(default_factory=uuid4)
+    Give an `event`, which is put into an envelope, or an `envelope`, which is kept as it is. Two
+    entries are equal when all but the event objects are. Stores keep the columns of the envelope
+    and these fields; the text of the error is cleaned here, so that every store can.
+
+    Attributes:
+        handler_name: The full name of the handler, RELAY_HANDLER for a relay.
+        group: The group of processes that the handler is in; empty for a bus without groups.
+        origin: Which part gave up, for people: a relay, a bus, a listener, a poller.
+    """
+
+    entry_id: UUID
+    envelope: EventEnvelope
+    channel: str
+    handler_name: str
+    error_type: str
+    error_message: str
+    attempts: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+    group: str
+    origin: str
+
+    def __init__(
+        self,
+        entry_id: UUID | None = None,
+        event: Event | None = None,
+        channel: str | None = None,
+        handler_name: str = "",
+        error_type: str = "",
+        error_message: str = "",
+        attempts: int = 0,
+        first_failed_at: datetime | None = None,
+        last_failed_at: datetime | None = None,
+        *,
+        envelope: EventEnvelope | None = None,
+        group: str = "",
+        origin: str = "",
+    ) -> None:
+        if envelope is None:
+            if event is None:
+                raise TypeError("a DeadLetterEntry needs an event or an envelope")
+            from varco_events._envelope import EventEnvelope  # noqa: PLC0415  # when needed
+
+            envelope = EventEnvelope.of(event, channel=channel or "default")
+        now = utcnow()
+        values: dict[str, object] = {
+            "entry_id": uuid4() if entry_id is None else entry_id,
+            "envelope": envelope,
+            "channel": envelope.channel if channel is None else channel,
+            "handler_name": handler_name,
+            "error_type": clean(error_type, 255),
+            "error_message": clean(error_message),
+            "attempts": attempts,
+            "first_failed_at": now if first_failed_at is None else first_failed_at,
+            "last_failed_at": now if last_failed_at is None else last_failed_at,
+            "group": group,
+            "origin": origin,
+        }
+        self.__dict__.update(values)
+
+    @property
+    def event(self) -> Event:
+        """The event; a `RawEvent` when this process has no class for it or cannot read it."""
+        envelope = self.envelope
+        if envelope.event is not None:
+            return envelope.event
+        from varco_events._event_serializer import JsonEventSerializer  # noqa: PLC0415  # likewise
+
+        try:
+            return JsonEventSerializer().deserialize(envelope.payload)
+        except Exception:  # noqa: BLE001  # whatever the bytes lead to
+            return envelope.raw()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeadLetterEntry) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(self.entry_id)
 
     @classmethod
     def from_failure(
         cls,
         *,
-        event: Event,
-        channel: str,
+        event: Event | None = None,
+        channel: str | None = None,
         handler_name: str,
         last_exc: BaseException,
         attempts: int,
-        first_failed_at: datetime,
+        first_failed_at: datetime | None = None,
+        entry_id: UUID | None = None,
+        envelope: EventEnvelope | None = None,
+        group: str = "",
+        origin: str = "",
+        now: datetime | None = None,
     ) -> Self:
         """The entry of an event whose last attempt ended with `last_exc` just now."""
         return cls(
+            entry_id=entry_id,
             event=event,
+            envelope=envelope,
             channel=channel,
             handler_name=handler_name,
             error_type=type(last_exc).__qualname__,
-            error_message=str(last_exc),
+            error_message=message_of(last_exc),
             attempts=attempts,
-            first_failed_at=first_failed_at,
+            first_failed_at=first_failed_at or now,
+            last_failed_at=now,
+            group=group,
+            origin=origin,
         )
+
+    def redriven(self) -> EventEnvelope:
+        """The envelope that only the handler which failed will see, in its group."""
+        from varco_events._envelope import GROUP, HANDLER, REDRIVEN  # noqa: PLC0415  # likewise
+
+        headers = {**self.envelope.headers, REDRIVEN: str(self.entry_id)}
+        if self.handler_name and self.handler_name != RELAY_HANDLER:
+            headers[HANDLER] = self.handler_name
+            if self.group:
+                headers[GROUP] = self.group
+        return self.envelope.replace(channel=self.channel, headers=headers, event=None)
 
 
 class AbstractDeadLetterQueue(ABC):
@@ -143,12 +231,7 @@ class AbstractDeadLetterQueue(ABC):
             for entry in batch:
                 if delivered and time.monotonic() >= last_start:
                     break
-                handler = None if entry.handler_name == RELAY_HANDLER else entry.handler_name
-                token = redriven.set(entry.entry_id)
-                try:
-                    await bus.deliver(entry.event, channel=entry.channel, handler=handler or None)
-                finally:
-                    redriven.reset(token)
+                await bus.send([entry.redriven()], _raise)
                 delivered += 1
                 with anyio.CancelScope(shield=True):  # it is handled and must not come again
                     await self.ack(entry.entry_id)
@@ -157,3 +240,8 @@ class AbstractDeadLetterQueue(ABC):
                 for entry in batch[delivered:]:
                     await self.nack(entry.entry_id)
         return delivered
+
+
+def _raise(_envelope: EventEnvelope, error: Exception | None) -> None:
+    if error is not None:
+        raise error

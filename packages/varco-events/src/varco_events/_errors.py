@@ -10,6 +10,8 @@ EventsError
 ├── HandlersFailedError        several handlers failed (an ExceptionGroup)
 ├── BusUnavailableError        the transport cannot take events now
 │   ├── BusStoppedError        a publish after stop()
+│   ├── ChannelUnavailableError  one channel takes no events now
+│   ├── HeldBackError          an earlier event of the key was not sent
 │   └── DeliveryCutOffError    handling was cancelled before it ended
 ├── DeadLetterQueueFullError   a bounded queue refused an entry
 ├── DeadLetterFailedError      a failed event could not be dead-lettered either
@@ -134,6 +136,31 @@ class BusStoppedError(BusUnavailableError):
     def __init__(self, event_type: str) -> None:
         self.event_type = event_type
         super().__init__(f"{event_type} was not published: the bus is stopped; start() it again")
+
+
+class ChannelUnavailableError(BusUnavailableError):
+    """One channel takes no events now: it is full, forbidden or missing. Others go on.
+
+    Raise it, or a subclass, from a transport whose other channels may still work.
+    """
+
+    code = "events.channel_unavailable"
+
+    def __init__(self, channel: str, reason: str) -> None:
+        self.channel = channel
+        self.reason = reason
+        super().__init__(f"channel {channel!r} takes no events now: {reason}")
+
+
+class HeldBackError(BusUnavailableError):
+    """An event was not sent because an earlier one of its key, or of its channel, was not."""
+
+    code = "events.held_back"
+
+    def __init__(self, channel: str, key: str | None) -> None:
+        self.channel = channel
+        self.key = key
+        super().__init__(f"an earlier event on {channel!r} with key {key!r} was not sent")
 
 
 class DeliveryCutOffError(BusUnavailableError):

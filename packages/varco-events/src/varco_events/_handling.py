@@ -12,8 +12,10 @@ from uuid import UUID, uuid5
 import anyio
 
 from varco_events._bus import handler_name
-from varco_events._context import current_channel
-from varco_events._dlq import DeadLetterEntry, redriven
+from varco_events._context import handling
+from varco_events._diagnostics import describe
+from varco_events._dlq import DeadLetterEntry
+from varco_events._envelope import REDRIVEN, EventEnvelope
 from varco_events._errors import DeadLetterFailedError
 from varco_events._inbox import InboxEntry, InboxRepository
 from varco_events._outbox import utcnow
@@ -181,10 +183,12 @@ class Handling:
         self, dlq: AbstractDeadLetterQueue, delivery: _Delivery, error: Exception
     ) -> None:
         last = error.last_exc if isinstance(error, RetryExhaustedError) else error
+        envelope = _envelope_of(delivery.event)
         entry = DeadLetterEntry.from_failure(
-            event=delivery.event,
-            channel=current_channel(),
+            envelope=envelope,
+            channel=envelope.channel,
             handler_name=self.name,
+            group=handling.get().group or "",
             last_exc=last,
             attempts=delivery.attempts,
             first_failed_at=delivery.first_failed_at or utcnow(),
@@ -198,17 +202,27 @@ class Handling:
         except Exception as failure:  # noqa: BLE001  # whatever a queue raises
             raise DeadLetterFailedError(delivery.event.event_id, self.name, failure) from error
         logger.error(
-            "%s gave up %s after %d attempts: %r",
+            "%s gave up %r after %d attempts: %s",
             self.name,
-            delivery.event,
+            envelope,
             delivery.attempts,
-            last,
+            describe(last),
         )
 
     def _inbox_entry(self, event: Event) -> InboxEntry:
-        entry = InboxEntry.from_event(event, channel=current_channel())
+        entry = InboxEntry.of(_envelope_of(event))
         return replace(entry, entry_id=self._identity(event), handler_name=self.name)
 
     def _identity(self, event: Event) -> UUID:
         """What must be handled once: the event, or the dead letter that is driven again."""
-        return uuid5(redriven.get() or event.event_id, self.name)
+        envelope = handling.get().envelope
+        again = None if envelope is None else envelope.headers.get(REDRIVEN)
+        return uuid5(event.event_id if again is None else UUID(again), self.name)
+
+
+def _envelope_of(event: Event) -> EventEnvelope:
+    """What the event came in, or the one that it would have been sent in."""
+    around = handling.get()
+    if around.envelope is not None and around.envelope.event_id == event.event_id:
+        return around.envelope
+    return EventEnvelope.of(event, channel=around.channel)

@@ -11,19 +11,24 @@ from uuid import UUID, uuid4
 
 import anyio
 
-from varco_events._outbox import utcnow
+from varco_events._outbox import columns_of, envelope_of, is_same, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from datetime import datetime
 
+    from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class InboxEntry:
-    """One event that was received, for one handler when it has a `handler_name`."""
+    """One event that was received, for one handler when it has a `handler_name`.
+
+    `event_id` and what follows it are the rest of the envelope; rows without them are those of
+    older versions.
+    """
 
     entry_id: UUID = field(default_factory=uuid4)
     event_type: str = ""
@@ -32,6 +37,14 @@ class InboxEntry:
     received_at: datetime = field(default_factory=utcnow)
     processed_at: datetime | None = None
     handler_name: str = ""
+    event_id: UUID | None = None
+    version: int = 1
+    key: str | None = None
+    time: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    attempts: int = 0
+    leased_until: datetime | None = None
+    last_error: str | None = None
 
     @classmethod
     def from_event(
@@ -42,15 +55,25 @@ class InboxEntry:
         serializer: EventSerializer | None = None,
     ) -> Self:
         """The entry of `event`, under its id, so that a repetition is seen as one."""
-        from varco_events._event import type_name_of  # noqa: PLC0415  # pydantic when needed
-        from varco_events._event_serializer import JsonEventSerializer  # noqa: PLC0415  # likewise
+        from varco_events._envelope import EventEnvelope  # noqa: PLC0415  # pydantic when needed
 
-        return cls(
-            entry_id=event.event_id,
-            event_type=type_name_of(event),
-            channel=channel,
-            payload=(serializer or JsonEventSerializer()).serialize(event),
-        )
+        return cls.of(EventEnvelope.of(event, channel=channel, serializer=serializer))
+
+    @classmethod
+    def of(cls, envelope: EventEnvelope) -> Self:
+        """The entry of an envelope, under the id of its event."""
+        return cls(entry_id=envelope.event_id, **columns_of(envelope))
+
+    @property
+    def envelope(self) -> EventEnvelope:
+        """The whole envelope."""
+        return envelope_of(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InboxEntry) and is_same(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.entry_id)
 
 
 class InboxRepository(ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Self
@@ -15,40 +16,40 @@ from varco_events._bus import (
     CHANNEL_DEFAULT,
     AbstractEventBus,
     ChannelConfig,
-    Deliver,
     DispatchMode,
     ErrorPolicy,
     EventFilter,
     EventMiddleware,
     Handler,
-    Next,
+    Report,
     Subscription,
 )
 from varco_events._channel import ChannelManager
-from varco_events._context import handling
+from varco_events._context import Surrounding, handling
+from varco_events._dispatch import Dispatcher, as_one, error_of
+from varco_events._envelope import HANDLER
 from varco_events._errors import (
     BusStoppedError,
-    BusUnavailableError,
-    HandlersFailedError,
     LifecycleError,
     NoSuchHandlerError,
     UnknownEventTypeError,
 )
 from varco_events._event import Event, RawEvent, type_name_of
 from varco_events._lifecycle import on_asyncio
-from varco_events._routing import Routes
+from varco_events._sending import HoldingBack
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Generator, Iterable, Sequence
     from types import TracebackType
-    from uuid import UUID
+
+    from varco_events._envelope import EventEnvelope
+    from varco_events._event_serializer import EventSerializer
+    from varco_events._outcome import Outcome
 
 logger = logging.getLogger("varco_events.bus")
 
 # Publishes that are nested deeper than this go on in a task, which has a stack of its own.
 _MAX_DEPTH = 30
-# How many partly failed deliveries a bus remembers.
-_MAX_PARTIAL = 10_000
 
 
 class InMemoryEventBus(AbstractEventBus, ChannelManager):
@@ -64,6 +65,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         dispatch_mode: SYNC handles before `publish` returns; BACKGROUND returns at once with
             something that can be awaited, and events may overtake each other.
         middleware: Wrapped around every delivery to a handler, the first outermost.
+        serializer: Reads what a relay brings; JSON unless given.
     """
 
     def __init__(
@@ -72,27 +74,27 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         error_policy: ErrorPolicy = ErrorPolicy.COLLECT_ALL,
         dispatch_mode: DispatchMode = DispatchMode.SYNC,
         middleware: Iterable[EventMiddleware] | None = None,
+        serializer: EventSerializer | None = None,
     ) -> None:
         self._error_policy = ErrorPolicy(error_policy)
         self._dispatch_mode = DispatchMode(dispatch_mode)
-        self._middleware = tuple(middleware or ())
-        self._routes = Routes()
-        self._plans = self._routes.plans
+        self._dispatcher = Dispatcher(serializer=serializer, middleware=middleware or ())
+        self._plans = self._dispatcher.routes.plans
         self._channels: dict[str, ChannelConfig] = {}
         self._background = Background()
         self._running = 0
         self._idle: anyio.Event | None = None
         self._stopping = False
         self._stopped = False
-        # Which handlers a partly failed delivery has reached; oldest first.
-        self._partial: dict[tuple[UUID, str], set[Subscription]] = {}
         self._plain = False
         self._set_plain()
 
     def _set_plain(self) -> None:
         """Whether nothing but the depth stands between a publish and its handlers."""
         background = self._dispatch_mode is DispatchMode.BACKGROUND
-        self._plain = not (background or self._middleware or self._stopping or self._stopped)
+        self._plain = not (
+            background or self._dispatcher.middleware or self._stopping or self._stopped
+        )
 
     def subscribe[E: Event](
         self,
@@ -104,40 +106,34 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         priority: int = 0,
     ) -> Subscription:
         """Call `handler` for events of `event_type`, its subclasses included."""
-        subscription = Subscription(
-            event_type,
-            handler,
-            channel=channel,
-            filter=filter,
-            priority=priority,
-            on_cancel=self._routes.remove,
+        return self._dispatcher.subscribe(
+            event_type, handler, channel=channel, filter=filter, priority=priority
         )
-        self._routes.add(subscription)
-        return subscription
 
     async def publish(
         self, event: Event, *, channel: str = CHANNEL_DEFAULT
     ) -> Awaitable[None] | None:
         """Handle `event`, or in BACKGROUND mode begin to."""
-        depth = handling.get()[0]
+        depth = handling.get().depth
         if not self._plain or depth >= _MAX_DEPTH:
             return await self._publish_with_care(event, channel, depth)
         plan = self._plans.get(event.__class__)
         if plan is None:
-            route = self._routes.route(event, channel)
+            route = self._dispatcher.routes.route(event, channel)
         elif plan.named:
             route = plan.channels.get(channel) or plan.route(channel)
         else:
             route = plan.other
-        # The body of _dispatch once more: awaiting it costs as much as calling a handler.
+        # What _handle does without its calls, which cost as much as calling a handler.
         remaining = iter(route.deliveries)
-        token = handling.set((depth + 1, channel))
+        token = handling.set(Surrounding(depth + 1, channel))
         self._running += 1
         try:
             for deliver in remaining:
                 await deliver(event)
         except Exception as error:  # noqa: BLE001  # raised there, as the policy says
-            await self._go_on(event, remaining, error)
+            left = route.subscriptions[len(route.deliveries) - length_hint(remaining) :]
+            await self._handle(event, channel, left, error)
         finally:
             handling.reset(token)
             self._running -= 1
@@ -145,80 +141,68 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                 self._wake_idle()
         return None
 
-    async def _dispatch(
-        self, event: Event, channel: str, deliveries: Sequence[Deliver], depth: int
+    async def _handle(
+        self,
+        event: Event,
+        channel: str,
+        subscriptions: Sequence[Subscription],
+        first: Exception | None = None,
     ) -> None:
-        remaining = iter(deliveries)
-        token = handling.set((depth + 1, channel))
-        self._running += 1
-        try:
-            for deliver in remaining:
-                await deliver(event)
-        except Exception as error:  # noqa: BLE001  # raised there, as the policy says
-            await self._go_on(event, remaining, error)
-        finally:
-            handling.reset(token)
-            self._running -= 1
-            self._wake_idle()
-
-    async def _go_on(self, event: Event, remaining: Iterator[Deliver], first: Exception) -> None:
-        """Call the handlers after one that failed, and do with the errors what the policy says."""
-        if self._error_policy is ErrorPolicy.FAIL_FAST:
-            raise first
-        errors = [first]
-        for deliver in remaining:
-            try:
-                await deliver(event)
-            except Exception as error:  # noqa: BLE001  # all are raised below
-                errors.append(error)
+        """Call the handlers after one that may have failed; errors go as the policy says."""
+        fail_fast = self._error_policy is ErrorPolicy.FAIL_FAST
+        results: list[Outcome | Exception] = [] if first is None else [first]
+        if first is None or not fail_fast:
+            await self._dispatcher.call(subscriptions, event, channel, results, fail_fast=fail_fast)
+        errors = [one for one in results if isinstance(one, Exception)]
         if self._error_policy is ErrorPolicy.FIRE_FORGET:
             for failure in errors:
                 logger.error("a handler of %s failed", event, exc_info=failure)
-        else:
-            _raise(event, errors)
-
-    def _wake_idle(self) -> None:
-        if self._idle is not None and not self._running:
-            self._idle.set()
+        elif errors:
+            raise as_one(type_name_of(event), errors)
 
     async def _publish_with_care(
         self, event: Event, channel: str, depth: int
     ) -> Awaitable[None] | None:
         self._admit(event, depth)
-        route = self._routes.route(event, channel)
-        if not route.deliveries:
+        route = self._dispatcher.routes.route(event, channel)
+        if not route.subscriptions:
             return None
-        deliveries = [self._wrapped(deliver, channel) for deliver in route.deliveries]
+        work = partial(self._publish_to, event, channel, route.subscriptions)
         if self._dispatch_mode is DispatchMode.BACKGROUND:
-            return self._background.spawn(
-                event, partial(self._dispatch, event, channel, deliveries, 0)
-            )
+            return self._background.spawn(event, partial(work, 0))
         if depth >= _MAX_DEPTH:
-            await _on_new_stack(partial(self._dispatch, event, channel, deliveries, 0))
+            await on_new_stack(partial(work, 0))
         else:
-            await self._dispatch(event, channel, deliveries, depth)
+            await work(depth)
         return None
+
+    async def _publish_to(
+        self, event: Event, channel: str, subscriptions: Sequence[Subscription], depth: int
+    ) -> None:
+        token = handling.set(Surrounding(depth + 1, channel))
+        try:
+            with self._in_flight():
+                await self._handle(event, channel, subscriptions)
+        finally:
+            handling.reset(token)
+
+    @contextmanager
+    def _in_flight(self) -> Generator[None]:
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._wake_idle()
+
+    def _wake_idle(self) -> None:
+        if self._idle is not None and not self._running:
+            self._idle.set()
 
     def _admit(self, event: Event, depth: int) -> None:
         # While the bus drains, what its handlers publish still belongs to what it drains.
         if self._stopped or (self._stopping and not depth):
             raise BusStoppedError(type_name_of(event))
-
-    def _wrapped(self, deliver: Deliver, channel: str) -> Deliver:
-        if not self._middleware:
-            return deliver
-
-        async def last(event: Event, _channel: str) -> None:
-            await deliver(event)
-
-        chain: Next = last
-        for middleware in reversed(self._middleware):
-            chain = partial(middleware, next=chain)
-
-        async def first(event: Event) -> None:
-            await chain(event, channel)
-
-        return first
 
     async def deliver(
         self, event: Event, *, channel: str = CHANNEL_DEFAULT, handler: str | None = None
@@ -232,146 +216,61 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             UnknownEventTypeError: a `RawEvent` whose type nobody listens to by name.
             NoSuchHandlerError: no subscription is called `handler`.
         """
-        depth = handling.get()[0]
+        depth = handling.get().depth
         if depth >= _MAX_DEPTH:
-            await _on_new_stack(partial(self._deliver_nested, event, channel, handler))
+            await on_new_stack(partial(self._deliver_nested, event, channel, handler))
             return
-        subscriptions = self._addressed(event, channel, handler, depth)
-        reached: Iterable[Subscription] = ()
-        if self._partial:
-            reached = self._partial.pop((event.event_id, channel), ())
-            subscriptions = [one for one in subscriptions if one not in reached]
-        token = handling.set((depth + 1, channel))
-        self._running += 1
-        try:
-            await self._deliver_to(subscriptions, event, channel, 0, {}, reached)
-        finally:
-            handling.reset(token)
-            self._running -= 1
-            self._wake_idle()
-
-    async def deliver_many(self, deliveries: Iterable[tuple[Event, str]]) -> None:
-        """`deliver` pairs of event and channel one after the other; the first failure ends it."""
-        depth = handling.get()[0]
-        if depth >= _MAX_DEPTH:
-            await super().deliver_many(deliveries)
-            return
-        # What `deliver` does for each event is done for all, or when the channel changes.
-        within = outside = None
-        self._running += 1
-        try:
-            for event, channel in deliveries:
-                plan = self._plans.get(event.__class__)
-                if (
-                    plan is None
-                    or not self._plain
-                    or (self._partial and (event.event_id, channel) in self._partial)
-                ):
-                    if outside is not None:
-                        handling.reset(outside)
-                        within = outside = None
-                    await self.deliver(event, channel=channel)
-                    continue
-                if channel != within:
-                    within, token = channel, handling.set((depth + 1, channel))
-                    outside = outside or token
-                route = plan.route(channel) if plan.named else plan.other
-                remaining = iter(route.deliveries)
-                try:
-                    for deliver in remaining:
-                        await deliver(event)
-                except BaseException as error:
-                    ended = len(route.deliveries) - length_hint(remaining) - 1
-                    await self._end_delivery(route.subscriptions, event, channel, ended, error)
-                    raise
-        finally:
-            if outside is not None:
-                handling.reset(outside)
-            self._running -= 1
-            self._wake_idle()
-
-    async def _end_delivery(
-        self,
-        subscriptions: Sequence[Subscription],
-        event: Event,
-        channel: str,
-        ended: int,
-        error: BaseException,
-    ) -> None:
-        """Go on after the handler at `ended` failed, unless it was cancelled."""
-        if isinstance(error, Exception):
-            failed = {subscriptions[ended]: error}
-            await self._deliver_to(subscriptions, event, channel, ended + 1, failed)
-        else:
-            self._remember((event.event_id, channel), {*subscriptions[:ended]})
-
-    async def _deliver_to(
-        self,
-        subscriptions: Sequence[Subscription],
-        event: Event,
-        channel: str,
-        ended: int,
-        failed: dict[Subscription, Exception],
-        reached: Iterable[Subscription] = (),
-    ) -> None:
-        """Call the handlers from the one at `ended` on, and raise what failed of all.
-
-        Those before were called now, with these failures, those `reached` in earlier deliveries.
-        """
-        try:
-            for subscription in subscriptions[ended:]:
-                deliver = subscription.deliver
-                try:
-                    if self._middleware:
-                        deliver = self._wrapped(deliver, channel)
-                    await deliver(event)
-                except Exception as error:  # noqa: BLE001  # all are raised below
-                    failed[subscription] = error
-                ended += 1
-        finally:
-            if failed or ended < len(subscriptions):
-                done = {one for one in subscriptions[:ended] if one not in failed}
-                self._remember((event.event_id, channel), done.union(reached))
-        if failed:
-            errors = list(failed.values())
-            # Alone, that of a handler would say that this bus is down.
-            _raise(event, errors, as_group=isinstance(errors[0], BusUnavailableError))
+        route = self._dispatcher.routes.route(event, channel)
+        self._admit(event, depth)
+        name = type_name_of(event)
+        if handler is not None:
+            route = route.only((handler,))
+            if not route.subscriptions:
+                raise NoSuchHandlerError(handler, name, channel)
+        elif isinstance(event, RawEvent) and not self._dispatcher.routes.named(name, channel):
+            raise UnknownEventTypeError(name, channel)
+        with self._in_flight():
+            outcomes = await self._dispatcher.deliver(event, channel, route)
+        error = error_of(name, outcomes)
+        if error is not None:
+            raise error
 
     async def _deliver_nested(self, event: Event, channel: str, handler: str | None) -> None:
-        handling.set((1, channel))  # in a task of its own: nothing to reset
+        handling.set(Surrounding(1, channel))  # in a task of its own: nothing to reset
         await self.deliver(event, channel=channel, handler=handler)
 
-    def _addressed(
-        self, event: Event, channel: str, handler: str | None, depth: int
-    ) -> Sequence[Subscription]:
-        if self._stopping or self._stopped:
-            self._admit(event, depth)
-        plan = self._plans.get(event.__class__)  # a RawEvent never has one
-        if plan is not None and handler is None:
-            return (plan.route(channel) if plan.named else plan.other).subscriptions
-        subscriptions = self._routes.route(event, channel).subscriptions
-        if handler is not None:
-            # Without its module a name is taken too: buses that wrap handlers put theirs before it.
-            addressed = [one for one in subscriptions if one.name == handler] or [
-                one for one in subscriptions if one.name.endswith(f".{handler}")
-            ]
-            if not addressed:
-                raise NoSuchHandlerError(handler, type_name_of(event), channel)
-            return addressed
-        if isinstance(event, RawEvent) and not self._routes.named(event, channel):
-            raise UnknownEventTypeError(event.raw_type, channel)
-        return subscriptions
+    async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
+        """Handle each envelope before the next, whatever mode and policy."""
+        if handling.get().depth >= _MAX_DEPTH:
+            await on_new_stack(partial(self._send_nested, envelopes, report))
+            return
+        held = HoldingBack()
+        with self._in_flight():
+            for envelope in envelopes:
+                error = held.of(envelope)
+                if error is None:
+                    error = await self._handled(envelope)
+                    if error is not None:
+                        held.add(envelope, error)
+                report(envelope, error)
 
-    def _remember(self, key: tuple[UUID, str], done: set[Subscription]) -> None:
-        if done:
-            while len(self._partial) >= _MAX_PARTIAL:
-                del self._partial[next(iter(self._partial))]
-            self._partial[key] = done
+    async def _handled(self, envelope: EventEnvelope) -> Exception | None:
+        """What kept the handlers from handling it."""
+        name, dispatcher = envelope.event_type, self._dispatcher
+        if self._stopped or (self._stopping and not handling.get().depth):
+            return BusStoppedError(name)
+        if HANDLER not in envelope.headers and not dispatcher.knows(name, envelope.channel):
+            return UnknownEventTypeError(name, envelope.channel)
+        return (await dispatcher.dispatch(envelope)).error
+
+    async def _send_nested(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
+        handling.set(Surrounding(1))  # in a task of its own: nothing to reset
+        await self.send(envelopes, report)
 
     async def drain(self) -> None:
         """Return when no event is being handled, nested and background ones included."""
         while self._running or len(self._background):
-            if handling.get()[0]:
+            if handling.get().depth:
                 raise LifecycleError("a handler cannot wait for its own bus to drain or stop")
             if self._running:
                 idle = self._idle = self._idle or anyio.Event()
@@ -447,15 +346,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         return sorted(self._channels)
 
 
-def _raise(event: Event, errors: list[Exception], *, as_group: bool = False) -> None:
-    if len(errors) == 1 and not as_group:
-        raise errors[0]
-    noun = "handler" if len(errors) == 1 else "handlers"
-    message = f"{len(errors)} {noun} of {type_name_of(event)} failed"
-    raise HandlersFailedError(message, errors) from None
-
-
-async def _on_new_stack(work: Any) -> None:
+async def on_new_stack(work: Any) -> None:
     """Wait for `work` in a task of its own; cancelling the waiter cancels it."""
     failures: list[Exception] = []
 

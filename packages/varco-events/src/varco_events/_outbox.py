@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
+    from varco_events._inbox import InboxEntry
+
+
+_COLUMNS = frozenset(
+    {"event_type", "channel", "payload", "key", "event_id", "version", "time", "headers"}
+)
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 def utcnow() -> datetime:
@@ -22,11 +30,17 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class OutboxEntry:
     """One event on its way to the bus.
 
     Entries of one `key` are delivered in the order they were saved; None means no order.
+
+    `event_type`, `channel`, `payload`, `key` and what `event_id` begins are the envelope, column
+    by column; a store keeps all of them. Rows without an `event_id` are those of older versions.
+    Entries are equal when their envelopes and the other fields are. `is_counted` says that
+    `attempts` has the attempt that the entry was claimed for, see
+    `OutboxRepository.claim`; no store keeps it.
     """
 
     entry_id: UUID
@@ -39,6 +53,11 @@ class OutboxEntry:
     available_at: datetime | None
     last_error: str | None
     leased_until: datetime | None
+    event_id: UUID | None
+    version: int
+    time: datetime | None
+    headers: Mapping[str, str]
+    is_counted: bool
 
     def __init__(
         self,
@@ -52,20 +71,30 @@ class OutboxEntry:
         available_at: datetime | None = None,
         last_error: str | None = None,
         leased_until: datetime | None = None,
+        event_id: UUID | None = None,
+        version: int = 1,
+        time: datetime | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_counted: bool = False,
     ) -> None:
         # An outbox makes one for every row: the __init__ of a frozen dataclass takes four times
         # as long.
-        fields = self.__dict__
-        fields["entry_id"] = uuid4() if entry_id is None else entry_id
-        fields["event_type"] = event_type
-        fields["channel"] = channel
-        fields["payload"] = payload
-        fields["created_at"] = utcnow() if created_at is None else created_at
-        fields["key"] = key
-        fields["attempts"] = attempts
-        fields["available_at"] = available_at
-        fields["last_error"] = last_error
-        fields["leased_until"] = leased_until
+        values = self.__dict__
+        values["entry_id"] = uuid4() if entry_id is None else entry_id
+        values["event_type"] = event_type
+        values["channel"] = channel
+        values["payload"] = payload
+        values["created_at"] = utcnow() if created_at is None else created_at
+        values["key"] = key
+        values["attempts"] = attempts
+        values["available_at"] = available_at
+        values["last_error"] = last_error
+        values["leased_until"] = leased_until
+        values["event_id"] = event_id
+        values["version"] = version
+        values["time"] = time
+        values["headers"] = _NO_HEADERS if headers is None else headers
+        values["is_counted"] = is_counted
 
     @classmethod
     def from_event(
@@ -77,15 +106,58 @@ class OutboxEntry:
         key: str | None = None,
     ) -> Self:
         """The entry of `event`; `key` is that of the event unless one is given."""
-        from varco_events._event import type_name_of  # noqa: PLC0415  # pydantic when needed
-        from varco_events._event_serializer import JsonEventSerializer  # noqa: PLC0415  # likewise
+        from varco_events._envelope import EventEnvelope  # noqa: PLC0415  # pydantic when needed
 
-        return cls(
-            event_type=type_name_of(event),
-            channel=channel,
-            payload=(serializer or JsonEventSerializer()).serialize(event),
-            key=event.event_key() if key is None else key,
+        return cls.of(EventEnvelope.of(event, channel=channel, serializer=serializer, key=key))
+
+    @classmethod
+    def of(cls, envelope: EventEnvelope) -> Self:
+        """The entry of an envelope."""
+        return cls(**columns_of(envelope))
+
+    @property
+    def envelope(self) -> EventEnvelope:
+        """The whole envelope, for the bus."""
+        return envelope_of(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OutboxEntry) and is_same(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.entry_id)
+
+
+def is_same(one: OutboxEntry | InboxEntry, other: OutboxEntry | InboxEntry) -> bool:
+    """Whether two entries have the same envelope, whatever is in columns, and the rest."""
+    rest = [field.name for field in fields(one) if field.name not in _COLUMNS]
+    return one.envelope == other.envelope and all(
+        getattr(one, name) == getattr(other, name) for name in rest
+    )
+
+
+def columns_of(envelope: EventEnvelope) -> dict[str, Any]:
+    """The columns of an envelope."""
+    return {name: getattr(envelope, name) for name in _COLUMNS}
+
+
+def envelope_of(entry: OutboxEntry | InboxEntry) -> EventEnvelope:
+    """The envelope of its columns; those that are missing are looked up in the payload."""
+    from varco_events._envelope import EventEnvelope  # noqa: PLC0415  # pydantic when needed
+
+    if entry.event_id is None:
+        return EventEnvelope.around(
+            entry.payload, event_type=entry.event_type, channel=entry.channel, key=entry.key
         )
+    return EventEnvelope(
+        event_id=entry.event_id,
+        event_type=entry.event_type,
+        version=entry.version,
+        channel=entry.channel,
+        key=entry.key,
+        time=entry.time,
+        headers=entry.headers,
+        payload=entry.payload,
+    )
 
 
 class OutboxRepository(ABC):

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from varco_events._diagnostics import describe
+from varco_events._dispatch import is_rejection
 from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
-from varco_events._errors import BusUnavailableError, HandlersFailedError
-from varco_events._event_serializer import JsonEventSerializer, raw_event
+from varco_events._errors import BusUnavailableError, HandlersFailedError, HeldBackError
 from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
-from varco_resilience import CallRejectedError, RetryPolicy
+from varco_resilience import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from varco_events._bus import AbstractEventBus
-    from varco_events._event import Event
+    from varco_events._envelope import EventEnvelope
     from varco_events._event_serializer import EventSerializer
 
 logger = logging.getLogger("varco_events.relay")
@@ -39,19 +40,36 @@ _DEFAULT_POLICY = RetryPolicy(max_attempts=10, base_delay=1.0, max_delay=60.0)
 class _Batch:
     """What became of the entries of one claim."""
 
-    entries: list[OutboxEntry]
-    current: OutboxEntry
+    entries: Sequence[OutboxEntry]
+    # By the id() of their envelopes: those the bus has taken and not reported.
+    taken: dict[int, tuple[EventEnvelope, OutboxEntry]] = field(
+        default_factory=dict[int, "tuple[EventEnvelope, OutboxEntry]"]
+    )
     delivered: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
-    failed: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
-    blocked: set[str] = field(default_factory=set[str])
-    # The id() of what failed or was given up, for the hash of an entry is that of all its fields.
-    touched: set[int] = field(default_factory=set[int])
+    failed: list[tuple[OutboxEntry, BaseException]] = field(
+        default_factory=list["tuple[OutboxEntry, BaseException]"]
+    )
+
+    def report(self, envelope: EventEnvelope, error: Exception | None) -> None:
+        """What a bus calls."""
+        _, entry = self.taken.pop(id(envelope))
+        if error is None:
+            self.delivered.append(entry)
+        else:
+            self.failed.append((entry, error))
+
+    def fail(self, error: BaseException) -> None:
+        """What was taken and not reported failed."""
+        self.failed += [(entry, error) for _, entry in self.taken.values()]
+        self.taken.clear()
 
     def untouched(self) -> list[OutboxEntry]:
-        """What is neither delivered nor failed nor given up."""
-        if len(self.delivered) + len(self.touched) == len(self.entries):
+        """What is neither delivered nor failed."""
+        if len(self.delivered) == len(self.entries):
             return []
-        touched = self.touched.union(map(id, self.delivered))
+        # By id(), for the hash of an entry is that of all its fields.
+        touched = {id(entry) for entry in self.delivered}
+        touched.update(id(entry) for entry, _ in self.failed)
         return [entry for entry in self.entries if id(entry) not in touched]
 
 
@@ -64,8 +82,9 @@ class OutboxRelay(Runner):
 
     Args:
         outbox: Where the entries are.
-        bus: Where they go; `deliver` decides whether an entry may be forgotten.
-        serializer: Reads the payloads.
+        bus: Where they go; what its `send` reports decides whether an entry may be forgotten.
+        serializer: Reads payloads for a bus of this process that cannot. Without one the bytes
+            go as they are, and the classes of the events need not be known here.
         poll_interval: Seconds between looks at an outbox that had nothing and did not notify.
         batch_size: How many entries are claimed at a time.
         dlq: Where entries go that failed too often.
@@ -97,7 +116,7 @@ class OutboxRelay(Runner):
             )
         self._outbox = outbox
         self._bus = bus
-        self._serializer = serializer or JsonEventSerializer()
+        self._serializer = serializer
         self._poll_interval = poll_interval
         self._batch_size = batch_size
         self._dlq = dlq
@@ -111,9 +130,9 @@ class OutboxRelay(Runner):
         entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
         if not entries:
             return 0
-        batch = _Batch(entries, entries[0])
+        batch = _Batch(entries)
         try:
-            await self._deliver_all(batch, deadline)
+            await self._send_all(batch, deadline)
         finally:
             # What was delivered must be written down, also when the relay is cancelled; the lease
             # bounds how long that may take.
@@ -122,64 +141,73 @@ class OutboxRelay(Runner):
                 await self._settle(batch)
         return len(entries)
 
-    async def _deliver_all(self, batch: _Batch, deadline: float) -> None:
-        waiting, deliver_many = iter(batch.entries), self._bus.deliver_many
+    async def _send_all(self, batch: _Batch, deadline: float) -> None:
         last_start = time.monotonic() + self._lease * _STARTING_SHARE
+        waiting = self._taken(batch, last_start)
         with anyio.CancelScope(deadline=deadline) as scope:
             while True:
                 try:
-                    await deliver_many(self._read(waiting, batch, last_start))
+                    await self._bus.send(waiting, batch.report)
                 except (Exception, asyncio.CancelledError) as error:
-                    if is_own_cancellation(error):
+                    if is_own_cancellation(error) or not batch.taken:
                         raise
-                    if not await self._goes_on(batch, batch.current, error):
-                        return
+                    batch.fail(error)
+                    waiting = self._taken(batch, last_start)
                 else:
                     return
-        if scope.cancelled_caught and batch.current in batch.untouched():
+        if scope.cancelled_caught:
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
-            await self._fail(batch, batch.current, late)
+            # A transport that had many in hand was slow, which is no fault of theirs.
+            batch.fail(late if len(batch.taken) == 1 else BusUnavailableError(str(late)))
 
-    def _read(
-        self, waiting: Iterator[OutboxEntry], batch: _Batch, last_start: float
-    ) -> Iterator[tuple[Event, str]]:
-        """The events of the entries whose turn it is; who asks for the next delivered the last."""
-        read, clock = self._serializer.deserialize, time.monotonic
-        delivered, blocked = batch.delivered, batch.blocked
-        for entry in waiting:
+    def _taken(self, batch: _Batch, last_start: float) -> Iterator[EventEnvelope]:
+        """The envelopes of what is neither delivered nor failed, while time is left."""
+        blocked = {entry.key for entry, _ in batch.failed}
+        for entry in batch.untouched():
             # Handlers that never suspend cannot be cut off, so the time is looked at here too.
-            if self._stopping or clock() >= last_start:
+            if self._stopping or time.monotonic() >= last_start:
                 return
-            if blocked and entry.key in blocked:
+            if entry.key is not None and entry.key in blocked:
                 continue
-            batch.current = entry
-            yield read(entry.payload), entry.channel
-            delivered.append(entry)
+            envelope = entry.envelope
+            if self._serializer is not None:
+                try:
+                    event = self._serializer.deserialize(entry.payload)
+                except Exception as error:  # noqa: BLE001  # whatever a serializer raises
+                    batch.failed.append((entry, error))
+                    if entry.key is not None:
+                        blocked.add(entry.key)
+                    continue
+                envelope = envelope.replace(event=event)
+            batch.taken[id(envelope)] = (envelope, entry)
+            yield envelope
 
-    async def _goes_on(self, batch: _Batch, entry: OutboxEntry, error: BaseException) -> bool:
-        """Note why an entry was not delivered; False when nothing else will be either."""
-        if isinstance(error, BusUnavailableError):
-            logger.warning("the bus is unavailable, %s waits: %s", entry.entry_id, error)
-            for waiting in batch.untouched():
-                self._postpone(batch, waiting, error, self._poll_interval)
-            return False
-        if isinstance(error, Exception) and not _is_rejected(error):
-            await self._fail(batch, entry, error)
-        else:  # nothing was tried, or what the handler awaited was cancelled: it is not counted
-            self._postpone(batch, entry, error, self._poll_interval)
-        return True
+    async def _settle(self, batch: _Batch) -> None:
+        if batch.delivered:
+            await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
+        released = batch.untouched()
+        for entry, error in batch.failed:
+            left = await self._failed(entry, error)
+            if left is not None:
+                released.append(left)
+        if released:
+            await self._outbox.release(released)
 
-    async def _fail(self, batch: _Batch, entry: OutboxEntry, error: Exception) -> None:
-        """Postpone an entry that failed, or give it up; one given up no longer holds its key."""
+    async def _failed(self, entry: OutboxEntry, error: BaseException) -> OutboxEntry | None:
+        """The entry as it waits for another attempt; None when it was given up."""
+        if isinstance(error, HeldBackError):
+            return entry
+        if not isinstance(error, Exception) or is_rejection(error):
+            # Nothing was tried, or what the handler awaited was cancelled: it is not counted.
+            logger.warning("%s was not taken: %s", entry.entry_id, describe(error))
+            return self._postponed(entry, error, self._poll_interval, entry.attempts)
         attempts = entry.attempts + 1
-        counted = replace(entry, attempts=attempts, last_error=f"{type(error).__name__}: {error}")
+        counted = replace(entry, attempts=attempts, last_error=describe(error))
         hopeless = attempts >= self._policy.max_attempts or not self._is_retryable(error)
         if hopeless and await self._give_up(counted, error):
-            batch.touched.add(id(entry))
-            return
-        delay = self._policy.compute_delay(attempts - 1)
-        logger.warning("delivery %d of %s failed: %r", attempts, entry.entry_id, error)
-        self._postpone(batch, entry, error, delay, attempts)
+            return None
+        logger.warning("delivery %d of %s failed: %s", attempts, entry.entry_id, describe(error))
+        return self._postponed(entry, error, self._policy.compute_delay(attempts - 1), attempts)
 
     def _is_retryable(self, error: Exception) -> bool:
         """Whether another attempt may do what one of the handlers could not."""
@@ -187,24 +215,14 @@ class OutboxRelay(Runner):
             return any(map(self._is_retryable, error.exceptions))
         return self._policy.is_retryable(error)
 
-    def _postpone(
-        self,
-        batch: _Batch,
-        entry: OutboxEntry,
-        error: BaseException,
-        delay: float,
-        attempts: int | None = None,
-    ) -> None:
-        batch.touched.add(id(entry))
-        if entry.key is not None:
-            batch.blocked.add(entry.key)
-        batch.failed.append(
-            replace(
-                entry,
-                attempts=entry.attempts if attempts is None else attempts,
-                available_at=self._clock() + timedelta(seconds=delay),
-                last_error=f"{type(error).__name__}: {error}",
-            )
+    def _postponed(
+        self, entry: OutboxEntry, error: BaseException, delay: float, attempts: int
+    ) -> OutboxEntry:
+        return replace(
+            entry,
+            attempts=attempts,
+            available_at=self._clock() + timedelta(seconds=delay),
+            last_error=describe(error),
         )
 
     async def _give_up(self, entry: OutboxEntry, error: Exception) -> bool:
@@ -226,36 +244,15 @@ class OutboxRelay(Runner):
         return True
 
     def _dead_letter(self, entry: OutboxEntry, error: Exception) -> DeadLetterEntry:
-        try:
-            event = self._serializer.deserialize(entry.payload)
-        except Exception:  # noqa: BLE001  # whatever a serializer raises
-            event = raw_event(entry.event_type, 1, {}, entry.payload)
-        now = self._clock()
-        return DeadLetterEntry(
+        return DeadLetterEntry.from_failure(
             entry_id=entry.entry_id,  # a repeated push after a crash is then seen as one
-            event=event,
-            channel=entry.channel,
+            envelope=entry.envelope,
             handler_name=RELAY_HANDLER,
-            error_type=type(error).__qualname__,
-            error_message=str(error),
+            last_exc=error,
             attempts=entry.attempts,
-            first_failed_at=now,
-            last_failed_at=now,
+            origin="relay",
+            now=self._clock(),
         )
-
-    async def _settle(self, batch: _Batch) -> None:
-        if batch.delivered:
-            await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
-        released = [*batch.failed, *batch.untouched()]
-        if released:
-            await self._outbox.release(released)
 
     async def _rest(self) -> None:
         await self._outbox.wait_for_work(self._poll_interval)
-
-
-def _is_rejected(error: Exception) -> bool:
-    """Whether all that the handlers met was an open circuit, or a bus of theirs that is down."""
-    if isinstance(error, HandlersFailedError):
-        return all(map(_is_rejected, error.exceptions))
-    return isinstance(error, CallRejectedError | BusUnavailableError)

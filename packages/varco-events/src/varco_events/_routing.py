@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from varco_events._bus import CHANNEL_ALL
 from varco_events._event import Event, RawEvent
+from varco_events._outcome import HandlerOutcome, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from varco_events._bus import Deliver, Subscription
 
 
@@ -18,10 +23,31 @@ _MAX_PLANS = 4096
 
 @dataclass(slots=True)
 class Route:
-    """The subscriptions an event goes to, in order, and their deliveries side by side."""
+    """The subscriptions an event goes to, in order, and what is known of them side by side.
+
+    `names` are unique; `handled` is what the outcomes are when all goes well.
+    """
 
     subscriptions: tuple[Subscription, ...]
     deliveries: tuple[Deliver, ...]
+    names: tuple[str, ...]
+    handled: tuple[HandlerOutcome, ...]
+
+    def only(self, names: Collection[str]) -> Route:
+        """The part with these names."""
+        return self._part([name in names for name in self.names])
+
+    def of_raw(self) -> Route:
+        """The part that asked for raw events."""
+        return self._part([one.event_type is RawEvent for one in self.subscriptions])
+
+    def _part(self, wanted: Sequence[bool]) -> Route:
+        return Route(
+            tuple(compress(self.subscriptions, wanted)),
+            tuple(compress(self.deliveries, wanted)),
+            tuple(compress(self.names, wanted)),
+            tuple(compress(self.handled, wanted)),
+        )
 
 
 @dataclass(slots=True)
@@ -89,14 +115,22 @@ class Routes:
 
     def route(self, event: Event, channel: str) -> Route:
         """Where `event` goes on `channel`."""
-        if isinstance(event, RawEvent):  # type names from outside are not bounded: no plan
-            return _plan(self._of_class(type(event), event.raw_type)).route(channel)
+        if isinstance(event, RawEvent):
+            return self.of_unknown(event.raw_type, channel)
         return self.plan(type(event)).route(channel)
 
-    def named(self, event: RawEvent, channel: str) -> bool:
+    def of_unknown(self, name: str, channel: str) -> Route:
+        """Where an event goes of a type that has no class; no plan, for names are not bounded."""
+        return _plan(self._of_class(RawEvent, name)).route(channel)
+
+    def named(self, name: str, channel: str) -> bool:
         """Whether a listener asked for this unknown type by name, or for raw events."""
-        wanted = [*self._by_type.get(event.raw_type, ()), *self._by_type.get(RawEvent, ())]
+        wanted = [*self._by_type.get(name, ()), *self._by_type.get(RawEvent, ())]
         return any(one.channel in {CHANNEL_ALL, channel} for one in wanted)
+
+    def channels(self) -> set[str]:
+        """The channels that are named in subscriptions; "*" stands for all."""
+        return {one.channel for some in self._by_type.values() for one in some}
 
     def _of_class(self, cls: type[Event], name: str) -> list[Subscription]:
         found = [*self._by_type.get(name, ())]
@@ -107,8 +141,19 @@ class Routes:
 
 
 def _route(chosen: list[Subscription]) -> Route:
+    names: dict[Subscription, str] = {}
+    seen: Counter[str] = Counter()
+    for one in sorted(chosen, key=lambda one: one.number):
+        seen[one.name] += 1
+        names[one] = one.name if seen[one.name] == 1 else f"{one.name}#{seen[one.name]}"
     chosen.sort(key=lambda one: (-one.priority, one.number))
-    return Route(tuple(chosen), tuple(one.deliver for one in chosen))
+    ordered = tuple(names[one] for one in chosen)
+    return Route(
+        tuple(chosen),
+        tuple(one.deliver for one in chosen),
+        ordered,
+        tuple(HandlerOutcome(name, Outcome.HANDLED) for name in ordered),
+    )
 
 
 def _plan(subscriptions: list[Subscription]) -> Plan:

@@ -79,7 +79,7 @@ class Handlers:
                 _failures.get()[plain.name] = error
                 raise
 
-        noting.__qualname__ = plain.name
+        noting.__module__, noting.__qualname__ = "", plain.name
         subscription = self._bus.subscribe(
             event_type, noting, channel=channel, filter=condition, priority=priority
         )

@@ -1,0 +1,353 @@
+"""Calls the handlers of one process, and says for each what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from varco_events import _registry
+from varco_events._bus import Subscription
+from varco_events._context import Surrounding, handling
+from varco_events._envelope import GROUP, HANDLER, EventEnvelope
+from varco_events._errors import (
+    BusUnavailableError,
+    HandlersFailedError,
+    NoSuchHandlerError,
+)
+from varco_events._event import Event, RawEvent
+from varco_events._event_serializer import JsonEventSerializer
+from varco_events._outcome import HandlerOutcome, Outcome
+from varco_events._routing import Route, Routes
+from varco_events._surroundings import attached
+from varco_resilience import CallRejectedError, RetryExhaustedError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from uuid import UUID
+
+    from varco_events._bus import EventFilter, EventMiddleware, Handler, Next
+    from varco_events._event_serializer import EventSerializer
+
+# How many partly failed deliveries a dispatcher remembers.
+_MAX_PARTIAL = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of one envelope in the handlers of one process, in the order they were called.
+
+    A bus decides from this value alone: nothing failed, so it may be acknowledged; only
+    rejections, so it comes again and no attempt is counted; else another attempt, for the failed
+    handlers alone, or dead letters, one for each of them.
+    """
+
+    envelope: EventEnvelope
+    outcomes: tuple[HandlerOutcome, ...]
+
+    @property
+    def failed(self) -> tuple[HandlerOutcome, ...]:
+        """The handlers that should have handled the event and did not: FAILED or UNREADABLE."""
+        return tuple(one for one in self.outcomes if one.error is not None)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the envelope may be acknowledged: no handler here still needs it."""
+        return not self.failed
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether what failed was rejected before it was tried: no attempt is counted."""
+        failed = self.failed
+        return bool(failed) and all(map(is_rejection, (one.error for one in failed)))
+
+    @property
+    def error(self) -> Exception | None:
+        """What a bus that handles at once raises: the error, or several as one."""
+        return error_of(self.envelope.event_type, self.outcomes)
+
+
+def is_rejection(error: BaseException | None) -> bool:
+    """Whether an error says that nothing was tried: an open circuit, a bus that is down."""
+    if isinstance(error, HandlersFailedError):
+        return all(map(is_rejection, error.exceptions))
+    if isinstance(error, RetryExhaustedError):
+        return is_rejection(error.last_exc)
+    return isinstance(error, CallRejectedError | BusUnavailableError)
+
+
+def error_of(event_type: str, outcomes: Iterable[HandlerOutcome]) -> Exception | None:
+    """The error of the outcomes, several as one."""
+    errors = [one.error for one in outcomes if one.error is not None]
+    if not errors:
+        return None
+    # Alone, that of a handler would say that this bus is down.
+    return as_one(event_type, errors, as_group=isinstance(errors[0], BusUnavailableError))
+
+
+def as_one(event_type: str, errors: Sequence[Exception], *, as_group: bool = False) -> Exception:
+    """The error itself when there is one and it need not be a group."""
+    if len(errors) == 1 and not as_group:
+        return errors[0]
+    noun = "handler" if len(errors) == 1 else "handlers"
+    group = HandlersFailedError(f"{len(errors)} {noun} of {event_type} failed", errors)
+    group.__suppress_context__ = True  # what went before is in it
+    return group
+
+
+class Dispatcher:
+    """The subscriptions of a bus in this process, and the one way in which they are called.
+
+    Filters, middleware, deserializers, upcasters and handlers run inside the accounting: whatever
+    one of them raises is the outcome of the handlers that it kept from the event. Handlers are
+    called one after the other, each in the surroundings of the event (`add_context`). When some
+    fail, a repeated dispatch of the event on the channel calls those alone, as long as this object
+    remembers (10,000 partly failed deliveries).
+
+    Belongs to one event loop: between two awaits nothing else runs, and that protects its state.
+
+    Args:
+        serializer: Reads payloads; JSON unless given.
+        middleware: Wrapped around every call of a handler, the first outermost.
+        group: The name of the group of processes this one is of. An envelope that is addressed to
+            a handler of another group is not for anybody here.
+    """
+
+    def __init__(
+        self,
+        *,
+        serializer: EventSerializer | None = None,
+        middleware: Iterable[EventMiddleware] = (),
+        group: str | None = None,
+    ) -> None:
+        self.group = group
+        self.routes = Routes()
+        self.middleware: tuple[EventMiddleware, ...] = tuple(middleware)
+        self._serializer: EventSerializer = serializer or JsonEventSerializer()
+        # Which handlers a partly failed delivery has reached; oldest first.
+        self.partial: dict[tuple[UUID, str], frozenset[Subscription]] = {}
+
+    def subscribe[E: Event](
+        self,
+        event_type: type[E] | str,
+        handler: Handler[E],
+        *,
+        channel: str,
+        filter: EventFilter[E] | None = None,  # noqa: A002  # as of a bus
+        priority: int = 0,
+    ) -> Subscription:
+        """Call `handler` for what `AbstractEventBus.subscribe` says."""
+        subscription = Subscription(
+            event_type,
+            handler,
+            channel=channel,
+            filter=filter,
+            priority=priority,
+            on_cancel=self.routes.remove,
+        )
+        self.routes.add(subscription)
+        return subscription
+
+    def knows(self, event_type: str, channel: str) -> bool:
+        """Whether this process has the class of a type, or a listener that can do without."""
+        return _registry.find(event_type) is not None or self.routes.named(event_type, channel)
+
+    def channels(self) -> set[str]:
+        """The channels of living subscriptions; "*" stands for all."""
+        return self.routes.channels()
+
+    async def dispatch(
+        self, envelope: EventEnvelope, *, handlers: Collection[str] | None = None
+    ) -> Delivery:
+        """Bring `envelope` to the handlers of its type and channel.
+
+        The payload is read at most once, and only when a handler needs the object. Where this
+        process has the class but cannot read the bytes (a newer version, an upcaster that fails,
+        changed fields), every listener is UNREADABLE but those to `RawEvent`. Where it has no
+        class, listeners by name, to `RawEvent` and to `Event` get a `RawEvent`.
+
+        Args:
+            envelope: Addressed to one handler of one group when its headers say so, as those of a
+                redrive do; one whose handler is not subscribed here is FAILED with
+                `NoSuchHandlerError`.
+            handlers: Only those of these full names, as in the outcomes of an earlier delivery.
+
+        Raises:
+            Nothing of a handler's: only cancellation and the like come through. What was reached
+            before is remembered then.
+        """
+        cls = _registry.find(envelope.event_type)
+        route = self._route(envelope, cls, handlers)
+        if not route.subscriptions:
+            return Delivery(envelope, self._of_nobody(envelope))
+        event, error = self._event(envelope, cls)
+        if error is not None:
+            return await self._unreadable(envelope, route, error)
+        return Delivery(envelope, await self._surrounded(event, envelope, route))
+
+    def _route(
+        self, envelope: EventEnvelope, cls: type[Event] | None, handlers: Collection[str] | None
+    ) -> Route:
+        if cls is None:
+            route = self.routes.of_unknown(envelope.event_type, envelope.channel)
+        else:
+            route = self.routes.plan(cls).route(envelope.channel)
+        if HANDLER in envelope.headers:
+            handlers = (envelope.headers[HANDLER],) if self._is_of_this_group(envelope) else ()
+        return route if handlers is None else route.only(handlers)
+
+    def _is_of_this_group(self, envelope: EventEnvelope) -> bool:
+        return self.group is None or envelope.headers.get(GROUP, self.group) == self.group
+
+    def _of_nobody(self, envelope: EventEnvelope) -> tuple[HandlerOutcome, ...]:
+        """What came of an envelope that no subscription here is for."""
+        name = envelope.headers.get(HANDLER)
+        if name is None or not self._is_of_this_group(envelope):
+            return ()
+        missing = NoSuchHandlerError(name, envelope.event_type, envelope.channel)
+        return (HandlerOutcome(name, Outcome.FAILED, missing),)
+
+    def _event(
+        self, envelope: EventEnvelope, cls: type[Event] | None
+    ) -> tuple[Event, Exception | None]:
+        if envelope.event is not None:
+            return envelope.event, None
+        if cls is None:
+            return envelope.raw(), None
+        read = self._serializer.deserialize
+        try:
+            event = read(envelope.payload)
+            if isinstance(event, RawEvent):
+                event = read(envelope.payload, cls)  # says why it cannot be lifted
+        except Exception as error:  # noqa: BLE001  # whatever a serializer raises
+            return envelope.raw(), error
+        return event, None
+
+    async def _unreadable(
+        self, envelope: EventEnvelope, route: Route, error: Exception
+    ) -> Delivery:
+        """What cannot be read goes to who asked for raw events, and to nobody else."""
+        outcomes = {one.handler: one for one in _all(route, Outcome.UNREADABLE, error)}
+        raw = route.of_raw()
+        if raw.subscriptions:
+            delivered = await self._surrounded(envelope.raw(), envelope, raw)
+            outcomes |= {one.handler: one for one in delivered}
+        return Delivery(envelope, tuple(outcomes.values()))
+
+    async def _surrounded(
+        self, event: Event, envelope: EventEnvelope, route: Route
+    ) -> tuple[HandlerOutcome, ...]:
+        try:
+            surroundings = attached(envelope)
+        except Exception as error:  # noqa: BLE001  # whatever a context raises
+            return _all(route, Outcome.FAILED, error)
+        with surroundings:
+            return await self.deliver(event, envelope.channel, route, envelope)
+
+    async def deliver(
+        self,
+        event: Event,
+        channel: str,
+        route: Route,
+        envelope: EventEnvelope | None = None,
+    ) -> tuple[HandlerOutcome, ...]:
+        """Call the handlers of `route` that an earlier delivery did not reach."""
+        reached: frozenset[Subscription] = frozenset()
+        subscriptions: Sequence[Subscription] = route.subscriptions
+        if self.partial:
+            reached = self.partial.pop((event.event_id, channel), reached)
+            if reached:
+                subscriptions = [one for one in subscriptions if one not in reached]
+        results: list[Outcome | Exception] = []
+        token = handling.set(Surrounding(handling.get().depth + 1, channel, envelope, self.group))
+        try:
+            clean = await self.call(subscriptions, event, channel, results)
+        except BaseException:
+            self._remember(event, channel, subscriptions, results, reached)
+            raise
+        finally:
+            handling.reset(token)
+        if clean:
+            return route.handled
+        if any(isinstance(one, Exception) for one in results):
+            self._remember(event, channel, subscriptions, results, reached)
+        found = dict(zip(subscriptions, results, strict=True))
+        return tuple(
+            _outcome(name, found.get(one, Outcome.HANDLED))
+            for one, name in zip(route.subscriptions, route.names, strict=True)
+        )
+
+    async def call(
+        self,
+        subscriptions: Iterable[Subscription],
+        event: Event,
+        channel: str,
+        results: list[Outcome | Exception],
+        *,
+        fail_fast: bool = False,
+    ) -> bool:
+        """Call one after the other and note what came of each in `results`; whether all handled.
+
+        The one loop of all buses. `fail_fast` ends it at the first that fails.
+        """
+        clean = True
+        for subscription in subscriptions:
+            try:
+                if self.middleware:
+                    result = await self._wrapped(subscription, event, channel)
+                else:
+                    result = await subscription.deliver(event)
+            except Exception as error:  # noqa: BLE001  # whatever a handler raises
+                results.append(error)
+                clean = False
+                if fail_fast:
+                    break
+            else:
+                if result is Outcome.NOT_ADDRESSED:
+                    results.append(Outcome.NOT_ADDRESSED)
+                    clean = False
+                else:
+                    results.append(Outcome.HANDLED)
+        return clean
+
+    async def _wrapped(self, subscription: Subscription, event: Event, channel: str) -> object:
+        """The result of the handler's last call, which a middleware may repeat, or leave out."""
+        result: object = None
+
+        async def last(event: Event, _channel: str) -> None:
+            nonlocal result
+            result = await subscription.deliver(event)
+
+        chain: Next = last
+        for middleware in reversed(self.middleware):
+            chain = partial(middleware, next=chain)
+        await chain(event, channel)
+        return result
+
+    def _remember(
+        self,
+        event: Event,
+        channel: str,
+        subscriptions: Sequence[Subscription],
+        results: Sequence[Outcome | Exception],
+        reached: frozenset[Subscription],
+    ) -> None:
+        done = reached.union(
+            one
+            for one, result in zip(subscriptions, results, strict=False)
+            if not isinstance(result, Exception)
+        )
+        if done:
+            while len(self.partial) >= _MAX_PARTIAL:
+                del self.partial[next(iter(self.partial))]
+            self.partial[event.event_id, channel] = done
+
+
+def _all(route: Route, outcome: Outcome, error: Exception) -> tuple[HandlerOutcome, ...]:
+    return tuple(HandlerOutcome(name, outcome, error) for name in route.names)
+
+
+def _outcome(name: str, result: Outcome | Exception) -> HandlerOutcome:
+    if isinstance(result, Exception):
+        return HandlerOutcome(name, Outcome.FAILED, result)
+    return HandlerOutcome(name, result)

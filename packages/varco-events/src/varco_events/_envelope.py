@@ -1,0 +1,281 @@
+"""What travels from an outbox to a handler."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+from varco_events._errors import EventDecodeError
+from varco_events._event import RawEvent, type_name_of
+from varco_events._event_serializer import JsonEventSerializer, raw_event, read_envelope
+from varco_events._surroundings import injected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from varco_events._event import Event
+    from varco_events._event_serializer import EventSerializer
+
+#: The header that says what the payload is written in; JSON where there is none.
+CONTENT_TYPE: Final = "content-type"
+# What a redrive adds: the one handler that failed, its group, and which dead letter it is.
+HANDLER: Final = "varco-handler"
+GROUP: Final = "varco-group"
+REDRIVEN: Final = "varco-redriven"
+
+_RESERVED = "varco-"
+_JSON = JsonEventSerializer()
+_NO_HEADERS: dict[str, str] = {}
+
+
+class EventEnvelope:
+    """One event on its way: immutable, and complete without the class of the event.
+
+    Outboxes, brokers, dead letters and redrives carry all of it and change nothing. Whoever needs
+    the event itself reads the payload; a carrier never does.
+
+    Attributes:
+        event_id: The identity of the event; the same however often it is sent.
+        event_type: The type name that listeners subscribe to.
+        version: Of the fields.
+        channel: Where it goes.
+        key: What its order is kept for, on every transport; None for no order.
+        time: When the event happened.
+        headers: Correlation, trace, tenant and what the application adds: text by lower-case name.
+        payload: The bytes as the producer's serializer wrote them.
+        event: The object, where it is still at hand in this process. It never travels and does not
+            count in comparisons.
+    """
+
+    __slots__ = (
+        "channel",
+        "event",
+        "event_id",
+        "event_type",
+        "headers",
+        "key",
+        "payload",
+        "time",
+        "version",
+    )
+
+    event_id: UUID
+    event_type: str
+    version: int
+    channel: str
+    key: str | None
+    time: datetime
+    headers: Mapping[str, str]
+    payload: bytes
+    event: Event | None
+
+    def __init__(
+        self,
+        *,
+        event_id: UUID,
+        event_type: str,
+        payload: bytes,
+        version: int = 1,
+        channel: str = "default",
+        key: str | None = None,
+        time: datetime | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        event: Event | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "event_id", event_id)
+        put(self, "event_type", event_type)
+        put(self, "version", version)
+        put(self, "channel", channel)
+        put(self, "key", key)
+        put(self, "time", datetime.now(UTC) if time is None else time)
+        put(self, "headers", headers)
+        put(self, "payload", payload)
+        put(self, "event", event)
+
+    @classmethod
+    def of(
+        cls,
+        event: Event,
+        *,
+        channel: str = "default",
+        serializer: EventSerializer | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The envelope of `event`, written now and with the headers of where it is made.
+
+        Args:
+            event: A `RawEvent` keeps its bytes, type and version.
+            channel: Where it goes.
+            serializer: Writes the payload; JSON unless given. Its `content_type`, if it has one,
+                becomes a header.
+            key: That of `event.event_key()` unless given.
+            headers: The application's own; they go before those of the surroundings.
+
+        Raises:
+            ValueError: a header of the application begins with "varco-".
+        """
+        writer = serializer or _JSON
+        found = injected(event)
+        content_type: str | None = getattr(writer, "content_type", None)
+        if content_type is not None:
+            found[CONTENT_TYPE] = content_type
+        if headers:
+            found.update(_checked(headers))
+        if isinstance(event, RawEvent):
+            version, payload = event.raw_version, event.payload
+        else:
+            version, payload = event.__event_version__, writer.serialize(event)
+        return cls(
+            event_id=event.event_id,
+            event_type=type_name_of(event),
+            version=version,
+            channel=channel,
+            key=event.event_key() if key is None else key,
+            time=event.timestamp,
+            headers=found,
+            payload=payload,
+            event=event,
+        )
+
+    @classmethod
+    def around(
+        cls,
+        payload: bytes,
+        *,
+        event_type: str = "",
+        channel: str = "default",
+        key: str | None = None,
+        event_id: UUID | None = None,
+        time: datetime | None = None,
+    ) -> Self:
+        """The envelope of bytes that came without one: from old rows, or from varco-core 1.0.6.
+
+        What is not given is looked up in the payload where that is JSON of ours. Bytes that nobody
+        can read get an id of their own, always the same for the same bytes.
+        """
+        try:
+            name, version, fields = read_envelope(payload)
+        except EventDecodeError:
+            name, version, fields = event_type, 1, {}
+        raw = raw_event(event_type or name, version, fields, payload)
+        headers = injected(raw, of_now=False)
+        return cls(
+            event_id=event_id or raw.event_id,
+            event_type=raw.raw_type,
+            version=version,
+            channel=channel,
+            key=key,
+            time=time or raw.timestamp,
+            headers=headers,
+            payload=payload,
+        )
+
+    def raw(self) -> RawEvent:
+        """The event as it came, for those who listen to a type without a class."""
+        ids: dict[str, Any] = {"event_id": self.event_id, "timestamp": self.time}
+        for header, field in _ID_FIELDS.items():
+            if header in self.headers:
+                ids[field] = self.headers[header]
+        return raw_event(self.event_type, self.version, ids, self.payload)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same with other values for the attributes that are named."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return type(self)(**{**values, **changes})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __reduce__(self) -> Any:
+        return _restored, ({name: getattr(self, name) for name in self.__slots__},)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EventEnvelope):
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self.event_id)
+
+    def _compared(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__ if name != "event")
+
+    def __repr__(self) -> str:  # without the payload and the headers: both may hold secrets
+        return (
+            f"<EventEnvelope {self.event_type} version {self.version} {self.event_id} "
+            f"on {self.channel!r}>"
+        )
+
+
+# Where the ids of an event stand among the headers.
+_ID_FIELDS = {"correlation-id": "correlation_id", "causation-id": "causation_id"}
+
+
+def _restored(values: dict[str, Any]) -> EventEnvelope:
+    return EventEnvelope(**{**values, "event": None})
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name in headers:
+        if name.startswith(_RESERVED):
+            raise ValueError(
+                f"header {name!r}: names that begin with {_RESERVED!r} are varco's own"
+            )
+    return headers
+
+
+def to_fields(envelope: EventEnvelope) -> dict[str, bytes]:
+    """The envelope as a flat mapping, for carriers without columns: Redis, Kafka headers.
+
+    Everything but headers stands under a name that begins with "varco-", and headers under their
+    own, so that what a newer version adds survives an older one.
+    """
+    fields = {name: value.encode(errors="replace") for name, value in envelope.headers.items()}
+    fields |= {
+        "varco-id": str(envelope.event_id).encode(),
+        "varco-type": envelope.event_type.encode(),
+        "varco-version": str(envelope.version).encode(),
+        "varco-channel": envelope.channel.encode(errors="surrogatepass"),
+        "varco-time": envelope.time.isoformat().encode(),
+        "varco-payload": envelope.payload,
+    }
+    if envelope.key is not None:
+        fields["varco-key"] = envelope.key.encode(errors="surrogatepass")
+    return fields
+
+
+def from_fields(fields: Mapping[str, bytes]) -> EventEnvelope:
+    """The envelope of what `to_fields` returned, perhaps in another version of this package.
+
+    Raises:
+        EventDecodeError: there is no payload, or an id, version or time that is none.
+    """
+    rest = dict(fields)
+    if "varco-payload" not in rest:
+        raise EventDecodeError(f"an envelope needs 'varco-payload'; there is {sorted(rest)}")
+    payload = rest.pop("varco-payload")
+    known = {
+        name: rest.pop(f"varco-{name}").decode(errors="surrogatepass")
+        for name in ("id", "type", "version", "channel", "key", "time")
+        if f"varco-{name}" in rest
+    }
+    try:
+        return EventEnvelope(
+            event_id=UUID(known["id"]),
+            event_type=known["type"],
+            version=int(known.get("version", "1")),
+            channel=known.get("channel", "default"),
+            key=known.get("key"),
+            time=datetime.fromisoformat(known["time"]),
+            headers={name: value.decode(errors="replace") for name, value in rest.items()},
+            payload=payload,
+        )
+    except (KeyError, ValueError) as error:
+        raise EventDecodeError(f"an envelope with a wrong or missing field: {error!r}") from error

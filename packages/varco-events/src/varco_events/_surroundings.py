@@ -1,0 +1,94 @@
+"""What of a producer's surroundings travels with an event, and surrounds its handlers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from varco_events._tracing import handling_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from varco_events._envelope import EventEnvelope
+    from varco_events._event import Event
+
+
+class ContextPart(ABC):
+    """One thing that handlers have in common with who produced their event: say, a trace.
+
+    Register one object for the process with `add_context`. Both methods are called for every
+    event, from any task, and must be quick; an error of `inject` is the producer's, one of
+    `attach` fails the delivery.
+    """
+
+    @abstractmethod
+    def inject(self, event: Event) -> Mapping[str, str]:
+        """The headers for `event`, which is being put into an envelope; lower-case names."""
+
+    @abstractmethod
+    def attach(self, envelope: EventEnvelope) -> AbstractContextManager[object]:
+        """What to enter around the handlers of `envelope`.
+
+        It must also undo what surrounds the relay or the consumer when the envelope has no header
+        of this part: a handler sees its event's surroundings, never those of who delivers.
+        """
+
+
+class _Correlation(ContextPart):
+    """The correlation id of the event, and the id of the event that caused it."""
+
+    def inject(self, event: Event) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        if event.correlation_id is not None:
+            found["correlation-id"] = event.correlation_id
+        if event.causation_id is not None:
+            found["causation-id"] = str(event.causation_id)
+        return found
+
+    def attach(self, envelope: EventEnvelope) -> AbstractContextManager[object]:
+        return handling_of(envelope.event_id, envelope.headers.get("correlation-id"))
+
+
+_correlation = _Correlation()
+_parts: list[ContextPart] = []
+
+
+def add_context(part: ContextPart) -> None:
+    """Let `part` travel with every event of this process; adding it again changes nothing.
+
+    The last one added is the innermost around handlers.
+    """
+    if part not in _parts:
+        _parts.append(part)
+
+
+def remove_context(part: ContextPart) -> None:
+    """Undo `add_context`; an unknown part is no error."""
+    if part in _parts:
+        _parts.remove(part)
+
+
+def injected(event: Event, *, of_now: bool = True) -> dict[str, str]:
+    """The headers for `event`; without those of the moment when it was produced elsewhere."""
+    headers = dict(_correlation.inject(event))
+    if of_now:
+        for part in _parts:
+            headers.update(part.inject(event))
+    return headers
+
+
+def attached(envelope: EventEnvelope) -> AbstractContextManager[object]:
+    """The surroundings of the handlers of `envelope`."""
+    if not _parts:
+        return _correlation.attach(envelope)
+    stack = ExitStack()
+    try:
+        for part in (_correlation, *_parts):
+            stack.enter_context(part.attach(envelope))
+    except BaseException:
+        stack.close()
+        raise
+    return stack
