@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 from varco_query._errors import InvalidNodeError, OperationNotSupportedError, shorten
-from varco_query._operation import NULL_TESTS, Operation
+from varco_query._operation import Operation, Takes, operator_of
 from varco_query._value import Scalar, Value, check_scalar
 
-type _Checked = tuple[Operation, Value]
 
-
-def check_operation(op: object, value: object) -> _Checked:
+def check_operation(op: object, value: object) -> tuple[Operation, Value]:
     """The operation and value in their plain form.
 
     Raises:
@@ -18,7 +16,10 @@ def check_operation(op: object, value: object) -> _Checked:
         InvalidNodeError: The value does not go with it.
     """
     operation = to_operation(op)
-    return _CHECKS[operation](operation, value)
+    operator = operator_of(operation)
+    if value is None and operator.of_null is not None:
+        return operator.of_null, None
+    return operation, _CHECKS[operator.takes](operation, value)
 
 
 def to_operation(op: object) -> Operation:
@@ -29,77 +30,62 @@ def to_operation(op: object) -> Operation:
         raise OperationNotSupportedError(op, None, Operation) from None
 
 
-def _check_equal(op: Operation, value: object) -> _Checked:
-    if value is None:
-        return NULL_TESTS[op], None
-    return op, check_scalar(value)
-
-
-def _check_ordered(op: Operation, value: object) -> _Checked:
+def _check_value(op: Operation, value: object) -> Value:
     if value is None:
         raise InvalidNodeError(f"nothing is {op} null; ask IS_NULL or IS_NOT_NULL")
-    return op, check_scalar(value)
+    return check_scalar(value)
 
 
-def _check_text(op: Operation, value: object) -> _Checked:
+def _check_text(op: Operation, value: object) -> str:
     checked = None if value is None else check_scalar(value)
     if not isinstance(checked, str):
         raise InvalidNodeError(f"{op} needs text, not {type(value).__name__} {shorten(value)}")
-    return op, checked
+    return checked
 
 
-def _check_pattern(op: Operation, value: object) -> _Checked:
-    op, pattern = _check_text(op, value)
-    text = cast("str", pattern)
+def _check_pattern(op: Operation, value: object) -> str:
+    text = _check_text(op, value)
     if text.endswith("\\") and (len(text) - len(text.rstrip("\\"))) % 2:
         raise InvalidNodeError(f"pattern {shorten(text)} ends in an escape that escapes nothing")
-    return op, pattern
+    return text
 
 
-def _check_list(op: Operation, value: object) -> _Checked:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise InvalidNodeError(f"{op} needs a list, not {type(value).__name__} {shorten(value)}")
-    return op, _scalars(op, cast("Iterable[object]", value))
+def _check_list(op: Operation, value: object) -> tuple[Scalar, ...]:
+    return tuple([check_scalar(each) for each in items(op, value)])
 
 
-def _check_pair(op: Operation, value: object) -> _Checked:
-    op, checked = _check_list(op, value)
-    if len(cast("tuple[Scalar, ...]", checked)) != 2:  # noqa: PLR2004  # a pair
+def _check_pair(op: Operation, value: object) -> tuple[Scalar, ...]:
+    checked = _check_list(op, value)
+    if len(checked) != 2:  # noqa: PLR2004  # a pair
         raise InvalidNodeError(f"{op} needs a low and a high value, not {shorten(value)}")
-    return op, checked
+    return checked
 
 
-def _scalars(op: Operation, values: Iterable[object]) -> tuple[Scalar, ...]:
-    checked: list[Scalar] = []
-    for value in values:
-        if value is None:
-            # SQL's `x NOT IN (1, NULL)` selects nothing, which nobody means.
-            raise InvalidNodeError(f"{op} cannot hold null; ask IS_NULL or IS_NOT_NULL beside it")
-        checked.append(check_scalar(value))
-    return tuple(checked)
-
-
-def _check_nothing(op: Operation, value: object) -> _Checked:
+def _check_nothing(op: Operation, value: object) -> None:
     if value is not None:
         raise InvalidNodeError(f"{op} takes no value, not {shorten(value)}")
-    return op, None
 
 
-_CHECKS: Final[dict[Operation, Callable[[Operation, object], _Checked]]] = {
-    Operation.EQUAL: _check_equal,
-    Operation.NOT_EQUAL: _check_equal,
-    Operation.GREATER_THAN: _check_ordered,
-    Operation.LESS_THAN: _check_ordered,
-    Operation.GREATER_EQUAL: _check_ordered,
-    Operation.LESS_EQUAL: _check_ordered,
-    Operation.LIKE: _check_pattern,
-    Operation.ILIKE: _check_pattern,
-    Operation.CONTAINS: _check_text,
-    Operation.STARTSWITH: _check_text,
-    Operation.ENDSWITH: _check_text,
-    Operation.IN: _check_list,
-    Operation.NOT_IN: _check_list,
-    Operation.BETWEEN: _check_pair,
-    Operation.IS_NULL: _check_nothing,
-    Operation.IS_NOT_NULL: _check_nothing,
+def items(op: Operation, value: object) -> list[object]:
+    """The values of a list, none of which is null; nothing else of them is checked.
+
+    Raises:
+        InvalidNodeError: It is no list, or holds null.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InvalidNodeError(f"{op} needs a list, not {type(value).__name__} {shorten(value)}")
+    found = list(cast("Iterable[object]", value))
+    if any(each is None for each in found):
+        # SQL's `x NOT IN (1, NULL)` selects nothing, which nobody means.
+        raise InvalidNodeError(f"{op} cannot hold null; ask IS_NULL or IS_NOT_NULL beside it")
+    return found
+
+
+_CHECKS: Final[dict[Takes, Callable[[Operation, object], Value]]] = {
+    Takes.VALUE: _check_value,
+    Takes.TEXT: _check_text,
+    Takes.PATTERN: _check_pattern,
+    Takes.LIST: _check_list,
+    Takes.PAIR: _check_pair,
+    Takes.NOTHING: _check_nothing,
 }

@@ -76,11 +76,3 @@ def comparer(compare: Callable[[Any, Any], bool], literal: Any) -> Callable[[Any
         return pair is not None and compare(*pair)
 
     return test
-
-
-def fold(text: str) -> str:
-    """The text for comparison without regard to case: each character in lower case by itself."""
-    if text.isascii():
-        return text.lower()
-    # The two characters whose lower case str.lower() takes from their surroundings or makes two.
-    return text.replace("\u03a3", "\u03c3").replace("\u0130", "i").lower()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from varco_query._literals import literal
 from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
-from varco_query._operation import Operation
+from varco_query._operation import Takes, operator_of
 
 if TYPE_CHECKING:
     from varco_query._value import Scalar
@@ -46,15 +46,15 @@ def render(node: TransformerNode) -> str:
 
 def _comparison(node: ComparisonNode) -> str:
     field = node.field if _BARE.fullmatch(node.field) else f"`{node.field}`"
-    if node.op in _WORDS:
-        return f"{field} {_WORDS[node.op]}"
-    if node.op in {Operation.IN, Operation.NOT_IN}:
-        values = ", ".join(map(literal, cast("tuple[Scalar, ...]", node.value)))
-        return f"{field} {'IN' if node.op is Operation.IN else 'NOT IN'} ({values})"
-    if node.op is Operation.BETWEEN:
-        low, high = map(literal, cast("tuple[Scalar, Scalar]", node.value))
-        return f"{field} BETWEEN {low} AND {high}"
-    return f"{field} {node.op.value} {literal(cast('Scalar', node.value))}"
-
-
-_WORDS: Final = {Operation.IS_NULL: "IS NULL", Operation.IS_NOT_NULL: "IS NOT NULL"}
+    operator = operator_of(node.op)
+    match operator.takes:
+        case Takes.NOTHING:
+            return f"{field} {operator.words}"
+        case Takes.LIST:
+            values = ", ".join(map(literal, cast("tuple[Scalar, ...]", node.value)))
+            return f"{field} {operator.words} ({values})"
+        case Takes.PAIR:
+            low, high = map(literal, cast("tuple[Scalar, Scalar]", node.value))
+            return f"{field} {operator.words} {low} AND {high}"
+        case Takes.VALUE | Takes.TEXT | Takes.PATTERN:
+            return f"{field} {operator.words} {literal(cast('Scalar', node.value))}"

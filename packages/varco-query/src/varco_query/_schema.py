@@ -19,6 +19,7 @@ from typing import (
     get_type_hints,
 )
 
+from varco_query._check import items
 from varco_query._coerce import COERCERS, coercer
 from varco_query._errors import (
     CoercionError,
@@ -29,28 +30,10 @@ from varco_query._errors import (
     shorten,
 )
 from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
-from varco_query._operation import LISTS, NULL_TESTS, TEXTS, Operation
+from varco_query._operation import OPERATORS, Fields, Operation, Takes, operator_of
 from varco_query._params import QueryParams, SortField
 from varco_query._value import EXACT, Scalar, check_field, check_scalar, same_value
 from varco_query._visitor import ASTTransformer
-
-_EQUALITY: Final = frozenset(
-    {
-        Operation.EQUAL,
-        Operation.NOT_EQUAL,
-        Operation.IN,
-        Operation.NOT_IN,
-        Operation.IS_NULL,
-        Operation.IS_NOT_NULL,
-    }
-)
-_ORDER: Final = _EQUALITY | {
-    Operation.GREATER_THAN,
-    Operation.GREATER_EQUAL,
-    Operation.LESS_THAN,
-    Operation.LESS_EQUAL,
-    Operation.BETWEEN,
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,22 +162,36 @@ class QuerySchema:
             CoercionError: The value does not fit the field's type.
             InvalidNodeError: The value does not go with the operation.
         """
+        if value is None:
+            op = operator_of(op).of_null or op
+        rule = self._allowed(field, op)
+        takes = operator_of(op).takes
+        if takes is Takes.VALUE and value is not None:
+            return trusted_comparison(rule.name, op, _coerced(rule, field, value))
+        if takes is Takes.LIST:
+            return trusted_comparison(rule.name, op, _all_coerced(rule, field, items(op, value)))
+        checked = ComparisonNode(rule.name, op, value)
+        return checked if takes is not Takes.PAIR else self._fitted(checked, rule, field)
+
+    def _allowed(self, field: str, op: Operation) -> _Rule:
         rule = self._rules.get(field)
         if rule is None:
             raise UnknownFieldError(field, self._rules)
-        if value is None:
-            op = NULL_TESTS.get(op, op)
         if op not in rule.operations:
             raise OperationNotSupportedError(op, field, sorted(rule.operations))
-        if value is None or op in TEXTS:
-            return ComparisonNode(rule.name, op, value)
-        if op not in LISTS:
-            return trusted_comparison(rule.name, op, _coerced(rule, field, value))
-        node = ComparisonNode(rule.name, op, value)
-        values = cast("tuple[Scalar, ...]", node.value)
-        return trusted_comparison(
-            rule.name, op, tuple([_coerced(rule, field, each) for each in values])
-        )
+        return rule
+
+    def _fitted(self, node: ComparisonNode, rule: _Rule, field: str) -> ComparisonNode:
+        """A comparison, whose value goes with its operation, of the rule's field in its type."""
+        value: Any = node.value
+        takes = operator_of(node.op).takes
+        if takes is Takes.VALUE:
+            value = _coerced(rule, field, value)
+        elif takes is Takes.LIST or takes is Takes.PAIR:
+            value = _all_coerced(rule, field, value)
+        if node.field == rule.name and same_value(value, node.value):
+            return node
+        return trusted_comparison(rule.name, node.op, value)
 
     def coerce(self, node: TransformerNode) -> TransformerNode:
         """The tree with the fields' own names and every value in its field's type.
@@ -202,7 +199,11 @@ class QuerySchema:
         Raises:
             QueryError: As for `comparison`.
         """
-        return _Coercion(self).visit(node)
+
+        def fit(node: ComparisonNode) -> ComparisonNode:
+            return self._fitted(node, self._allowed(node.field, node.op), node.field)
+
+        return _Coercion(fit).visit(node)
 
     def coerce_sort(self, sort: Iterable[SortField]) -> tuple[SortField, ...]:
         """The sort with the fields' own names.
@@ -230,12 +231,15 @@ class QuerySchema:
 
 
 class _Coercion(ASTTransformer):
-    def __init__(self, schema: QuerySchema) -> None:
-        self._schema = schema
+    def __init__(self, fit: Callable[[ComparisonNode], ComparisonNode]) -> None:
+        self._fit = fit
 
     def visit_comparison(self, node: ComparisonNode) -> TransformerNode:
-        new = self._schema.comparison(node.field, node.op, node.value)
-        return node if new == node else new
+        return self._fit(node)
+
+
+def _all_coerced(rule: _Rule, field: str, values: Iterable[object]) -> tuple[Scalar, ...]:
+    return tuple([_coerced(rule, field, each) for each in values])
 
 
 def _coerced(rule: _Rule, field: str, value: object) -> Scalar:
@@ -279,9 +283,10 @@ def _chooser(choices: tuple[Scalar, ...]) -> Callable[[Any], Scalar | None]:
 
 
 def _default_operations(kind: type, choices: tuple[Scalar, ...]) -> frozenset[Operation]:
-    if kind is bool or choices:
-        return _EQUALITY
-    return _ORDER | TEXTS if kind is str else _ORDER
+    fitting = {Fields.ALL}
+    if kind is not bool and not choices:
+        fitting |= {Fields.ORDERED, Fields.TEXTS} if kind is str else {Fields.ORDERED}
+    return frozenset(op for op, operator in OPERATORS.items() if operator.fields in fitting)
 
 
 def _hints(model: type) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
-from varco_query._operation import LISTS, TEXTS, Operation
+from varco_query._operation import Operation, Takes, operator_of
 from varco_query._schema import QuerySchema
 from varco_query._value import MAX_BITS, Scalar
 
@@ -274,12 +274,16 @@ def samples() -> st.SearchStrategy[list[Sample]]:
 
 
 def _values(op: Operation, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    if op in {Operation.IS_NULL, Operation.IS_NOT_NULL}:
-        return st.none()
-    if op in {Operation.LIKE, Operation.ILIKE}:
-        return patterns()
-    if op in TEXTS:
-        return texts() | st.sampled_from(("a", "50", "%", ""))
-    if op is Operation.BETWEEN:
-        return st.tuples(values, values)
-    return st.lists(values, max_size=4) if op in LISTS else values
+    match operator_of(op).takes:
+        case Takes.NOTHING:
+            return st.none()
+        case Takes.PATTERN:
+            return patterns()
+        case Takes.TEXT:
+            return texts() | st.sampled_from(("a", "50", "%", ""))
+        case Takes.PAIR:
+            return st.tuples(values, values)
+        case Takes.LIST:
+            return st.lists(values, max_size=4)
+        case Takes.VALUE:
+            return values
