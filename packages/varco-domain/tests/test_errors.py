@@ -1,7 +1,7 @@
 import inspect
 import pickle
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
@@ -21,15 +21,18 @@ from varco_domain import (
     EntityNotFound,
     ErrorCode,
     FastrestErrorCodes,
+    ForeignKey,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
     ReadDTO,
     ReferenceViolationError,
     ResourceGrant,
     ServiceAuthorizationError,
+    ServiceConflictError,
     ServiceNotFoundError,
     ServiceValidationError,
     StaleEntityError,
+    StillReferencedError,
     StorageUnavailableError,
     TenantAwareService,
     TenantVersionedDomainModel,
@@ -43,7 +46,14 @@ from varco_domain import (
     register_error_code,
     tenant_context,
 )
-from varco_query import ComparisonNode, Operation, QueryParams, SortField
+from varco_query import (
+    ComparisonNode,
+    Operation,
+    QueryError,
+    QueryParams,
+    QueryParser,
+    SortField,
+)
 
 
 class Thing(TenantVersionedDomainModel):
@@ -92,7 +102,7 @@ SAMPLES = [
     StaleEntityError(Thing, 1, 2),
     UniqueViolationError(Thing, ("name",)),
     ReferenceViolationError(Thing, "name"),
-    ReferenceViolationError(Thing, removing=True),
+    StillReferencedError(Thing),
     CheckViolationError(Thing, "name", "rule"),
     StorageUnavailableError("connection to 10.0.0.1 lost"),
 ]
@@ -240,3 +250,69 @@ def test_a_wrong_assembler_is_found_out():
             await service.update(1, generate_dtos(Leaf).update(name="b"), grants)
 
     anyio.run(check)
+
+
+def test_one_title_for_each_status():
+    titles: dict[int, set[str]] = {}
+    for cls in error_classes():
+        group = issubclass(cls, BaseExceptionGroup)
+        exc = cls.__new__(cls, "message", [Exception()]) if group else cls.__new__(cls)
+        code = error_code_for(exc)
+        titles.setdefault(code.http_status, set()).add(code.default_message)
+    assert {status: len(found) for status, found in titles.items()} == dict.fromkeys(titles, 1)
+    assert {404, 409, 422, 500} <= set(titles)
+
+
+def test_what_is_public_of_an_error_is_all_that_its_body_says():
+    class RefusedError(Exception):
+        code = "mine.refused"
+        http_status = 401
+        public_message = "The token is not valid."
+
+    body = problem_for(RefusedError("the key 'k1' of https://inside.example is not known"))
+    assert body["detail"] == "The token is not valid."
+    assert "inside.example" not in str(body)
+
+
+def test_every_validation_error_has_its_single_errors():
+    for error in (
+        ServiceValidationError("bad", "name"),
+        ReferenceViolationError(Thing, "name"),
+        CheckViolationError(Thing, "name", "rule"),
+    ):
+        (single,) = problem_for(error)["errors"]
+        assert single["field"] == "name"
+        assert error.errors[0].message
+
+
+def test_removing_what_others_refer_to_is_a_conflict():
+    class Shelf(DomainModel):
+        name: str
+
+    class Book(DomainModel):
+        shelf_id: Annotated[int, ForeignKey(Shelf)]
+
+    async def check() -> None:
+        async with InMemoryRepositoryProvider(Shelf, Book).make_uow() as uow:
+            shelf = await uow.shelfs.save(Shelf(name="a"))
+            await uow.books.save(Book(shelf_id=shelf.pk))
+            with pytest.raises(StillReferencedError) as caught:
+                await uow.shelfs.delete(shelf)
+        assert problem_for(caught.value)["status"] == 409
+        assert isinstance(caught.value, ServiceConflictError)
+
+    anyio.run(check)
+
+
+@pytest.mark.parametrize("bound", [{"limit": 1001}, {"limit": 10, "offset": 1, "cursor": "x"}])
+def test_bounds_of_a_query_answer_like_those_of_a_parser(bound):
+    async def check() -> None:
+        service = ThingService(InMemoryRepositoryProvider(Thing), GrantBasedAuthorizer())
+        with tenant_context("mine"), pytest.raises(QueryError) as caught:
+            await service.paged_list(QueryParams(**bound), ADMIN)
+        assert problem_for(caught.value)["status"] == 400
+
+    anyio.run(check)
+    with pytest.raises(QueryError) as parsed:
+        QueryParser().parse("name = 'x'", limit=1001)
+    assert problem_for(parsed.value)["status"] == 400

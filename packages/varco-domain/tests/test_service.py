@@ -50,8 +50,10 @@ from varco_domain._memory_changes import Changes
 from varco_query import (
     ComparisonNode,
     CursorError,
+    InvalidNodeError,
     Operation,
     QueryError,
+    QueryLimitError,
     QueryParams,
     SortField,
     SortOrder,
@@ -366,14 +368,14 @@ async def test_limits_and_offsets(service):
         await service.create_many([new() for _ in range(120)], ADMIN)
         assert len(await service.list(ctx=ADMIN)) == 100
         for call in (service.list, service.paged_list):
-            with pytest.raises(ServiceValidationError, match="limit is at most 1000"):
+            with pytest.raises(QueryLimitError, match="max_limit is 1000"):
                 await call(QueryParams(limit=1001), ADMIN)
         page = await service.paged_list(QueryParams(limit=50, offset=100), ADMIN)
         assert (page.count, page.total_count, page.next) == (20, 120, None)
         page = await service.paged_list(QueryParams(limit=50, offset=0), ADMIN)
         assert page.next is not None
         assert page.next.offset == 50
-        with pytest.raises(ServiceValidationError, match="not both"):
+        with pytest.raises(InvalidNodeError, match="not both"):
             await service.paged_list(QueryParams(offset=1, cursor="x"), ADMIN)
         with pytest.raises(ServiceValidationError, match="at most 1000 at once"):
             await service.delete_many(list(range(1001)), ADMIN)
@@ -584,5 +586,5 @@ async def test_a_stream_takes_no_cursor(service):
     with tenant_context("a"):
         await service.create_many([new(), new()], ADMIN)
         page = await service.paged_list(QueryParams(limit=1), ADMIN)
-        with pytest.raises(ServiceValidationError, match="no cursor"):
+        with pytest.raises(InvalidNodeError, match="no cursor"):
             service.stream(QueryParams(limit=1, cursor=page.next.cursor), ADMIN)

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         ServiceNotFoundError,
         ServiceValidationError,
         StaleEntityError,
+        StillReferencedError,
         StorageUnavailableError,
         UniqueViolationError,
         error_code_for,
@@ -166,8 +167,8 @@ else:
             "PROBLEM_MEDIA_TYPE ReferenceViolationError RepositoryClassCreationFailed "
             "RepositoryException ServiceAuthorizationError ServiceConflictError "
             "ServiceException ServiceNotFoundError ServiceValidationError StaleEntityError "
-            "StorageUnavailableError UniqueViolationError error_code_for error_message_for "
-            "problem_for register_error_code"
+            "StillReferencedError StorageUnavailableError UniqueViolationError error_code_for "
+            "error_message_for problem_for register_error_code"
         ),
         "mapper": (
             "AbstractMapper insert_values json_codec load_entity update_values utc_now uuid7"
@@ -300,6 +301,7 @@ __all__ = (
     "SoftDeleteVersionedDomainModel",
     "SortCursorField",
     "StaleEntityError",
+    "StillReferencedError",
     "StorageUnavailableError",
     "TCreateDTO",
     "TReadDTO",

@@ -4,11 +4,12 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast, get_origin
 
 from varco_domain._errors import ModelDefinitionError
+from varco_domain._fields import unwrap
 from varco_domain._hints import PKStrategy, PrimaryKey, pk_field
-from varco_domain._parse import UnresolvedNameError, is_abstract, parse
+from varco_domain._parse import UnresolvedNameError, hint_of, is_abstract, parse
 
 _RESERVED = frozenset({"raw", "is_persisted", "Meta"})
 
@@ -42,11 +43,11 @@ def build_model(cls: Any, local_names: Mapping[str, Any]) -> None:
     Raises:
         ModelDefinitionError: The declaration is wrong; names the field.
     """
-    own = _own_annotations(cls)
+    own = _own_annotations(cls, local_names)
     _check_own(cls, own)
     _check_mixins(cls)
     _keep_inherited_specs(cls, own)
-    composite = _add_primary_key(cls)
+    composite = _add_primary_key(cls, local_names)
     own_values: dict[str, Any] = dict(cls.__dict__)
     declared = {n: v for n, v in own_values.items() if _is_spec(v)}
     try:
@@ -73,13 +74,15 @@ def _is_spec(value: Any) -> bool:
     return isinstance(value, dataclasses.Field)
 
 
-def _own_annotations(cls: type) -> dict[str, Any]:
-    return {n: a for n, a in inspect.get_annotations(cls).items() if not _is_class_var(a)}
+def _own_annotations(cls: type, local_names: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    found = inspect.get_annotations(cls)
+    return {n: a for n, a in found.items() if not _is_class_var(hint_of(cls, n, local_names))}
 
 
-def _is_class_var(annotation: Any) -> bool:
-    text = annotation if isinstance(annotation, str) else str(annotation)
-    return text.startswith(("ClassVar", "typing.ClassVar", "t.ClassVar"))
+def _is_class_var(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return hint.partition("[")[0].endswith("ClassVar")
+    return hint is ClassVar or get_origin(hint) is ClassVar
 
 
 def _check_own(cls: type, own: dict[str, Any]) -> None:
@@ -109,6 +112,7 @@ def _check_inherited(cls: type, own: dict[str, Any]) -> None:
     """A field of a base stays one: neither a ClassVar nor a property may take its place."""
     fields = {f.name for f in dataclasses.fields(cast("Any", cls))}
     bases: tuple[Any, ...] = cls.__mro__[1:-1]
+    order: tuple[type, ...] = cls.__mro__
     for base in bases:
         inherited = dataclasses.fields(base) if hasattr(base, "__dataclass_fields__") else ()
         for name in (f.name for f in inherited):
@@ -116,6 +120,14 @@ def _check_inherited(cls: type, own: dict[str, Any]) -> None:
             if name not in fields or hides:
                 raise ModelDefinitionError(
                     cls.__name__, name, f"it is a field of {base.__name__} and has to stay one"
+                )
+            holder = next((each for each in order if name in each.__dict__), None)
+            if holder is not None and name not in inspect.get_annotations(holder):
+                raise ModelDefinitionError(
+                    cls.__name__,
+                    name,
+                    f"{holder.__name__} gives it a default without its type, which a dataclass "
+                    f"passes over; write '{name}: <its type> = ...'",
                 )
 
 
@@ -140,16 +152,20 @@ def _keep_inherited_specs(cls: type, own: dict[str, Any]) -> None:
             setattr(cls, name, _Spec.of(inherited))
 
 
-def _add_primary_key(cls: Any) -> tuple[str, ...]:
+def _add_primary_key(cls: Any, local_names: Mapping[str, Any]) -> tuple[str, ...]:
     """Give a concrete class without a key the default one; return the names of a composite key."""
     if is_abstract(cls):
         return ()
     inherited: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        inherited.update(inspect.get_annotations(base))
+        inherited.update((name, base) for name in inspect.get_annotations(base))
     if "pk" in inherited:
         return ()
-    marked = tuple(n for n, a in inherited.items() if _is_primary_key(a))
+    marked = tuple(
+        name
+        for name, base in inherited.items()
+        if _is_primary_key(hint_of(base, name, local_names if base is cls else None))
+    )
     if marked:
         return marked
     cls.__annotations__ = {
@@ -160,10 +176,10 @@ def _add_primary_key(cls: Any) -> tuple[str, ...]:
     return ()
 
 
-def _is_primary_key(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return "PrimaryKey(" in annotation
-    return any(isinstance(item, PrimaryKey) for item in getattr(annotation, "__metadata__", ()))
+def _is_primary_key(hint: Any) -> bool:
+    if isinstance(hint, str):
+        return "PrimaryKey(" in hint
+    return any(isinstance(item, PrimaryKey) for item in unwrap(hint)[2])
 
 
 def _composite_pk(names: tuple[str, ...]) -> Any:

@@ -1,5 +1,6 @@
 """The root of this slice's errors and the error of a wrong declaration."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
@@ -64,3 +65,22 @@ class ModelValueError(DomainError, ValueError):
         self.model = model
         self.field = field
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationError:
+    """One broken rule.
+
+    Attributes:
+        message: What is wrong.
+        field: The field it concerns, if one.
+        index: The position of the entity in a bulk operation.
+    """
+
+    message: str
+    field: str | None = None
+    index: int | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.index is None else f"[{self.index}] "
+        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"

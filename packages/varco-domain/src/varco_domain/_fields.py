@@ -123,7 +123,9 @@ def unwrap(annotation: Any) -> tuple[Any, bool, tuple[Any, ...]]:
             annotation = annotation.__value__
             continue
         origin = get_origin(annotation)
-        if origin is Annotated:
+        if isinstance(origin, TypeAliasType):
+            annotation = origin.__value__[get_args(annotation)]
+        elif origin is Annotated:
             annotation, *more = get_args(annotation)
             metadata.extend(more)
         elif origin in {Union, types.UnionType} and type(None) in get_args(annotation):

@@ -13,10 +13,10 @@ def default[F: Callable[..., Any]](hook: F) -> F:
 
 
 def untouched(hook: object) -> bool:
-    """Tell whether a bound hook is a marked one: neither overridden nor patched nor set."""
-    function = getattr(hook, "__func__", None)
+    """Tell whether a hook, bound or not, is a marked one: not overridden, patched or set."""
+    function = getattr(hook, "__func__", hook)
     # What wraps a marked one has a copy of its mark.
-    return function is not None and getattr(function, "__varco_default__", None) is function
+    return getattr(function, "__varco_default__", None) is function
 
 
 def takes(method: Callable[..., Any], name: str) -> bool:

@@ -8,6 +8,7 @@ from varco_domain.exception import (
     EntityNotFound,
     ReferenceViolationError,
     StaleEntityError,
+    StillReferencedError,
     UniqueViolationError,
 )
 from varco_domain.model import DomainModel
@@ -103,7 +104,7 @@ class Changes:
                     elif fk.on_delete == "SET NULL":
                         self._put(other, owner, {**row, field: None})
                     else:
-                        raise ReferenceViolationError(target.meta.entity_cls, removing=True)
+                        raise StillReferencedError(target.meta.entity_cls)
 
     def commit(self) -> None:
         """Check everything against what is committed by now, and apply it in one step."""
@@ -199,7 +200,7 @@ class Changes:
         for other, field, fk in self._store.referrers(table):
             value = gone[referenced_field(table, fk)]
             if any(row[field] == value for row in visible(other, self.overlay(other))):
-                raise ReferenceViolationError(table.meta.entity_cls, removing=True)
+                raise StillReferencedError(table.meta.entity_cls)
 
 
 def _missing(table: Table, pk: Any, entity: DomainModel) -> Exception:

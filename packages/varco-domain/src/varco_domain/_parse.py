@@ -5,12 +5,14 @@ import inspect
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from varco_domain._errors import ModelDefinitionError
-from varco_domain._fields import FieldKind, FieldMeta, UnsupportedTypeError, describe_field
+from varco_domain._fields import FieldKind, FieldMeta, UnsupportedTypeError, describe_field, unwrap
+from varco_domain._generics import type_arguments
 from varco_domain._hints import (
     CheckConstraint,
+    FieldHint,
     FieldRole,
     ManyToMany,
     PKStrategy,
@@ -40,6 +42,13 @@ _ROLE_KIND = {
 }
 
 
+_META_NAMES = ("table", "resource", "constraints", "relationships", "many_to_many")
+_META_REMEDIES = {
+    "customize": "store the model in a class of your own: provider.map(model, orm_cls)",
+    "migrator": "write a migration: migration_source of varco-sa",
+}
+
+
 def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
     """Read a class; ``local_names`` are those of the place where it was declared.
 
@@ -55,6 +64,7 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
     roles = _roles(cls, fields)
     ordered = _ordered(fields, pk_fields)
     foreign = {n: f.foreign_key for n, f in ordered.items() if f.foreign_key is not None}
+    _check_meta(cls)
     generated = set(pk_fields) if strategy is PKStrategy.INT_AUTO else set[str]()
     version, tenant = roles.get(FieldRole.VERSION), roles.get(FieldRole.TENANT)
     return ParsedMeta(
@@ -74,6 +84,7 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
         tenant_field=tenant,
         deleted_at_field=roles.get(FieldRole.DELETED_AT),
         abstract=abstract,
+        resource=getattr(cls.__dict__.get("Meta"), "resource", None) or table_name(cls),
         mutable_fields=tuple(n for n, f in ordered.items() if f.is_mutable),
         aware_fields=tuple(n for n, f in ordered.items() if f.kind is FieldKind.DATETIME),
         required_fields=tuple(
@@ -95,6 +106,8 @@ def _fields_of(
     cls: type, local_names: Mapping[str, Any] | None
 ) -> tuple[dict[str, FieldMeta], dict[str, PrimaryKey]]:
     hints = resolve_hints(cls, local_names)
+    for name, hint in hints.items():
+        _check_closed(cls, name, hint)
     fields: dict[str, FieldMeta] = {}
     markers: dict[str, PrimaryKey] = {}
     for declared in dataclasses.fields(cls):
@@ -102,6 +115,7 @@ def _fields_of(
             meta, marker = describe_field(declared.name, hints[declared.name], declared)
         except UnsupportedTypeError as error:
             raise ModelDefinitionError(cls.__name__, declared.name, str(error)) from None
+        _check_hint(cls, declared.name, meta.hint)
         fields[declared.name] = meta
         if marker is not None:
             markers[declared.name] = marker
@@ -120,12 +134,14 @@ def resolve_hints(cls: type, local_names: Mapping[str, Any] | None) -> dict[str,
         own = {n: a for n, a in inspect.get_annotations(base).items() if n in wanted}
         if not own:
             continue
+        known = _type_arguments(cls, base)
         resolved: dict[str, Any] | None = base.__dict__.get("__varco_hints__")
         if resolved is None:
             resolved = _resolve(cls, base, own, local_names if base is cls else None)
             if base is cls:
                 type.__setattr__(base, "__varco_hints__", resolved)
-        for name, hint in resolved.items():
+        for name, open_hint in resolved.items():
+            hint = _substituted(open_hint, known)
             role = _role_of(hint)
             if role is None and name in roles:
                 hints[name] = Annotated[hint, roles[name]]
@@ -138,15 +154,40 @@ def resolve_hints(cls: type, local_names: Mapping[str, Any] | None) -> dict[str,
     return hints
 
 
+def _type_arguments(cls: type, base: type) -> dict[Any, Any]:
+    """Return what stands for the type variables of a base, those left open included."""
+    names: tuple[Any, ...] = getattr(base, "__parameters__", ())
+    return dict(zip(names, type_arguments(cls, base), strict=False)) if names else {}
+
+
+def _substituted(hint: Any, known: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, TypeVar):
+        return known.get(hint, hint)
+    names: tuple[Any, ...] = getattr(hint, "__parameters__", ())
+    return hint[tuple(known.get(name, name) for name in names)] if names and known else hint
+
+
+def _check_closed(cls: type, name: str, hint: Any) -> None:
+    if not isinstance(hint, TypeVar) and not getattr(hint, "__parameters__", ()):
+        return
+    error = UnresolvedNameError if is_abstract(cls) else ModelDefinitionError
+    raise error(
+        cls.__name__,
+        name,
+        f"its type {hint} is open; give the base its type, or declare the class abstract=True",
+    )
+
+
 def _role_of(hint: Any) -> FieldRole | None:
-    return next((i for i in getattr(hint, "__metadata__", ()) if isinstance(i, FieldRole)), None)
+    return next((i for i in unwrap(hint)[2] if isinstance(i, FieldRole)), None)
 
 
 def _resolve(
     cls: type, base: type, own: dict[str, Any], local_names: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     module = sys.modules.get(base.__module__)
-    names = {**(local_names or {}), base.__name__: base}
+    variables = {each.__name__: each for each in getattr(base, "__type_params__", ())}
+    names = {**(local_names or {}), **variables, base.__name__: base}
     holder = type(base.__name__, (), {"__annotations__": own})
     try:
         return get_type_hints(holder, vars(module) if module else {}, names, include_extras=True)
@@ -163,6 +204,17 @@ def _resolve(
         raise ModelDefinitionError(
             cls.__name__, None, f"an annotation is wrong: {error}"
         ) from error
+
+
+def hint_of(base: type, name: str, local_names: Mapping[str, Any] | None) -> Any:
+    """Return the type of one annotation of a class, or its text where it cannot be read yet."""
+    annotation = inspect.get_annotations(base)[name]
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return _resolve(base, base, {name: annotation}, local_names)[name]
+    except ModelDefinitionError:
+        return annotation
 
 
 class UnresolvedNameError(ModelDefinitionError):
@@ -253,6 +305,44 @@ def _ordered(fields: dict[str, FieldMeta], pk_fields: tuple[str, ...]) -> dict[s
     ordered.update((n, f) for n, f in fields.items() if n not in ordered and f.role is None)
     ordered.update((n, f) for n, f in fields.items() if n not in ordered)
     return ordered
+
+
+def _check_meta(cls: type) -> None:
+    """A name in Meta that nobody reads would be a declaration without effect."""
+    declared: dict[str, Any] = dict(vars(cls.__dict__["Meta"])) if "Meta" in cls.__dict__ else {}
+    for name, value in declared.items():
+        if name.startswith("__"):
+            continue
+        if name not in _META_NAMES:
+            remedy = _META_REMEDIES.get(name, f"it has {', '.join(_META_NAMES)}")
+            raise ModelDefinitionError(cls.__name__, None, f"Meta has no {name!r}; {remedy}")
+        if name in {"table", "resource"} and (not isinstance(value, str) or not value):
+            raise ModelDefinitionError(cls.__name__, None, f"Meta.{name} is a name, not {value!r}")
+        if name == "resource" and (":" in value or value == "*"):
+            raise ModelDefinitionError(
+                cls.__name__, None, "Meta.resource has no ':' and is not '*': grants use both"
+            )
+
+
+def _check_hint(cls: type, name: str, hint: FieldHint) -> None:
+    least = {"max_length": 1, "precision": 1, "scale": 0}
+    for part, smallest in least.items():
+        value = getattr(hint, part)
+        if value is not None and (type(value) is not int or value < smallest):
+            raise ModelDefinitionError(
+                cls.__name__, name, f"{part} is a whole number from {smallest}, not {value!r}"
+            )
+    for part in ("unique", "index"):
+        if type(getattr(hint, part)) is not bool:
+            raise ModelDefinitionError(
+                cls.__name__, name, f"{part} is True or False, not {getattr(hint, part)!r}"
+            )
+    if hint.precision is not None and (hint.scale or 0) > hint.precision:
+        raise ModelDefinitionError(
+            cls.__name__,
+            name,
+            f"scale {hint.scale} is more than all {hint.precision} digits of precision",
+        )
 
 
 def _declared[T](cls: type, attribute: str, kind: type[T]) -> list[T]:

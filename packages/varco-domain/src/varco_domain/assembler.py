@@ -8,7 +8,7 @@ from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
 from varco_domain._hooks import default
 from varco_domain.dto import ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
-from varco_domain.dto._check import check_dtos
+from varco_domain.dto._check import aliases, check_dtos
 from varco_domain.dto._factory import writable_fields
 from varco_domain.exception import ServiceValidationError
 from varco_domain.meta import MetaReader
@@ -78,10 +78,12 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         self.entity_cls = cls
         self.read_cls: type[R] = chosen
         self._validate = chosen.__pydantic_validator__.validate_python
+        self._aliases = aliases(cls, chosen)
         self._writable = tuple(writable)
         self._late = tuple(f.name for f in MetaReader.domain_fields(cls) if not f.init)
         self._changeable = frozenset(n for n, f in writable.items() if not f.primary_key)
 
+    @default
     def to_domain(self, dto: C) -> D:
         """Return a new entity with the DTO's values."""
         given: dict[str, Any] = dto.__dict__
@@ -90,9 +92,11 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         entity = self.entity_cls(**values)
         return domain_replace(entity, **late) if late else entity
 
+    @default
     def to_read_dto(self, entity: D) -> R:
         """Return the read class's view of the entity."""
-        return cast("R", self._validate(entity, from_attributes=True))
+        source = _Aliased(entity, self._aliases) if self._aliases else entity
+        return cast("R", self._validate(source, from_attributes=True))
 
     @default
     def apply_update(self, entity: D, dto: U) -> D:
@@ -107,6 +111,19 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         copy.__dict__.update(entity.__dict__)
         copy.__dict__.update(changes)
         return copy
+
+
+class _Aliased:
+    """An entity whose attributes have other names: pydantic looks for a field by its alias."""
+
+    __slots__ = ("_aliases", "_entity")
+
+    def __init__(self, entity: DomainModel, aliases: dict[str, str]) -> None:
+        self._entity = entity
+        self._aliases = aliases
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._entity, self._aliases.get(name, name))
 
 
 def _combine(op: UpdateOperation, name: str, old: Any, new: Any) -> Any:

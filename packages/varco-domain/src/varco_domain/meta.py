@@ -45,9 +45,10 @@ _LOCK = RLock()
 class ParsedMeta:
     """All that a model class declares.
 
-    ``fields`` has the key first, then the model's own fields, then those the library keeps.
-    ``pk_fields`` has one name, or several for a composite key. ``match_fields`` are what an UPDATE
-    or DELETE has to match besides the key, with the entity's values: version and tenant.
+    ``resource`` is the name that grants use: ``Meta.resource``, or else the table. ``fields`` has
+    the key first, then the model's own fields, then those the library keeps. ``pk_fields`` has one
+    name, or several for a composite key. ``match_fields`` are what an UPDATE or DELETE has to match
+    besides the key, with the entity's values: version and tenant.
     """
 
     entity_cls: type
@@ -66,6 +67,7 @@ class ParsedMeta:
     tenant_field: str | None = None
     deleted_at_field: str | None = None
     abstract: bool = False
+    resource: str = ""
     mutable_fields: tuple[str, ...] = ()
     aware_fields: tuple[str, ...] = ()
     required_fields: tuple[str, ...] = ()

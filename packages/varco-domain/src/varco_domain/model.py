@@ -103,6 +103,8 @@ def _declaration_names() -> Mapping[str, Any]:
     frame = sys._getframe(2)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # the way to the caller
     while frame.f_back is not None and frame.f_code.co_name == "__init_subclass__":
         frame = frame.f_back
+    if frame.f_back is not None and frame.f_code.co_name.startswith("<generic parameters of"):
+        return {**frame.f_back.f_locals, **frame.f_locals}
     return frame.f_locals
 
 

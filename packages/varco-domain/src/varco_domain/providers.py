@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from varco_domain._errors import ModelDefinitionError
+from varco_domain._parse import is_abstract
 from varco_domain._streams import closing
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
@@ -56,9 +57,9 @@ class RepositoryProvider(IUoWProvider):
             ModelDefinitionError: A class is abstract, or its table is another class's.
         """
         for cls in domain_classes:
-            meta = MetaReader.read(cls)
-            if meta.abstract:
+            if is_abstract(cls):
                 raise ModelDefinitionError(cls.__name__, None, "an abstract base has no table")
+            meta = MetaReader.read(cls)
             taken = self._models.setdefault(meta.table, cls)
             if taken is not cls:
                 raise ModelDefinitionError(
@@ -84,7 +85,7 @@ class RepositoryProvider(IUoWProvider):
                 isinstance(item, type)
                 and issubclass(item, DomainModel)
                 and item.__module__ == module.__name__
-                and not MetaReader.read(item).abstract
+                and not is_abstract(item)
             ):
                 self.register(item)
 

@@ -4,7 +4,7 @@ from threading import Lock
 from typing import ClassVar
 
 from varco_domain._errors import ModelDefinitionError
-from varco_domain.meta import MetaReader
+from varco_domain._parse import is_abstract
 from varco_domain.model import DomainModel
 
 __all__ = ("DomainModelRegistry", "register")
@@ -27,7 +27,7 @@ class DomainModelRegistry:
         Raises:
             ModelDefinitionError: The class is abstract and has no table.
         """
-        if MetaReader.read(domain_cls).abstract:
+        if is_abstract(domain_cls):
             raise ModelDefinitionError(domain_cls.__name__, None, "an abstract base has no table")
         with cls._lock:
             cls._models[domain_cls] = None

@@ -56,7 +56,7 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
         Raises:
             StaleEntityError: The row has another version, or is gone.
             EntityNotFound: The row is gone, and the model has no version.
-            ReferenceViolationError: Another row still refers to it.
+            StillReferencedError: Another row still refers to it.
         """
 
     @abstractmethod

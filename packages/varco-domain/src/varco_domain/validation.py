@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeVar
 
+from varco_domain._errors import ValidationError
 from varco_domain.exception import ServiceValidationError
 from varco_domain.model import DomainModel
 
@@ -23,25 +24,6 @@ __all__ = (
 T_contra = TypeVar("T_contra", contravariant=True)
 D = TypeVar("D", bound=DomainModel)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationError:
-    """One broken rule.
-
-    Attributes:
-        message: What is wrong.
-        field: The field it concerns, if one.
-        index: The position of the entity in a bulk operation.
-    """
-
-    message: str
-    field: str | None = None
-    index: int | None = None
-
-    def __str__(self) -> str:
-        place = "" if self.index is None else f"[{self.index}] "
-        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,24 @@ from varco_sa._dialect import dialect_named
 from varco_sa._storage import Storage
 from varco_sa._system_tables import system_tables
 
+_MODELS = "varco_sa.models"
+_DIALECT = "varco_sa.dialect"
 
-def metadata_for(*models: type[DomainModel], dialect: str = "sqlite") -> sa.MetaData:
+
+def metadata_for(*models: type[DomainModel], dialect: str | None = None) -> sa.MetaData:
     """The tables of models, of the outbox, the inbox and the dead letters.
 
     Give it to Alembic as its ``target_metadata``, and ``render_item`` beside it.
 
     Args:
         models: The models.
-        dialect: The kind of engine: "sqlite", "postgresql", "mariadb" or "mysql".
+        dialect: The kind of engine: "sqlite" (the default), "postgresql", "mariadb" or "mysql".
+            ``schema_drift`` and ``migration_source`` take their engine's where none was given.
     """
-    storage = Storage(dialect_named(dialect))
+    storage = Storage(dialect_named(dialect or "sqlite"))
     system_tables(storage.metadata)
     storage.add(models)
+    storage.metadata.info.update({_MODELS: models, _DIALECT: dialect})
     return storage.metadata
 
 
@@ -53,8 +58,9 @@ async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
 
     Raises:
         ImportError: Alembic is not installed.
+        ValueError: The metadata was made for another kind of engine.
     """
-    tables = _moved(metadata, _schema_of(engine))
+    tables = _moved(_for_engine(metadata, engine), _schema_of(engine))
 
     def compare(autogenerate: Any, context: Any) -> list[str]:
         found = autogenerate.compare_metadata(context, tables)
@@ -68,8 +74,9 @@ async def migration_source(engine: AsyncEngine, metadata: sa.MetaData) -> str:
 
     Raises:
         ImportError: Alembic is not installed.
+        ValueError: The metadata was made for another kind of engine.
     """
-    tables = _moved(metadata, _schema_of(engine))
+    tables = _moved(_for_engine(metadata, engine), _schema_of(engine))
 
     def produce(autogenerate: Any, context: Any) -> str:
         script = autogenerate.produce_migrations(context, tables)
@@ -106,6 +113,26 @@ async def _with_alembic[T](
             )
 
     return await greenlet_spawn(run)
+
+
+def _for_engine(metadata: sa.MetaData, engine: AsyncEngine) -> sa.MetaData:
+    """The tables as this kind of engine has them."""
+    name = engine.dialect.name
+    made_for: str | None = metadata.info.get(_DIALECT)
+    if made_for is None:
+        models = metadata.info.get(_MODELS)
+        return metadata if models is None else metadata_for(*models, dialect=name)
+    # MariaDB is known by its own name only once it is connected.
+    if _family(made_for) != _family(name):
+        raise ValueError(
+            f"the metadata is for {made_for} and the engine is {name}; "
+            f"leave dialect out, or give metadata_for(..., dialect={name!r})"
+        )
+    return metadata
+
+
+def _family(dialect: str) -> str:
+    return "mysql" if dialect == "mariadb" else dialect
 
 
 def _schema_of(engine: AsyncEngine) -> str | None:

@@ -16,6 +16,7 @@ from varco_domain.exception import (
     CheckViolationError,
     ReferenceViolationError,
     RepositoryException,
+    StillReferencedError,
     StorageUnavailableError,
     UniqueViolationError,
 )
@@ -240,12 +241,14 @@ def _unique(constraint: str | None, entity: EntityTable | None) -> Exception:
 
 
 def _reference(constraint: str | None, entity: EntityTable | None, *, removing: bool) -> Exception:
+    if removing:
+        return StillReferencedError(_owner(entity))
     field: str | None = None
-    if entity is not None and not removing:
+    if entity is not None:
         own = entity.meta.foreign_keys
         fields = entity.constraints.get(constraint or "", ())
         field = fields[0] if fields else next(iter(own)) if len(own) == 1 else None
-    return ReferenceViolationError(_owner(entity), field, removing=removing)
+    return ReferenceViolationError(_owner(entity), field)
 
 
 def _check(constraint: str | None, entity: EntityTable | None) -> Exception:

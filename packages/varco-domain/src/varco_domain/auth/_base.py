@@ -27,7 +27,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResourceGrant:
-    """Permits actions on a resource: a table (``"posts"``) or one row of it (``"posts:42"``)."""
+    """Permits actions on a resource.
+
+    A resource is a model's (``"posts"``), one row of it (``"posts:42"``), or ``"*"``: every one.
+    """
 
     resource: str
     actions: frozenset[Action]
@@ -67,7 +70,7 @@ class AuthContext:
         return scope in self.scopes
 
     def can(self, action: Action, resource_key: str) -> bool:
-        """Whether a grant permits the action; a grant on a table covers its rows."""
+        """Whether a grant permits the action; one on a model covers its rows, and "*" all."""
         for grant in self.grants:
             if action in grant.actions and (
                 grant.resource == resource_key or _covers(grant.resource, resource_key)
@@ -81,10 +84,13 @@ class AuthContext:
 
 
 ANONYMOUS: Final = AuthContext()
+EVERY_RESOURCE: Final = "*"
 
 
 def _covers(resource: str, resource_key: str) -> bool:
-    return ":" not in resource and resource_key.startswith(f"{resource}:")
+    return resource == EVERY_RESOURCE or (
+        ":" not in resource and resource_key.startswith(f"{resource}:")
+    )
 
 
 def _items(value: Any, name: str) -> Iterable[Any]:
@@ -108,19 +114,22 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """The name that grants use: the table, or ``table:key`` of a stored entity."""
+        """The name that grants use: the model's, or ``name:key`` of a stored entity."""
         return resource_key(self.entity_type, None if self.entity is None else self.entity.pk)
 
 
 def resource_key(entity_type: type[DomainModel], pk: Any = None) -> str:
-    """Return the name of a table or of one row in grants; parts of a composite key are escaped."""
+    """Return the name of a model or of one row in grants; parts of a composite key are escaped.
+
+    The model's is its ``Meta.resource``, or its table.
+    """
     meta = MetaReader.read(entity_type)
     if pk is None or (meta.is_composite_pk and None in pk):
-        return meta.table
+        return meta.resource
     if not meta.is_composite_pk:
-        return f"{meta.table}:{pk}"
+        return f"{meta.resource}:{pk}"
     parts = (str(part).replace("%", "%25").replace(":", "%3A") for part in pk)
-    return f"{meta.table}:{':'.join(parts)}"
+    return f"{meta.resource}:{':'.join(parts)}"
 
 
 class AbstractAuthorizer(ABC):
@@ -173,10 +182,21 @@ async def ask(
         ServiceAuthorizationError: It does not permit.
     """
     authorize = cast("Callable[..., Awaitable[object]]", authorizer.authorize)
-    if await authorize(ctx, action, resource) is False:
-        raise ServiceAuthorizationError(
-            action.value, resource.entity_type, reason=f"{type(authorizer).__name__} returned False"
-        )
+    try:
+        permitted = await authorize(ctx, action, resource)
+    except ServiceAuthorizationError as error:
+        if error.resource is None:
+            error.resource = resource.key
+        raise
+    if permitted is False:
+        raise refusal(action, resource, f"{type(authorizer).__name__} returned False")
+
+
+def refusal(action: Action, resource: Resource, reason: str) -> ServiceAuthorizationError:
+    """Return the error of a refused action, which names what a grant would have to."""
+    return ServiceAuthorizationError(
+        action.value, resource.entity_type, reason=reason, resource=resource.key
+    )
 
 
 def condition_for(
@@ -210,11 +230,7 @@ class BaseAuthorizer(AbstractAuthorizer):
             ServiceAuthorizationError: It says False, or nothing.
         """
         if self.decide(ctx, action, resource) is not True:
-            raise ServiceAuthorizationError(
-                action.value,
-                resource.entity_type,
-                reason=f"{type(self).__name__} does not permit it",
-            )
+            raise refusal(action, resource, f"{type(self).__name__} does not permit it")
 
     def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
         """Return whether it is permitted; None is no decision."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from varco_domain._fields import FieldKind, FieldMeta
 from varco_domain.auth._base import (
+    EVERY_RESOURCE,
     AbstractAuthorizer,
     Action,
     AuthContext,
@@ -12,6 +13,7 @@ from varco_domain.auth._base import (
     Resource,
     ask,
     condition_for,
+    refusal,
     resource_key,
 )
 from varco_domain.exception import ServiceAuthorizationError
@@ -48,11 +50,11 @@ class GrantBasedAuthorizer(BaseAuthorizer):
         if type(ctx).can is not AuthContext.can:
             return None  # a context of one's own may decide otherwise than by its grants
         meta = MetaReader.read(entity_type)
-        prefix = f"{meta.table}:"
+        prefix = f"{meta.resource}:"
         keys: list[str] = []
         for grant in ctx.grants:
             if action in grant.actions:
-                if grant.resource == meta.table:
+                if grant.resource in {EVERY_RESOURCE, meta.resource}:
                     return _ALL_ROWS
                 if grant.resource.startswith(prefix):
                     keys.append(grant.resource)
@@ -66,7 +68,7 @@ class GrantBasedAuthorizer(BaseAuthorizer):
 def _rows(meta: ParsedMeta, keys: Iterable[str]) -> TransformerNode:
     rows: list[tuple[Any, ...]] = []
     for key in keys:
-        text = key[len(meta.table) + 1 :]
+        text = key[len(meta.resource) + 1 :]
         parts = [text]
         if meta.is_composite_pk:
             parts = [p.replace("%3A", ":").replace("%25", "%") for p in text.split(":")]
@@ -181,9 +183,7 @@ class AllOf(AbstractAuthorizer):
     async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
         """Ask all; the first refusal counts."""
         if not self._authorizers:
-            raise ServiceAuthorizationError(
-                action.value, resource.entity_type, reason="empty AllOf"
-            )
+            raise refusal(action, resource, "empty AllOf")
         for authorizer in self._authorizers:
             await ask(authorizer, ctx, action, resource)
 
@@ -205,17 +205,15 @@ class AnyOf(AbstractAuthorizer):
 
     async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
         """Ask until one permits."""
-        refusal: ServiceAuthorizationError | None = None
+        refused: ServiceAuthorizationError | None = None
         for authorizer in self._authorizers:
             try:
                 await ask(authorizer, ctx, action, resource)
             except ServiceAuthorizationError as error:
-                refusal = error
+                refused = error
             else:
                 return
-        raise refusal or ServiceAuthorizationError(
-            action.value, resource.entity_type, reason="empty AnyOf"
-        )
+        raise refused or refusal(action, resource, "empty AnyOf")
 
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]

@@ -5,6 +5,7 @@ from typing import Any
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldMeta
+from varco_domain._hooks import untouched
 from varco_domain.dto._base import UpdateDTO
 from varco_domain.meta import MetaReader, ParsedMeta
 
@@ -24,7 +25,7 @@ def check_dtos(
     """
     create, read, update = (getattr(dto, "model_fields", None) for dto in dtos)
     model: Any = meta.entity_cls
-    if create and not _overrides(assembler_cls, "to_domain"):
+    if create and untouched(assembler_cls.to_domain):
         _refuse(dtos[0], set(create) - set(writable), f"{model.__name__} does not let it be set")
         needed = {
             f.name
@@ -32,26 +33,40 @@ def check_dtos(
             if f.init and not meta.fields[f.name].has_default
         }
         _refuse(dtos[0], needed - set(create), f"it is not there, and {model.__name__} needs it")
-    if update and not _overrides(assembler_cls, "apply_update"):
+    if update and untouched(assembler_cls.apply_update):
         changeable = {name for name, field in writable.items() if not field.primary_key}
         unknown = set(update) - changeable - set(UpdateDTO.model_fields)
         _refuse(dtos[2], unknown, f"{model.__name__} does not let it be changed")
-    if read and not _overrides(assembler_cls, "to_read_dto"):
+    if read and untouched(assembler_cls.to_read_dto):
         absent = {
             name
             for name, field in read.items()
             if field.is_required()
-            and field.validation_alias is None
-            and name not in meta.fields
-            and not hasattr(model, name)
+            and not _has(model, name)
+            and (
+                field.validation_alias is None
+                or (
+                    isinstance(field.validation_alias, str)
+                    and not _has(model, field.validation_alias)
+                )
+            )
         }
         _refuse(dtos[1], absent, f"{model.__name__} has no such attribute")
 
 
-def _overrides(assembler_cls: Any, name: str) -> bool:
-    from varco_domain.assembler import AutoAssembler  # noqa: PLC0415 - it imports this module
+def aliases(model: Any, read: Any) -> dict[str, str]:
+    """Return the attributes behind the aliases of a read class whose names the model has."""
+    return {
+        field.validation_alias: name
+        for name, field in read.model_fields.items()
+        if isinstance(field.validation_alias, str)
+        and _has(model, name)
+        and not _has(model, field.validation_alias)
+    }
 
-    return getattr(assembler_cls, name) is not getattr(AutoAssembler, name)
+
+def _has(model: Any, name: str) -> bool:
+    return name in MetaReader.read(model).fields or hasattr(model, name)
 
 
 def _refuse(dto_cls: Any, names: Iterable[str], reason: str) -> None:

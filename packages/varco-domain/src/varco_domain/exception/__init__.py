@@ -18,6 +18,7 @@ from varco_domain.exception._repository import (
     RepositoryClassCreationFailed,
     RepositoryException,
     StaleEntityError,
+    StillReferencedError,
     StorageUnavailableError,
     UniqueViolationError,
 )
@@ -49,6 +50,7 @@ __all__ = (
     "ServiceNotFoundError",
     "ServiceValidationError",
     "StaleEntityError",
+    "StillReferencedError",
     "StorageUnavailableError",
     "UniqueViolationError",
     "error_code_for",

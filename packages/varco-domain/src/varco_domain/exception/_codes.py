@@ -20,8 +20,8 @@ class FastrestErrorCodes(Enum):
     UNAUTHORIZED = ErrorCode("FASTREST_002", 403, "Not allowed")
     CONFLICT = ErrorCode("FASTREST_003", 409, "Conflict")
     VALIDATION_ERROR = ErrorCode("FASTREST_004", 422, "Validation failed")
-    STALE = ErrorCode("FASTREST_005", 409, "Changed by someone else meanwhile")
-    TENANT_REQUIRED = ErrorCode("FASTREST_006", 400, "No tenant given")
+    STALE = ErrorCode("FASTREST_005", 409, "Conflict")
+    TENANT_REQUIRED = ErrorCode("FASTREST_006", 400, "Bad Request")
     INTERNAL_ERROR = ErrorCode("FASTREST_500", 500, "Internal error")
 
     @property

@@ -9,6 +9,8 @@ from varco_domain.exception._codes import ErrorCode, FastrestErrorCodes
 
 _CLIENT_ERRORS = range(400, 500)
 _DEFAULTS = {code.code: code.value for code in FastrestErrorCodes}
+# One title for each status, whichever error it is: what was wrong this time is the detail.
+_TITLES = {code.http_status: code.default_message for code in FastrestErrorCodes}
 # Written under _lock at start-up, replaced as a whole, read without.
 _registered: dict[type[BaseException], ErrorCode] = {}
 _lock = Lock()
@@ -102,8 +104,11 @@ def register_error_code(exception_cls: type[BaseException], error_code: ErrorCod
 def _detail(exc: BaseException, code: ErrorCode) -> str | None:
     if code.http_status not in _CLIENT_ERRORS:
         return None
-    safe = getattr(exc, "safe_message", None)
-    return safe if isinstance(safe, str) else str(exc)
+    for name in ("public_message", "safe_message"):
+        message = getattr(exc, name, None)
+        if isinstance(message, str):
+            return message
+    return str(exc)
 
 
 def _single(error: Any) -> dict[str, Any]:
@@ -119,6 +124,6 @@ def _title(status: int) -> str:
     from http import HTTPStatus  # noqa: PLC0415 - only for errors without a message of their own
 
     try:
-        return HTTPStatus(status).phrase
+        return _TITLES.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return "Error"

@@ -6,6 +6,7 @@ RepositoryException                        domain.repository
 ├── StaleEntityError                       also a ServiceConflictError
 ├── UniqueViolationError                   also a ServiceConflictError
 ├── ReferenceViolationError                also a ServiceValidationError
+│   └── StillReferencedError               also a ServiceConflictError
 ├── CheckViolationError                    also a ServiceValidationError
 ├── StorageUnavailableError                domain.unavailable; safe to retry
 └── RepositoryClassCreationFailed          domain.repository_class
@@ -100,7 +101,7 @@ class UniqueViolationError(RepositoryException, ServiceConflictError):
 
 
 class ReferenceViolationError(RepositoryException, ServiceValidationError):
-    """A foreign key points to no row, or a row is removed that others refer to.
+    """A foreign key points to no row, or to none that the caller sees: the two look the same.
 
     Attributes:
         entity_cls: The model.
@@ -110,17 +111,28 @@ class ReferenceViolationError(RepositoryException, ServiceValidationError):
     code: ClassVar[str] = FastrestErrorCodes.VALIDATION_ERROR.code
     http_status: ClassVar[int] = FastrestErrorCodes.VALIDATION_ERROR.http_status
 
-    def __init__(
-        self, entity_cls: type, field: str | None = None, *, removing: bool = False
-    ) -> None:
+    def __init__(self, entity_cls: type, field: str | None = None) -> None:
         super().__init__(
-            f"{entity_cls.__name__} is still referred to"
-            if removing
-            else f"{field or 'a foreign key'} of {entity_cls.__name__} refers to nothing",
-            field,
+            f"{field or 'a foreign key'} of {entity_cls.__name__} refers to nothing", field
         )
         self.entity_cls = entity_cls
-        self.removing = removing
+
+
+class StillReferencedError(ReferenceViolationError, ServiceConflictError):
+    """A row is removed that others refer to.
+
+    Attributes:
+        entity_cls: The model.
+    """
+
+    code: ClassVar[str] = FastrestErrorCodes.CONFLICT.code
+    http_status: ClassVar[int] = FastrestErrorCodes.CONFLICT.http_status
+
+    def __init__(self, entity_cls: type) -> None:
+        ServiceConflictError.__init__(self, f"{entity_cls.__name__} is still referred to")
+        self.entity_cls = entity_cls
+        self.field = None
+        self.errors = ()
 
 
 class CheckViolationError(RepositoryException, ServiceValidationError):

@@ -9,15 +9,11 @@ DomainError
     └── ServiceValidationError         FASTREST_004  values that break a rule
 """
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from varco_domain._errors import DomainError
+from varco_domain._errors import DomainError, ValidationError
 from varco_domain.exception._codes import FastrestErrorCodes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from varco_domain.validation import ValidationError
 
 
 class ServiceException(DomainError):  # noqa: N818 - the specification's name
@@ -50,6 +46,7 @@ class ServiceAuthorizationError(ServiceException):
     Attributes:
         operation: The action.
         entity_cls: The model, if there is one.
+        resource: The key that a grant of the action would have to name.
         reason: Why, for logs; not part of the safe message.
     """
 
@@ -57,19 +54,28 @@ class ServiceAuthorizationError(ServiceException):
     http_status: ClassVar[int] = FastrestErrorCodes.UNAUTHORIZED.http_status
 
     def __init__(
-        self, operation: str, entity_cls: type | None = None, *, reason: str | None = None
+        self,
+        operation: str,
+        entity_cls: type | None = None,
+        *,
+        reason: str | None = None,
+        resource: str | None = None,
     ) -> None:
-        on = "" if entity_cls is None else f" on {entity_cls.__name__}"
-        super().__init__(f"not allowed to {operation}{on}" + (f": {reason}" if reason else ""))
+        super().__init__(operation, entity_cls)
         self.operation = operation
         self.entity_cls = entity_cls
+        self.resource = resource
         self.reason = reason
+
+    def __str__(self) -> str:
+        return self.safe_message + (f": {self.reason}" if self.reason else "")
 
     @property
     def safe_message(self) -> str:
         """The message without the reason."""
         on = "" if self.entity_cls is None else f" on {self.entity_cls.__name__}"
-        return f"not allowed to {self.operation}{on}"
+        key = "" if self.resource is None else f" (resource {self.resource!r})"
+        return f"not allowed to {self.operation}{on}{key}"
 
 
 class ServiceConflictError(ServiceException):
@@ -89,7 +95,7 @@ class ServiceValidationError(ServiceException):
     Attributes:
         detail: All rules that were broken, joined.
         field: The first field concerned, if any.
-        errors: The single errors; in bulk operations each carries its index.
+        errors: The single errors, at least one; in bulk operations each carries its index.
     """
 
     code: ClassVar[str] = FastrestErrorCodes.VALIDATION_ERROR.code
@@ -100,9 +106,11 @@ class ServiceValidationError(ServiceException):
         detail: str,
         field: str | None = None,
         *,
-        errors: "Sequence[ValidationError]" = (),
+        errors: Sequence[ValidationError] = (),
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
-        self.errors: tuple[ValidationError, ...] = tuple(errors)
+        self.errors: tuple[ValidationError, ...] = tuple(errors) or (
+            ValidationError(detail, field),
+        )

@@ -13,7 +13,9 @@ from varco_query import (
     AndNode,
     ComparisonNode,
     CursorCodec,
+    InvalidNodeError,
     Operation,
+    QueryLimitError,
     QueryParams,
     QuerySchema,
     SortField,
@@ -57,10 +59,10 @@ class Pager:
         """Return the query of a stream: sorted down to the key, limited only when asked to.
 
         Raises:
-            ServiceValidationError: A cursor is given.
+            InvalidNodeError: A cursor is given.
         """
         if params.cursor is not None:
-            raise ServiceValidationError("a stream has no pages and takes no cursor", "cursor")
+            raise InvalidNodeError("a stream has no pages and takes no cursor")
         node, sort = self._checked(params)
         return QueryParams(_both(node, where), sort, params.limit, params.offset)
 
@@ -71,11 +73,11 @@ class Pager:
 
         Raises:
             CursorError: The cursor is not of this query.
-            ServiceValidationError: Both a cursor and an offset are given.
+            InvalidNodeError: Both a cursor and an offset are given.
         """
         if params.offset is not None:
             if params.cursor is not None:
-                raise ServiceValidationError("give a cursor or an offset, not both", "cursor")
+                raise InvalidNodeError("give a cursor or an offset, not both")
             query = self.query(params, where)
             return Page(query, QueryParams(query.node))
         node, sort = self._checked(params)
@@ -109,9 +111,7 @@ class Pager:
         if params.limit is None:
             return self._default_limit
         if params.limit > self._max_limit:
-            raise ServiceValidationError(
-                f"limit is at most {self._max_limit}, got {params.limit}", "limit"
-            )
+            raise QueryLimitError("max_limit", self._max_limit, params.limit)
         return params.limit
 
     def _checked(self, params: QueryParams) -> tuple[TransformerNode | None, tuple[SortField, ...]]:
