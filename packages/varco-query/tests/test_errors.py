@@ -107,6 +107,66 @@ def test_hints():
     assert "did you mean BETWEEN?" in str(error_of("title BETWEN 1 AND 2"))
 
 
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("a IN (1,)", 9),
+        ("a IN (1, 2 , )", 14),
+        ("a NOT IN ('x',)", 15),
+        ("b = 1 AND NOT (a IN ((1),))", 26),
+        ("ALL(a = 1,)", 11),
+        ("ANY(a = 1, b IN (2), )", 22),
+    ],
+)
+def test_a_comma_after_the_last_of_a_list(text, column):
+    error = error_of(text)
+    assert isinstance(error, QuerySyntaxError)
+    assert error.column == column
+    assert "no comma may stand after the last of a list" in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "quote"),
+    [
+        ("a = 'o''reilly'", 8, "'"),
+        ("a IN ('x', 'o''reilly')", 15, "'"),
+        ("a LIKE 'o''%' OR b = 1", 11, "'"),
+        ("a = 'o''reilly", 8, "'"),
+        ("a = ''''", 7, "'"),
+        ("a = ('it's')", 10, "'"),
+        ('a = "say ""hi"""', 11, '"'),
+    ],
+)
+def test_a_quote_inside_quotes(text, column, quote):
+    error = error_of(text)
+    assert isinstance(error, QuerySyntaxError)
+    assert error.column == column
+    assert f"inside {quote} quotes a {quote} is written \\{quote}" in error.message
+    assert parser.parse_node(r"a = 'o\'reilly'") == (F.a == "o'reilly")
+
+
+@pytest.mark.parametrize("text", ["a = 'x')", "a = 'x', b = 1", "a = 'x' 'y'", "a = 'x'= 1"])
+def test_of_a_mark_after_a_text_no_quote_is_suspected(text):
+    assert "quotes" not in error_of(text).message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = 08:30:15.1234567",
+        "b = 1 AND a IN (2026-01-31T08:00:00.12345678Z)",
+        "a = (PT1.1234567S)",
+        "a > 2026-01-31T08:00:00.000000001",
+    ],
+)
+def test_seconds_finer_than_can_be_kept(text):
+    error = error_of(text)
+    assert type(error) is InvalidNodeError
+    assert "more than six digits" in error.message
+    assert error.column is not None
+    assert error.caret().split("\n")[0] == text
+
+
 def test_text_that_is_not_closed():
     error = error_of("a = 1 AND title = 'oh\nno")
     assert isinstance(error, QuerySyntaxError)
@@ -174,6 +234,10 @@ def test_operations_and_types_name_the_field():
         (Limits(max_terms=0), "a = 1", "max_terms"),
         (Limits(max_depth=2), "(((a = 1)))", "max_depth"),
         (Limits(max_depth=2), "NOT NOT NOT a = 1", "max_depth"),
+        (Limits(max_depth=2), "a = (((1)))", "max_depth"),
+        (Limits(max_depth=2), "a LIKE ((('x')))", "max_depth"),
+        (Limits(max_depth=2), "((a NOT LIKE 'x'))", "max_depth"),
+        (Limits(max_depth=2), "((a NOT BETWEEN 1 AND 2))", "max_depth"),
         (Limits(max_depth=2), "NOT (NOT a IN (1))", "max_depth"),
         (Limits(max_depth=2), "ALL(ALL(ALL(a = 1)))", "max_depth"),
         (Limits(max_items=2), "a IN (1, 2, 3)", "max_items"),
@@ -222,6 +286,7 @@ def test_limits_of_pages_and_sorts():
         {"limit": "5"},
         {"sort": 5},
         {"sort": ["a"]},
+        {"cursor": 5},
     ):
         with pytest.raises(InvalidNodeError):
             parser.parse(**wrong)
@@ -258,7 +323,8 @@ def test_errors_have_codes_and_survive_pickling():
     assert len(codes) == 7
 
 
-def test_no_lark_in_tracebacks():
-    error = error_of("a = 1 AND")
-    assert error.__cause__ is None
-    assert error.__suppress_context__
+def test_an_error_is_the_only_one_in_its_traceback():
+    for text in ("a = 1 AND", r"a = '\q'", "a = 1e400", "a > null"):
+        error = error_of(text)
+        assert error.__cause__ is None
+        assert error.__context__ is None or error.__suppress_context__

@@ -1,7 +1,10 @@
 """What parses is the grammar: lark alone, with its own lexer, reads the same out of every text."""
 
+import subprocess
+import sys
 from importlib import resources
 from itertools import product
+from pathlib import Path
 
 import lark
 import pytest
@@ -10,7 +13,8 @@ from hypothesis import strategies as st
 
 from varco_query import ComparisonNode, Limits, QueryError, QueryParser, TransformerNode, render
 from varco_query._literals import EscapeError, read_scalar, unescape
-from varco_query._tree import VALUE_TERMINALS, _Rules
+from varco_query._reading import Reading
+from varco_query._table import VALUES
 from varco_query.testing import CASES, nodes
 
 GRAMMAR = resources.files("varco_query").joinpath("grammar.lark").read_text("utf-8")
@@ -20,13 +24,17 @@ HUGE = Limits(max_length=10**6, max_terms=10**5, max_depth=10**5, max_items=10**
 PARSER = QueryParser(limits=HUGE)
 
 
-def _leaf(field, op, value, _start):
-    return ComparisonNode(field, op, value)
+class _Plain(Reading):
+    """The rules as a transformer of lark, which gets terminals as tokens of lark."""
 
+    def __init__(self):
+        super().__init__("", ComparisonNode, HUGE)
 
-class _Plain(_Rules):
+    def same(self, parts):
+        return parts[0]
+
     def FIELD(self, token):  # noqa: N802  # lark's way
-        return _leaf, token.value.strip("`"), token.start_pos
+        return token.value.strip("`"), 0
 
     def STRING(self, token):  # noqa: N802
         return unescape(token[1:-1])
@@ -35,7 +43,7 @@ class _Plain(_Rules):
         return None
 
 
-for _kind in VALUE_TERMINALS:
+for _kind in VALUES:
     if not hasattr(_Plain, _kind):
         setattr(_Plain, _kind, lambda _self, token: read_scalar(token.type, str(token)))
 
@@ -66,6 +74,13 @@ def same(text):
     return found == expected and type(found) is type(expected)
 
 
+def test_the_table_is_that_of_the_grammar():
+    script = Path(__file__).parents[3] / "scripts" / "generate_parser.py"
+    command = [sys.executable, script, "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("text", [text for text, _ in CASES])
 def test_of_every_case(text):
     assert isinstance(by_us(text), TransformerNode)
@@ -92,6 +107,7 @@ PARTS = (
     "1",
     "'x'",
     ",",
+    "(",
     ")",
 )
 

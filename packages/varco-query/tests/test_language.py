@@ -55,6 +55,7 @@ FORMS = [
     ("title = null", "the same as `IS NULL`", F.title.is_null()),
     ("title != null", "the same as `IS NOT NULL`", F.title.is_not_null()),
     ("author.name = 'x'", "a field of a related model", F.author.name == "x"),
+    ("pk = (1)", "parentheses around one value", F.pk == 1),
     ("`and` = 1", "a field that is a word of the language", F["and"] == 1),
     ("a = 1 AND b = 2", "both", A & B),
     ("a = 1 OR b = 2", "either", A | B),
@@ -110,6 +111,7 @@ LITERALS = [
     ("2026-01-31T08:00:00Z", "date and time", datetime(2026, 1, 31, 8, tzinfo=UTC)),
     ("08:30", "time", time(8, 30)),
     ("08:30:15.5", "time", time(8, 30, 15, 500000)),
+    ("08:30:15.123456000", "time; zeros after the sixth digit", time(8, 30, 15, 123456)),
     ("P1DT2H30M", "duration", timedelta(days=1, hours=2, minutes=30)),
     ("-PT0.5S", "duration", timedelta(microseconds=-500000)),
     ("P2W", "duration", timedelta(weeks=2)),
@@ -138,7 +140,7 @@ def test_precedence_with_parentheses(text, same, _node):
 
 @pytest.mark.parametrize(("text", "_kind", "value"), LITERALS)
 def test_literal(text, _kind, value):
-    for form in (f"x = {text}", f"x IN ({text})", f"NOT (x = {text})"):
+    for form in (f"x = {text}", f"x IN ({text})", f"NOT (x = {text})", f"NOT x = (( {text} ) )"):
         (node,) = _leaves(parser.parse_node(form))
         found = node.value[0] if node.op is Operation.IN else node.value
         assert (found, type(found)) == (value, type(value))
@@ -172,6 +174,10 @@ def test_fields_may_be_named_like_most_words():
         ("x = 1e-400", InvalidNodeError),
         ("x = 2026-02-30", InvalidNodeError),
         ("x = 25:00", InvalidNodeError),
+        ("x = 08:30:15.1234567", InvalidNodeError),
+        ("x IN (08:30, 08:30:15.0000001)", InvalidNodeError),
+        ("x = 2026-01-31T08:00:00.123456789Z", InvalidNodeError),
+        ("x BETWEEN PT0.0000001S AND PT1S", InvalidNodeError),
         ("x = 2026-01-31T25:00", InvalidNodeError),
         ("x = 0001-01-01T00:00+14:00", InvalidNodeError),
         ("x = P", QuerySyntaxError),
@@ -204,6 +210,35 @@ def test_what_is_no_value(text, error):
         parser.parse_node(text)
     assert type(caught.value) is error
     assert caught.value.line == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "node"),
+    [
+        ("title LIKE ('a%')", F.title.like("a%")),
+        ("title NOT LIKE (( 'a%' ))", ~F.title.like("a%")),
+        ("pk BETWEEN (1) AND ((5))", F.pk.between(1, 5)),
+        ("pk NOT BETWEEN (1) AND 5", ~F.pk.between(1, 5)),
+        ("pk IN ((1), 2, (3))", F.pk.in_([1, 2, 3])),
+        ("pk NOT IN (1, (2))", F.pk.not_in([1, 2])),
+        ("title = (null)", F.title.is_null()),
+        ("(pk = (1)) AND NOT(pk=(2))OR pk>(3)", (F.pk == 1) & ~(F.pk == 2) | (F.pk > 3)),
+    ],
+)
+def test_one_value_may_stand_in_parentheses(text, node):
+    assert parser.parse_node(text) == node
+
+
+@pytest.mark.parametrize("text", ["a = (1, 2)", "a = ()", "a = (1", "a LIKE (1)", "a = (b = 1)"])
+def test_parentheses_hold_one_value(text):
+    with pytest.raises(QuerySyntaxError):
+        parser.parse_node(text)
+
+
+@pytest.mark.parametrize("text", [None, "", " ", "\n\t  ", "\u2003"])
+def test_an_empty_filter_selects_everything(text):
+    assert parser.parse(text, limit=3, sort="a") == parser.parse(limit=3, sort="a")
+    assert parser.parse(text).node is None
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,31 @@ import subprocess
 import sys
 from pathlib import Path
 
-import varco_query
-from varco_query import _tree
+import pytest
 
-TESTS = Path(__file__).parent
+import varco_query
 
 
 def test_all_is_sorted_complete_and_documented():
-    public = {name for name in vars(varco_query) if not name.startswith("_")}
-    public -= {"compile", "testing"}
-    assert set(varco_query.__all__) == public
+    tree = ast.parse(Path(varco_query.__file__).read_text("utf-8"))
+    seen_by_checkers = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("varco_query")
+        for alias in node.names
+    }
+    assert set(varco_query.__all__) == seen_by_checkers
     assert sorted(varco_query.__all__) == list(varco_query.__all__)
+    assert set(varco_query.__all__) <= set(dir(varco_query))
     for name in varco_query.__all__:
         value = getattr(varco_query, name)
         assert getattr(value, "__doc__", None), name
+        assert vars(varco_query)[name] is value
+
+
+def test_an_unknown_name_is_no_attribute():
+    with pytest.raises(AttributeError, match="no attribute 'QueryPraser'"):
+        _ = varco_query.QueryPraser
 
 
 def run(code):
@@ -25,40 +36,25 @@ def run(code):
     ).stdout.strip()
 
 
-def test_import_is_cheap_and_loads_no_lark():
-    code = "import sys, varco_query; print(len(sys.modules), 'lark' in sys.modules)"
-    number, lark = run(code).split()
-    assert int(number) <= 150
-    assert lark == "False"
+def test_import_is_cheap():
+    assert int(run("import sys, varco_query; print(len(sys.modules))")) <= 110
+    # What parsing needs is there, what other names need is not.
+    code = "import sys, varco_query; print(*sys.modules)"
+    modules = set(run(code).split())
+    assert "varco_query._parse" in modules
+    assert not modules & {"json", "hashlib", "hmac", "varco_query._cursor", "varco_query._evaluate"}
 
 
-def test_lark_and_pydantic_are_loaded_by_what_needs_them_only():
+def test_nothing_needs_lark_and_only_its_models_pydantic():
     code = (
         "import sys; from varco_query import *; from dataclasses import dataclass\n"
         "@dataclass\nclass A:\n    a: int\n"
         "schema = QuerySchema.of(A)\n"
         "node = QueryBuilder().eq('a', 1).build()\n"
         "compile_predicate(schema.coerce(optimize(node)))(A(1)); render(node); to_json(node)\n"
-        "print('lark' in sys.modules, 'pydantic' in sys.modules)\n"
         "QueryParser(schema).parse('a = 1 OR a IN (2)')\n"
+        "try: QueryParser(schema).parse('a = ')\n"
+        "except QueryError as error: print(str(error) != '')\n"
         "print('lark' in sys.modules, 'pydantic' in sys.modules)"
     )
-    assert run(code).split() == ["False", "False", "True", "False"]
-
-
-def test_the_parser_is_made_once():
-    assert _tree._lark() is _tree._lark()
-
-
-def test_what_is_imported_from_lark_is_public():
-    tree = ast.parse(Path(_tree.__file__).read_text("utf-8"))
-    modules = {
-        name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-        )
-        if name and name.startswith("lark")
-    }
-    assert modules == {"lark", "lark.lexer", "lark.exceptions"}
+    assert run(code).split() == ["True", "False", "False"]

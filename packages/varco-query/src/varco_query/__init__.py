@@ -2,50 +2,103 @@
 
 The signatures of the AST, `QueryParams`, `QueryBuilder`, `compile_predicate`, `sort_rows`,
 `keyset_node` and the visitors are stable: other distributions are built on them.
+
+What parsing needs is loaded at once, so that no request waits for it; the rest when it is touched.
 """
 
-from varco_query._aggregate import (
-    AggregationExpression,
-    AggregationFunc,
-    AggregationQuery,
-    aggregate,
-    coerce_aggregation,
-)
-from varco_query._builder import QueryBuilder
-from varco_query._cursor import CursorCodec
-from varco_query._errors import (
-    CoercionError,
-    CursorError,
-    InvalidNodeError,
-    OperationNotSupportedError,
-    QueryError,
-    QueryLimitError,
-    QuerySyntaxError,
-    UnknownFieldError,
-)
-from varco_query._evaluate import compile_predicate
-from varco_query._fields import F, Field
-from varco_query._json import from_json, to_json
-from varco_query._limits import Limits
-from varco_query._node import (
-    AndNode,
-    ComparisonNode,
-    NotNode,
-    OrNode,
-    TransformerNode,
-    postorder,
-    walk,
-)
-from varco_query._operation import NodeType, Operation
-from varco_query._optimize import optimize
-from varco_query._params import QueryParams, SortField, SortOrder
-from varco_query._parser import QueryParser, parse_sort
-from varco_query._pattern import escape_like
-from varco_query._render import render
-from varco_query._schema import QueryField, QuerySchema
-from varco_query._sort import keyset_node, sort_rows
-from varco_query._value import Scalar, Value
-from varco_query._visitor import ASTTransformer, ASTVisitor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varco_query._aggregate import (
+        AggregationExpression,
+        AggregationFunc,
+        AggregationQuery,
+        aggregate,
+        coerce_aggregation,
+    )
+    from varco_query._builder import QueryBuilder
+    from varco_query._cursor import CursorCodec
+    from varco_query._errors import (
+        CoercionError,
+        CursorError,
+        InvalidNodeError,
+        OperationNotSupportedError,
+        QueryError,
+        QueryLimitError,
+        QuerySyntaxError,
+        UnknownFieldError,
+    )
+    from varco_query._evaluate import compile_predicate
+    from varco_query._fields import F, Field
+    from varco_query._json import from_json, to_json
+    from varco_query._limits import Limits
+    from varco_query._node import (
+        AndNode,
+        ComparisonNode,
+        NotNode,
+        OrNode,
+        TransformerNode,
+        postorder,
+        walk,
+    )
+    from varco_query._operation import NodeType, Operation
+    from varco_query._optimize import optimize
+    from varco_query._params import QueryParams, SortField, SortOrder
+    from varco_query._parser import QueryParser, parse_sort
+    from varco_query._pattern import escape_like
+    from varco_query._render import render
+    from varco_query._schema import QueryField, QuerySchema
+    from varco_query._sort import keyset_node, sort_rows
+    from varco_query._value import Scalar, Value
+    from varco_query._visitor import ASTTransformer, ASTVisitor
+else:
+    import varco_query._parser  # noqa: F401  # as said above
+
+    _HOME_OF = {
+        name: home
+        for home, names in {
+            "_aggregate": (
+                "AggregationExpression AggregationFunc AggregationQuery aggregate "
+                "coerce_aggregation"
+            ),
+            "_builder": "QueryBuilder",
+            "_cursor": "CursorCodec",
+            "_errors": (
+                "CoercionError CursorError InvalidNodeError OperationNotSupportedError "
+                "QueryError QueryLimitError QuerySyntaxError UnknownFieldError"
+            ),
+            "_evaluate": "compile_predicate",
+            "_fields": "F Field",
+            "_json": "from_json to_json",
+            "_limits": "Limits",
+            "_node": "AndNode ComparisonNode NotNode OrNode TransformerNode postorder walk",
+            "_operation": "NodeType Operation",
+            "_optimize": "optimize",
+            "_params": "QueryParams SortField SortOrder",
+            "_parser": "QueryParser parse_sort",
+            "_pattern": "escape_like",
+            "_render": "render",
+            "_schema": "QueryField QuerySchema",
+            "_sort": "keyset_node sort_rows",
+            "_value": "Scalar Value",
+            "_visitor": "ASTTransformer ASTVisitor",
+        }.items()
+        for name in names.split()
+    }
+
+    def __getattr__(name: str) -> object:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415  # lazy
+
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__: tuple[str, ...] = (
     "ASTTransformer",

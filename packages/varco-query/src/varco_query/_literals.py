@@ -4,37 +4,33 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, cast
 from uuid import UUID
 
 from varco_query._errors import InvalidNodeError, shorten
+from varco_query._table import TERMINALS
 from varco_query._value import Scalar, check_scalar
 
 ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 # What a pattern needs stays as it is written: '50\%' holds a backslash, as '50\\%' does.
 _KEPT: Final = frozenset("%_")
-_ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.)|)", re.DOTALL)
-_QUOTED: Final = re.compile(r"[\\'\n\r\t]")
-_QUOTES: Final = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_TIME: Final = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?")
-_DATETIME: Final = re.compile(
-    rf"{_DATE.pattern}T{_TIME.pattern}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?", re.IGNORECASE
-)
-_DURATION: Final = re.compile(
-    r"(-)?P(?:([0-9]+)W)?(?:([0-9]+)D)?"
-    r"(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]{1,6}))?S)?)?",
-    re.IGNORECASE,
-)
+_QUOTES: Final = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 class EscapeError(Exception):
-    """An escape that is none, at an offset of the text; the scanner says where that is."""
+    """An escape that is none, at an offset of the text; the parser says where that is."""
 
     def __init__(self, offset: int, escape: str) -> None:
         super().__init__(offset, escape)
         self.offset = offset
         self.escape = escape
+
+
+@cache
+def _pattern(expression: str) -> re.Pattern[str]:
+    # Compiled when it is needed: few filters hold all kinds of values.
+    return re.compile(expression, re.DOTALL)
 
 
 def unescape(body: str) -> str:
@@ -52,12 +48,13 @@ def unescape(body: str) -> str:
             return chr(number)
         raise EscapeError(match.start(), match[0])
 
-    return _ESCAPE.sub(replace, body)
+    escape = _pattern(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.)|)")
+    return escape.sub(replace, body) if "\\" in body else body
 
 
 def quote(text: str) -> str:
     """The text in single quotes."""
-    return f"'{_QUOTED.sub(lambda match: _QUOTES[match[0]], text)}'"
+    return f"'{text.translate(_QUOTES)}'"
 
 
 def parse_float(text: str) -> float:
@@ -76,7 +73,7 @@ def parse_float(text: str) -> float:
 
 def parse_datetime(text: str) -> datetime:
     """An ISO 8601 date and time, in UTC when it has an offset."""
-    value = _read_iso(datetime.fromisoformat, _DATETIME, text, "2026-01-31T08:00:00Z")
+    value = _read_iso(datetime.fromisoformat, "DATETIME", text, "2026-01-31T08:00:00Z")
     try:
         return value.astimezone(UTC) if value.tzinfo else value
     except OverflowError:
@@ -85,49 +82,59 @@ def parse_datetime(text: str) -> datetime:
 
 def parse_date(text: str) -> date:
     """An ISO 8601 date."""
-    return _read_iso(date.fromisoformat, _DATE, text, "2026-01-31")
+    return _read_iso(date.fromisoformat, "DATE", text, "2026-01-31")
 
 
 def parse_time(text: str) -> time:
     """An ISO 8601 time of day."""
-    return _read_iso(time.fromisoformat, _TIME, text, "08:30")
+    return _read_iso(time.fromisoformat, "TIME", text, "08:30")
 
 
-def _read_iso[T](read: Callable[[str], T], form: re.Pattern[str], text: str, example: str) -> T:
+def _read_iso[T](read: Callable[[str], T], terminal: str, text: str, example: str) -> T:
     # Python reads more forms than the language has, and forgets digits after the sixth.
-    if form.fullmatch(text) is None:
-        raise InvalidNodeError(f"{shorten(text)} is not of the form {example}")
+    _check_form(terminal, text, example)
     try:
         return read(text.upper())
     except ValueError as error:
-        raise InvalidNodeError(f"{text} does not exist: {error}") from None
+        raise InvalidNodeError(f"{shorten(text)} does not exist: {error}") from None
+
+
+def _check_form(terminal: str, text: str, example: str) -> None:
+    if _pattern(TERMINALS[terminal]).fullmatch(text) is None:
+        raise InvalidNodeError(f"{shorten(text)} is not of the form {example}")
+    digits = text.partition(".")[2]
+    if _pattern("[0-9]{6}[0-9]*[1-9]").match(digits):
+        raise InvalidNodeError(
+            f"{shorten(text)} has more than six digits after the point of its seconds; "
+            "no value is finer than a microsecond"
+        )
 
 
 def parse_duration(text: str) -> timedelta:
     """An ISO 8601 duration of weeks, days, hours, minutes and seconds."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise InvalidNodeError(f"duration {shorten(text)} is not of the form P1DT2H3M4.5S")
-    sign, *parts, fraction = match.groups()
-    if not any(parts):
+    _check_form("DURATION", text, "P1DT2H3M4.5S")
+    parts: list[tuple[str, str, str]] = _pattern(r"([0-9]+)(?:\.([0-9]+))?([A-Za-z])").findall(text)
+    if not parts:
         raise InvalidNodeError(f"duration {shorten(text)} has no part, such as P1D or PT1H")
-    weeks, days, hours, minutes, seconds = (int(part[:20] or 0) for part in map(_digits, parts))
     try:
-        value = timedelta(
-            weeks=weeks,
-            days=days,
-            hours=hours,
-            minutes=minutes,
-            seconds=seconds,
-            microseconds=int((fraction or "").ljust(6, "0")),
+        value = sum(
+            (
+                timedelta(
+                    **{
+                        _UNITS[unit.upper()]: int(number.lstrip("0")[:20] or 0),
+                        "microseconds": int(fraction[:6].ljust(6, "0")),
+                    }
+                )
+                for number, fraction, unit in parts
+            ),
+            timedelta(),
         )
     except OverflowError:
         raise InvalidNodeError(f"duration {shorten(text)} is too long") from None
-    return -value if sign else value
+    return -value if text.startswith("-") else value
 
 
-def _digits(part: str | None) -> str:
-    return (part or "").lstrip("0")
+_UNITS: Final = {"W": "weeks", "D": "days", "H": "hours", "M": "minutes", "S": "seconds"}
 
 
 def _duration_text(value: timedelta) -> str:

@@ -7,10 +7,11 @@ from typing import Final, cast
 from varco_query._errors import InvalidNodeError, QueryLimitError, QuerySyntaxError, shorten
 from varco_query._limits import Limits
 from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
-from varco_query._operation import TEXTS, Operation
+from varco_query._operation import RELATIONS, Operation
 from varco_query._params import QueryParams, SortField, SortOrder, sort_keys
+from varco_query._parse import read
 from varco_query._schema import QuerySchema
-from varco_query._tree import read
+from varco_query._value import FIELDS
 
 _CACHED_TEXTS: Final = 256
 # A longer text is parsed every time, so that the cache stays within ten megabytes.
@@ -48,29 +49,40 @@ class QueryParser:
         limit: int | None = None,
         offset: int | None = None,
         sort: str | Iterable[SortField] | None = None,
+        cursor: str | None = None,
     ) -> QueryParams:
         """The params of a filter, a page and a sort.
 
         Args:
-            text: The filter; None selects everything. An empty one is an error.
+            text: The filter; None selects everything, and so does one of white space alone, which
+                is what an empty field of a form sends.
             limit: The most rows to give.
             offset: How many rows to skip.
             sort: Fields joined by commas, with a minus to descend, such as `-created_at,title`.
+            cursor: Where the page begins. It is not read here: `CursorCodec.resolve` does, which
+                has the key.
 
         Raises:
             QueryError: A part is wrong, unknown or too large.
         """
         params = QueryParams(
-            None if text is None else self.parse_node(text),
+            None if text is None else self._parse_any(text),
             () if sort is None else self.parse_sort(sort),
             limit,
             offset,
+            cursor,
         )
         if limit is not None:
             self._check("max_limit", limit)
         if offset is not None:
             self._check("max_offset", offset)
         return params
+
+    def _parse_any(self, text: str) -> TransformerNode | None:
+        if not isinstance(cast("object", text), str) or text.strip():
+            return self.parse_node(text)
+        self._check("max_length", len(text))
+        return None
 
     def parse_node(self, text: str) -> TransformerNode:
         """The tree of a filter.
@@ -136,7 +148,7 @@ def parse_sort(text: str) -> tuple[SortField, ...]:
 
 
 def _comparison(field: str, op: Operation, value: object) -> ComparisonNode:
-    # The scanner has checked integers and text; only a pattern can still be wrong.
-    if value.__class__ in _SAFE and field.isidentifier() and field[0] != "_" and op not in TEXTS:
+    # The parser has checked integers and text; a field that was seen before is one.
+    if value.__class__ in _SAFE and op in RELATIONS and field in FIELDS:
         return trusted_comparison(field, op, value)  # type: ignore[arg-type]  # an int or str
     return ComparisonNode(field, op, value)
