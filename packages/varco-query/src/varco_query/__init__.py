@@ -3,11 +3,12 @@
 The signatures of the AST, `QueryParams`, `QueryBuilder`, `compile_predicate`, `sort_rows`,
 `keyset_node` and the visitors are stable: other distributions are built on them.
 
-What parsing needs is loaded at once, so that no request waits for it; the rest when it is touched.
+What you touch is loaded when you touch it: `from varco_query import QueryParser` loads all that
+parsing needs.
 """
 
-from typing import TYPE_CHECKING
-
+# Not from typing: importing that costs more than importing this package.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from varco_query._aggregate import (
         AggregationExpression,
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from varco_query._value import Scalar, Value
     from varco_query._visitor import ASTTransformer, ASTVisitor
 else:
-    import varco_query._parser  # noqa: F401  # as said above
-
     _HOME_OF = {
         name: home
         for home, names in {

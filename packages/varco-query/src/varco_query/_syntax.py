@@ -4,11 +4,17 @@ import re
 from typing import Final
 
 from varco_query._errors import QuerySyntaxError, close_match, join_words, shorten
-from varco_query._operation import RELATIONS, TEXTS, Operation
+from varco_query._operation import OPERATORS, Takes
 from varco_query._table import FOLLOWING, LAST, RULES, STATES, TERMINALS, VALUES
 
 _END: Final = "the end of the filter"
 _VALUE: Final = "a value"
+
+
+def _words_of(*kinds: Takes) -> tuple[str, ...]:
+    return tuple(each.words for each in OPERATORS.values() if each.takes in kinds)
+
+
 _WORDS: Final[dict[str, tuple[str, ...]]] = {
     "FIELD": ("a field",),
     "INTEGER": (_VALUE,),
@@ -17,8 +23,8 @@ _WORDS: Final[dict[str, tuple[str, ...]]] = {
     "NOT": ("NOT",),
     "ALL": ("ALL(",),
     "ANY": ("ANY(",),
-    "RELATION": tuple(RELATIONS),
-    "TEXT_WORD": tuple(op.value for op in Operation if op in TEXTS),
+    "RELATION": _words_of(Takes.VALUE),
+    "TEXT_WORD": _words_of(Takes.TEXT, Takes.PATTERN),
     "IN": ("IN (",),
     "BETWEEN": ("BETWEEN",),
     "IS": ("IS",),
