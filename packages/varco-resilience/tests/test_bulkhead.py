@@ -153,16 +153,16 @@ def test_a_slot_for_a_loop_that_has_ended_goes_to_the_next(backend):
         wakes.append(wakeup()[1])
 
     anyio.run(borrow_a_wakeup, backend=backend)
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     assert room._slots._queue(wakes[0]) is not None
-    room._slots.give()
+    room._slots.leave(None)
     assert room.available_slots == 1
 
 
 def test_a_waiting_call_whose_loop_ends_gives_its_slot_back():
     room = Bulkhead(BulkheadConfig(1, max_wait=30.0))
     loop = asyncio.new_event_loop()
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     waiting = room.call(asyncio.sleep, 0)
 
     async def step():
@@ -171,7 +171,7 @@ def test_a_waiting_call_whose_loop_ends_gives_its_slot_back():
         waiting.send(None)
 
     loop.run_until_complete(step())
-    room._slots.give()
+    room._slots.leave(None)
     assert room.available_slots == 0
     waiting.close()
     assert room.available_slots == 1

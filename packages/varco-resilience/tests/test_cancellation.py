@@ -199,13 +199,13 @@ async def test_a_slot_that_is_given_to_a_cancelled_call_goes_to_the_next():
 
     async with anyio.create_task_group() as group:
         scope = anyio.CancelScope()
-        assert bulkhead._slots.take()
+        assert bulkhead._slots.admit((), {})
         group.start_soon(call, "first", scope)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(call, "second")
         await anyio.wait_all_tasks_blocked()
         # The slot is on its way to the first when that one is cancelled.
-        bulkhead._slots.give()
+        bulkhead._slots.leave(None)
         scope.cancel()
     assert served == ["second"]
     assert bulkhead.available_slots == 1
@@ -292,11 +292,11 @@ async def test_async_generators(call_at, clock):
 
 async def test_a_waiting_call_that_times_out_leaves_the_queue():
     bulkhead = Bulkhead(BulkheadConfig(1, max_wait=0.01))
-    assert bulkhead._slots.take()
+    assert bulkhead._slots.admit((), {})
     with pytest.raises(BulkheadFullError):
         await bulkhead.call(Callee())
     assert not bulkhead._slots._waiters
-    bulkhead._slots.give()
+    bulkhead._slots.leave(None)
     assert bulkhead.available_slots == 1
 
 
@@ -322,7 +322,7 @@ async def test_a_limit_that_is_reached_in_the_same_round_swallows_no_cancellatio
 
     clock = JumpingClock(monkeypatch)
     room = Bulkhead(BulkheadConfig(1, max_wait=60.0))
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     call = {
         "hedge": hedge(HedgeConfig(60.0))(anyio.sleep_forever),
         "attempts": in_attempts,

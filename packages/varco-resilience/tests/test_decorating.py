@@ -324,13 +324,12 @@ def test_an_open_breaker_refuses_a_generator_at_its_first_item():
         next(items)
 
 
-def test_a_traceback_shows_the_generated_lines():
+def test_a_traceback_shows_where_the_call_was_made():
     breaker = CircuitBreaker(CircuitBreakerConfig())
     try:
         breaker.protect(plain)()
     except TypeError as error:
         shown = "".join(traceback.format_exception(error))
-    assert "<varco_resilience circuit_breaker" in shown
     assert "result = func(*args, **kwargs)" in shown
 
 
@@ -370,13 +369,9 @@ def test_a_pipeline_needs_strategies():
         Pipeline(RetryPolicy())
 
 
-def test_decorating_many_functions_makes_little_code():
-    from varco_resilience._fuse import _compiled
-
-    before = _compiled.cache_info().misses
-    for _ in range(100):
-        retry(RetryPolicy())(lambda: None)
-    assert _compiled.cache_info().misses <= before + 1
+def test_functions_share_the_code_of_their_wrappers():
+    one, other = (retry(RetryPolicy())(lambda: None) for _ in range(2))
+    assert one.__code__ is other.__code__
 
 
 def test_policies_and_configurations_can_be_pickled_and_inspected():

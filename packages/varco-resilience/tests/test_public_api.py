@@ -1,17 +1,24 @@
 import subprocess
 import sys
 
+import pytest
+
 import varco_resilience
 
 
 def test_all_is_what_the_package_has():
     public = {
         name
-        for name, value in vars(varco_resilience).items()
-        if not name.startswith("_") and not isinstance(value, type(varco_resilience))
+        for name in dir(varco_resilience)
+        if not name.startswith("_") and name not in {"TYPE_CHECKING", "import_module"}
     }
     assert set(varco_resilience.__all__) == public
     assert list(varco_resilience.__all__) == sorted(varco_resilience.__all__, key=sorting)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'retries'"):
+        _ = varco_resilience.retries
 
 
 def sorting(name):
@@ -29,10 +36,17 @@ def test_every_public_name_has_a_docstring():
                     assert value.__doc__, f"{name}.{attribute}"
 
 
-def test_importing_it_loads_neither_an_event_loop_nor_a_sibling():
+@pytest.mark.parametrize(
+    ("use", "unloaded"),
+    [
+        ("import varco_resilience", "trio email asyncio anyio inspect dataclasses"),
+        ("from varco_resilience import *", "trio email anyio._backends._asyncio"),
+    ],
+)
+def test_importing_it_loads_no_more_than_is_used(use, unloaded):
     code = (
-        "import sys, varco_resilience;"
-        "print([m for m in sys.modules if m in {'trio', 'email', 'anyio._backends._asyncio'}"
+        f"import sys; {use};"
+        f"print([m for m in sys.modules if m in {unloaded.split()}"
         " or m.startswith('varco_') and not m.startswith('varco_resilience')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

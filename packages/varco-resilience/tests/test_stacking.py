@@ -205,7 +205,7 @@ async def test_retry_over_bulkhead(put, waits):
     policy = RetryPolicy(max_attempts=3, hooks=(lambda _: free.append(room.available_slots),))
     assert await put(retry(policy), room, Callee(DOWN, DOWN, "ok"))() == "ok"
     assert free == [1, 1, 1]
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     with pytest.raises(RetryExhaustedError) as caught:
         await put(retry(policy), room, Callee("ok"))()
     assert isinstance(caught.value.last_exc, BulkheadFullError)
@@ -248,7 +248,7 @@ async def test_retry_over_rate_limit(put, clock, waits):
 async def test_circuit_breaker_over_bulkhead(put):
     breaker = a_breaker(1)
     room = Bulkhead(BulkheadConfig(1))
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     with pytest.raises(BulkheadFullError):
         await put(breaker, room, Callee("ok"))()
     assert breaker.state is CircuitState.CLOSED
@@ -261,11 +261,11 @@ async def test_bulkhead_over_circuit_breaker(put, clock):
     clock.advance(30)
     room = Bulkhead(BulkheadConfig(1))
     call = put(room, breaker, Callee("ok"))
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     with pytest.raises(BulkheadFullError):
         await call()
     assert breaker.state is CircuitState.HALF_OPEN
-    room._slots.give()
+    room._slots.leave(None)
     breaker.isolate()
     with pytest.raises(CircuitOpenError):
         await call()
@@ -336,10 +336,10 @@ async def test_bulkhead_over_rate_limit(put, clock):
     room = Bulkhead(BulkheadConfig(1))
     limiter = a_limiter(1, clock)
     call = put(room, rate_limit(limiter), Callee("ok"))
-    assert room._slots.take()
+    assert room._slots.admit((), {})
     with pytest.raises(BulkheadFullError):
         await call()
-    room._slots.give()
+    room._slots.leave(None)
     assert await call() == "ok", "the refused call has used up nothing"
 
 
@@ -411,7 +411,7 @@ def strategy(name, *, used_up=False):
     room = Bulkhead(BulkheadConfig(1))
     limiter = InMemoryRateLimiter(RateLimitConfig(1, 60.0))
     if used_up:
-        room._slots.take()
+        room._slots.admit((), {})
         limiter.take()
     return {
         "timeout": timeout(0.1),
@@ -453,6 +453,30 @@ async def test_any_over_fallback(put, outer, waits):
     assert await put(around, fallback(value="instead"), callee)() == "instead"
     assert (callee.started, waits) == (1, [])
     assert getattr(around, "failure_count", 0) == 0
+
+
+@row("any", "task_group")
+@pytest.mark.parametrize("outer", ["retry", "circuit_breaker", "fallback"])
+async def test_any_over_a_task_group(put, outer, waits):
+    callee = Callee(DOWN)
+
+    async def fan_out():
+        async with anyio.create_task_group() as group:
+            group.start_soon(callee)
+
+    config = CircuitBreakerConfig(failure_threshold=1, monitored_on=ConnectionError)
+    around = {
+        "retry": retry(RetryPolicy(max_attempts=2, retryable_on=ConnectionError)),
+        "circuit_breaker": CircuitBreaker(config),
+        "fallback": fallback(value="instead", on=ConnectionError),
+    }[outer]
+    if outer == "fallback":
+        assert await put(around, fan_out)() == "instead"
+        return
+    with pytest.raises((RetryExhaustedError, ExceptionGroup)):
+        await put(around, fan_out)()
+    assert callee.started == (2 if outer == "retry" else 1)
+    assert getattr(around, "state", CircuitState.OPEN) is CircuitState.OPEN
 
 
 def test_the_readme_lists_these_rows():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from varco_auth_jwt._issuers import IssuerConfig, issuers_in
+from varco_auth_jwt._issuers import IssuerConfig, issuers_in, register
 from varco_auth_jwt._registry import TrustedIssuerRegistry
 
 if TYPE_CHECKING:
@@ -38,5 +38,4 @@ class AuthorizationConfig:
 
     def register_in(self, registry: TrustedIssuerRegistry) -> None:
         """Make a registry trust these issuers too."""
-        for one in self.issuers:
-            one.register_in(registry)
+        register(self.issuers, registry)

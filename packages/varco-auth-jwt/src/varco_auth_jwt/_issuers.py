@@ -11,7 +11,7 @@ from varco_auth_jwt._errors import AuthorityError
 from varco_auth_jwt._sources import IssuerSourceFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from varco_auth_jwt._registry import TrustedIssuerRegistry
 
@@ -30,13 +30,13 @@ class IssuerConfig:
     iss: str
     algorithm: str | None = None
 
-    def register_in(self, registry: TrustedIssuerRegistry) -> None:
-        """Make a registry trust this issuer too."""
-        source = IssuerSourceFactory.from_string(
-            self.url_value, algorithm=self.algorithm or "RS256"
-        )
-        algorithms = (self.algorithm,) if self.algorithm else None
-        registry.register(self.label, self.iss, source, algorithms=algorithms)
+
+def register(issuers: Iterable[IssuerConfig], registry: TrustedIssuerRegistry) -> None:
+    """Make a registry trust issuers."""
+    for one in issuers:
+        source = IssuerSourceFactory.from_string(one.url_value, algorithm=one.algorithm or "RS256")
+        algorithms = (one.algorithm,) if one.algorithm else None
+        registry.register(one.label, one.iss, source, algorithms=algorithms)
 
 
 def issuers_in(environ: Mapping[str, str] | None) -> tuple[IssuerConfig, ...]:

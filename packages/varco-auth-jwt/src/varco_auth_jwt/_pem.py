@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -25,8 +25,8 @@ def read_pem(pem: object, password: bytes | None) -> object:
     Raises:
         InvalidKeyError: there is none, there are several, or it cannot be read.
     """
-    _check(pem, "PEM", password)
-    blocks = [(found[1].decode(), found[0]) for found in _BLOCK.finditer(pem)]  # type: ignore[call-overload]  # checked
+    data = _checked(pem, "PEM", password)
+    blocks = [(found[1].decode(), found[0]) for found in _BLOCK.finditer(data)]
     for kind, load in _PEM_LOADERS.items():
         fitting = [(label, text) for label, text in blocks if label.endswith(kind)]
         if len(fitting) > 1 and kind != "CERTIFICATE":  # of a chain, the first is the key's
@@ -47,20 +47,20 @@ def read_der(der: object, password: bytes | None) -> object:
     Raises:
         InvalidKeyError: it cannot be read.
     """
-    _check(der, "DER", password)
-    return _loaded("the DER", _DER_LOADERS, der, password)
+    return _loaded("the DER", _DER_LOADERS, _checked(der, "DER", password), password)
 
 
-def _check(data: object, form: str, password: object) -> None:
+def _checked(data: object, form: str, password: object) -> bytes:
     if not isinstance(data, bytes):
         raise InvalidKeyError(f"a {form} is bytes, not {type(data).__name__}")
     if not isinstance(password, bytes | None):
         raise InvalidKeyError(f"a password of keys is bytes, not {type(password).__name__}")
     if form == "DER" and data.lstrip().startswith(b"-----BEGIN "):
         raise InvalidKeyError("this is PEM, and no DER; JwkBuilder.from_pem reads it")
+    return data
 
 
-def _loaded(what: str, loaders: dict[str, _Load], data: Any, password: bytes | None) -> object:
+def _loaded(what: str, loaders: dict[str, _Load], data: bytes, password: bytes | None) -> object:
     reason = f"it must be a {', '.join(loaders).lower()}"
     for load in loaders.values():
         try:

@@ -23,7 +23,7 @@ from varco_auth_jwt._errors import (
     UnknownKidError,
     shown,
 )
-from varco_auth_jwt._issuers import issuers_in
+from varco_auth_jwt._issuers import issuers_in, register
 from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
 from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, decode_part, split_compact
 from varco_auth_jwt._parser import accepted_claims
@@ -294,8 +294,7 @@ class TrustedIssuerRegistry:
     def from_env(cls, **options: Any) -> Self:
         """A registry of the issuers in the environment; see `AuthorizationConfig`."""
         registry = cls(**options)
-        for issuer in issuers_in(None):
-            issuer.register_in(registry)
+        register(issuers_in(None), registry)
         return registry
 
     async def run(self) -> None:

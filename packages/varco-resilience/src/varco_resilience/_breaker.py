@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from varco_resilience._breaker_config import CircuitBreakerConfig
 from varco_resilience._breaker_core import BreakerCore
 from varco_resilience._checks import of_type, sync_function
 from varco_resilience._errors import ResilienceConfigError
-from varco_resilience._fuse import Layer
+from varco_resilience._functions import Kind, callable_sync, check_async
 from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
+from varco_resilience._surround import surround
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from varco_resilience._breaker_config import CircuitState, StateListener
-    from varco_resilience._breaker_core import Closed, Permit
+    from varco_resilience._breaker_core import Closed, Probe
     from varco_resilience._breaker_registry import CircuitBreakerRegistry
     from varco_resilience._circuits import Circuits
-    from varco_resilience._functions import Kind
-    from varco_resilience._strategy import Rest
-
-_TEXT = """\
-permit@ = core@.closed or core@.admit()
-try:
-    {body}
-except BaseException as error:
-    permit@.fail(error)
-    raise
-if permit@.reports_success:
-    permit@.succeed()"""
 
 
 class CircuitBreaker(SharedStrategy):
@@ -120,28 +109,16 @@ class CircuitBreaker(SharedStrategy):
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function through the breaker."""
-        permit = self._core.closed or self._core.admit()
-        try:
-            result = func(*args, **kwargs)
-        except BaseException as error:
-            permit.fail(error)
-            raise
-        if permit.reports_success:
-            permit.succeed()
+        call = callable_sync(self.label, func)
+        result: R = surround(call, Kind.SYNC, self._core)(*args, **kwargs)
         return result
 
     async def call_async[**P, R](
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function through the breaker."""
-        permit = self._core.closed or self._core.admit()
-        try:
-            result = await func(*args, **kwargs)
-        except BaseException as error:
-            permit.fail(error)
-            raise
-        if permit.reports_success:
-            permit.succeed()
+        check_async(self.label, func)
+        result: R = await surround(func, Kind.ASYNC, self._core)(*args, **kwargs)
         return result
 
     def guard(self) -> Guard:
@@ -152,9 +129,9 @@ class CircuitBreaker(SharedStrategy):
         """The breakers that a call through this one passes."""
         return self._core, *inner
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # the text suits all
-        """How calls of a function are surrounded."""
-        return Layer(_TEXT, {"core": self._core})
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # named by its own name
+        """The function that surrounds calls of another, and is of the same kind."""
+        return surround(func, kind, self._core)
 
 
 class Guard:
@@ -164,7 +141,7 @@ class Guard:
 
     def __init__(self, core: BreakerCore) -> None:
         self._core = core
-        self._permit: Closed | Permit | None = None
+        self._permit: Closed | Probe | None = None
 
     def __enter__(self) -> Self:
         if self._permit is not None:
@@ -179,12 +156,8 @@ class Guard:
         tb: TracebackType | None,
     ) -> None:
         permit, self._permit = self._permit, None
-        if permit is None:
-            return
-        if error is not None:
-            permit.fail(error)
-        elif permit.reports_success:
-            permit.succeed()
+        if permit is not None:
+            permit.leave(error)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -223,9 +196,9 @@ class _BreakerPerFunction(AnyStrategy, Part):
             return self._registry.get(name, self._config)
         return CircuitBreaker(self._config, name=name, clock=self._clock)
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
-        """How calls of a function are surrounded."""
-        return self.bind(name).layer(kind, name, rest)
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+        """The function that surrounds calls of another, and is of the same kind."""
+        return self.bind(name).wrap(func, kind, name)
 
 
 def circuit_breaker(

@@ -7,18 +7,20 @@ import threading
 import weakref
 from collections import deque
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from varco_resilience._breaker_config import CircuitState, StateChange
 from varco_resilience._breaker_window import Window
-from varco_resilience._checks import matches
-from varco_resilience._errors import CallRejectedError, CircuitOpenError, RetryExhaustedError
+from varco_resilience._checks import matches, roots
+from varco_resilience._errors import CallRejectedError, CircuitOpenError, UnsupportedFunctionError
 from varco_resilience._retry_events import notify
+from varco_resilience._surround import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from varco_resilience._breaker_config import CircuitBreakerConfig, StateListener
+    from varco_resilience._surround import Permit
 
 
 class _Outcome(Enum):
@@ -40,10 +42,7 @@ class Closed:
         self.failures: int = 0
         self.reports_success: bool = False  # a success after a success changes nothing
 
-    def succeed(self) -> None:
-        self._core.settle(self, None, 0.0)
-
-    def fail(self, error: BaseException) -> None:
+    def leave(self, error: BaseException | None) -> None:
         self._core.settle(self, error, 0.0)
 
 
@@ -70,7 +69,7 @@ class _HalfOpen:
     state = CircuitState.HALF_OPEN
 
     def __init__(self) -> None:
-        self.probes: list[weakref.ref[Permit]] = []
+        self.probes: list[weakref.ref[Probe]] = []
         self.successes: int = 0
 
     def running(self) -> int:
@@ -81,8 +80,8 @@ class _HalfOpen:
 type _Epoch = Closed | _Opened | _HalfOpen
 
 
-class Permit:
-    """The right to make one call, and its report. `settled` only ever turns true."""
+class Probe:
+    """The right to make one call that is looked at by itself. `settled` only ever turns true."""
 
     __slots__ = ("__weakref__", "_core", "_epoch", "_started", "settled")
 
@@ -94,18 +93,15 @@ class Permit:
         self._started = started
         self.settled: bool = False
 
-    def succeed(self) -> None:
-        self.fail(None)
-
-    def fail(self, error: BaseException | None) -> None:
+    def leave(self, error: BaseException | None) -> None:
         core = self._core
         core.settle(self._epoch, error, core.clock() - self._started, self)
 
 
-class BreakerCore:
+class BreakerCore(Gate):
     """The state machine of a circuit breaker.
 
-    `_lock` protects `_epoch`, what the epoch counts, `closed` and `listeners`; `closed` is read
+    `_lock` protects `_epoch`, what the epoch counts, `ready` and `listeners`; `ready` is read
     without it by every call, as the one reference that it is. It is reentrant, since the garbage
     collector may end a forgotten call in the middle of anything. A report carries the epoch of its
     permit, so that the result of a call that began in an earlier state changes nothing.
@@ -117,11 +113,11 @@ class BreakerCore:
         "_epoch",
         "_lock",
         "clock",
-        "closed",
         "config",
         "failures",
         "listeners",
         "name",
+        "ready",
     )
 
     def __init__(self, config: CircuitBreakerConfig, name: str, clock: Callable[[], float]) -> None:
@@ -130,7 +126,7 @@ class BreakerCore:
         self.clock: Callable[[], float] = clock
         self.failures: int = 0
         self.listeners: tuple[StateListener, ...] = ()
-        self.closed: Closed | None = None
+        self.ready: Permit | None = None
         self._lock = threading.RLock()
         self._announcing = threading.Lock()  # held by the one thread that tells the listeners
         self._changes: deque[StateChange] = deque()
@@ -149,13 +145,13 @@ class BreakerCore:
         epoch = self._epoch
         return isinstance(epoch, _Opened) and epoch.until == math.inf
 
-    def admit(self) -> Closed | Permit:
+    def admit(self, args: Any = (), kwargs: Any = None) -> Closed | Probe:  # noqa: ARG002  # all calls alike
         """A permit for one call, or `CircuitOpenError`."""
         epoch = self._epoch
         now = self.clock()
         # Whether the state changes just now makes no difference here: the report tells.
         if isinstance(epoch, Closed):
-            return epoch if epoch.window is None else Permit(self, epoch, now)
+            return epoch if epoch.window is None else Probe(self, epoch, now)
         if isinstance(epoch, _Opened) and now < epoch.until:
             raise self._refusal(epoch.until, now)
         return self._admit_probe(now)
@@ -168,18 +164,18 @@ class BreakerCore:
             return self._refusal(epoch.until, now)
         return None
 
-    def _admit_probe(self, now: float) -> Closed | Permit:
-        permit: Closed | Permit | None = None
+    def _admit_probe(self, now: float) -> Closed | Probe:
+        permit: Closed | Probe | None = None
         until = now
         with self._lock:
             self._recover_if_due()
             epoch = self._epoch
             if isinstance(epoch, Closed):
-                permit = epoch if epoch.window is None else Permit(self, epoch, now)
+                permit = epoch if epoch.window is None else Probe(self, epoch, now)
             elif isinstance(epoch, _Opened):
                 until = epoch.until
             elif epoch.running() + epoch.successes < self.config.success_threshold:
-                permit = Permit(self, epoch, now)
+                permit = Probe(self, epoch, now)
                 epoch.probes.append(weakref.ref(permit))
         self._announce()
         if permit is None:
@@ -191,7 +187,7 @@ class BreakerCore:
         epoch: _Epoch,
         error: BaseException | None,
         seconds: float,
-        permit: Permit | None = None,
+        permit: Probe | None = None,
     ) -> None:
         """Note how a call ended that the epoch had let through."""
         outcome = _Outcome.NEUTRAL
@@ -230,11 +226,10 @@ class BreakerCore:
     def _judge(self, error: BaseException | None) -> _Outcome:
         if error is None:
             return _Outcome.SUCCESS
-        root = error
-        while isinstance(root, RetryExhaustedError):
-            root = root.last_exc
         # A cancelled call and one that was refused on this side say nothing about the callee.
-        if not isinstance(error, Exception) or isinstance(root, CallRejectedError):
+        if not isinstance(error, Exception) or all(
+            isinstance(root, (CallRejectedError, UnsupportedFunctionError)) for root in roots(error)
+        ):
             return _Outcome.NEUTRAL
         failed = matches(self.config.monitored_on, error)
         return _Outcome.FAILURE if failed else _Outcome.SUCCESS
@@ -277,14 +272,14 @@ class BreakerCore:
 
     def _open(self, seconds: float, error: Exception | None) -> None:
         self.failures = self.failures_in_a_row
-        self.closed = None
+        self.ready = None
         self._change(_Opened(self.clock() + seconds), error)
 
     def _enter_closed(self) -> Closed:
         config = self.config
         rates = config.failure_rate is not None or config.slow_call_rate is not None
         epoch = Closed(self, Window(config) if rates else None)
-        self.closed = None if rates else epoch
+        self.ready = None if rates else epoch
         self.failures = 0
         return epoch
 

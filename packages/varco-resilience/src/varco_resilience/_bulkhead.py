@@ -5,28 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from varco_resilience._checks import at_least, of_type
 from varco_resilience._errors import BulkheadFullError, CallTimeoutError
-from varco_resilience._functions import Kind
-from varco_resilience._fuse import Layer
+from varco_resilience._functions import Kind, callable_sync, check_async
 from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
+from varco_resilience._surround import Gate, surround
 from varco_resilience._timeout import limited
 from varco_resilience._wakeup import wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from varco_resilience._strategy import Rest
-
-_TEXT = """\
-if not take@():
-    await? wait@()
-try:
-    {body}
-finally:
-    give@()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,7 @@ class _Waiter:
         self.served = False
 
 
-class _Slots:
+class _Slots(Gate):
     """The slots of a bulkhead, handed on in the order of asking.
 
     `_lock` protects `free`, `_waiters` and what the waiters are told. While anyone waits, no slot
@@ -66,6 +56,8 @@ class _Slots:
 
     __slots__ = ("_config", "_lock", "_name", "_waiters", "free")
 
+    reports_success = True
+
     def __init__(self, config: BulkheadConfig, name: str) -> None:
         self._config = config
         self._name = name
@@ -73,15 +65,15 @@ class _Slots:
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._lock = threading.RLock()
 
-    def take(self) -> bool:
+    def admit(self, args: Any, kwargs: Any) -> Self | None:  # noqa: ARG002  # all calls alike
         """Take a free slot, if there is one."""
         with self._lock:
             if self.free:
                 self.free -= 1
-                return True
-            return False
+                return self
+            return None
 
-    def give(self) -> None:
+    def leave(self, error: BaseException | None) -> None:  # noqa: ARG002  # all ends alike
         """Give a slot back, to who has waited longest."""
         while True:
             with self._lock:
@@ -96,7 +88,7 @@ class _Slots:
                 continue
             return
 
-    def wait_sync(self) -> None:
+    def wait_sync(self, args: Any, kwargs: Any) -> Self:  # noqa: ARG002  # all calls alike
         """Wait for a slot in a thread."""
         event = threading.Event()
         waiter = self._queue(event.set)
@@ -104,11 +96,12 @@ class _Slots:
             try:
                 event.wait(min(self._config.max_wait, threading.TIMEOUT_MAX))
             except BaseException:
-                self._leave(waiter, keep=False)
+                self._leave_queue(waiter, keep=False)
                 raise
-            self._leave(waiter, keep=True)
+            self._leave_queue(waiter, keep=True)
+        return self
 
-    async def wait_async(self) -> None:
+    async def wait_async(self, args: Any, kwargs: Any) -> Self:  # noqa: ARG002  # all calls alike
         """Wait for a slot in a task."""
         event, wake = wakeup()
         waiter = self._queue(wake)
@@ -118,9 +111,10 @@ class _Slots:
             except CallTimeoutError:
                 pass
             except BaseException:
-                self._leave(waiter, keep=False)
+                self._leave_queue(waiter, keep=False)
                 raise
-            self._leave(waiter, keep=True)
+            self._leave_queue(waiter, keep=True)
+        return self
 
     def _queue(self, wake: Callable[[], object]) -> _Waiter | None:
         """A place in the queue; None when a slot has become free and is taken."""
@@ -134,13 +128,13 @@ class _Slots:
                 return waiter
         raise self._full()
 
-    def _leave(self, waiter: _Waiter, *, keep: bool) -> None:
+    def _leave_queue(self, waiter: _Waiter, *, keep: bool) -> None:
         with self._lock:
             self._waiters.pop(waiter, None)
         if keep and not waiter.served:
             raise self._full()
         if waiter.served and not keep:
-            self.give()
+            self.leave(None)
 
     def _full(self) -> BulkheadFullError:
         config = self._config
@@ -175,31 +169,21 @@ class Bulkhead(SharedStrategy):
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function when there is a slot."""
-        slots = self._slots
-        if not slots.take():
-            slots.wait_sync()
-        try:
-            return func(*args, **kwargs)
-        finally:
-            slots.give()
+        call = callable_sync(self.label, func)
+        result: R = surround(call, Kind.SYNC, self._slots)(*args, **kwargs)
+        return result
 
     async def call[**P, R](
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function when there is a slot."""
-        slots = self._slots
-        if not slots.take():
-            await slots.wait_async()
-        try:
-            return await func(*args, **kwargs)
-        finally:
-            slots.give()
+        check_async(self.label, func)
+        result: R = await surround(func, Kind.ASYNC, self._slots)(*args, **kwargs)
+        return result
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # the text suits all
-        """How calls of a function are surrounded."""
-        is_async = kind in {Kind.ASYNC, Kind.ASYNC_GENERATOR}
-        wait = self._slots.wait_async if is_async else self._slots.wait_sync
-        return Layer(_TEXT, {"take": self._slots.take, "wait": wait, "give": self._slots.give})
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # named by its own name
+        """The function that surrounds calls of another, and is of the same kind."""
+        return surround(func, kind, self._slots)
 
 
 class _BulkheadPerFunction(AnyStrategy, Part):
@@ -216,9 +200,9 @@ class _BulkheadPerFunction(AnyStrategy, Part):
         """A bulkhead for this function."""
         return Bulkhead(self._config, name=self._name or name)
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
-        """How calls of a function are surrounded."""
-        return self.bind(name).layer(kind, name, rest)
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+        """The function that surrounds calls of another, and is of the same kind."""
+        return self.bind(name).wrap(func, kind, name)
 
 
 def bulkhead(config: BulkheadConfig, *, name: str | None = None) -> AnyStrategy:

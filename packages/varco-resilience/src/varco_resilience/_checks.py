@@ -10,6 +10,8 @@ from varco_resilience._errors import ResilienceConfigError, RetryExhaustedError
 from varco_resilience._functions import Kind, kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     type _Types = type[Exception] | tuple[type[Exception], ...]
 
 type ErrorFilter = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -51,18 +53,49 @@ def of_type(field: str, value: object, wanted: type) -> None:
 
 
 def matches(wanted: ErrorFilter, error: Exception) -> bool:
-    """Whether `error`, or the last error behind an exhausted retry, is one of the wanted."""
+    """Whether `error` is one of the wanted.
+
+    So is an exhausted retry whose last error is, and a group with a member that is; a predicate is
+    asked of the members, not of the group.
+    """
     if isinstance(error, RetryExhaustedError):
         last = error.last_exc
         if isinstance(last, Exception) and matches(wanted, last):
             return True
+    members = members_of(error)
+    if any(matches(wanted, member) for member in members):
+        return True
     if isinstance(wanted, (type, tuple)):
         return isinstance(error, cast("_Types", wanted))
-    return bool(wanted(error))
+    return not members and bool(wanted(error))
+
+
+def members_of(error: Exception) -> tuple[Exception, ...]:
+    """The members of a group of errors, of which some may be groups; none of another error."""
+    if isinstance(error, ExceptionGroup):
+        return cast("ExceptionGroup[Exception]", error).exceptions
+    return ()
+
+
+def roots(error: BaseException) -> Iterator[BaseException]:
+    """What has gone wrong at last: the errors behind exhausted retries and inside of groups."""
+    if isinstance(error, RetryExhaustedError):
+        yield from roots(error.last_exc)
+    elif isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from roots(member)
+    else:
+        yield error
 
 
 def _is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:
-    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, int if whole else (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        float(value)
+    except OverflowError:  # whoever reckons with it would meet that
+        return False
+    return True
 
 
 def _are_types(value: object) -> TypeGuard[_Types]:

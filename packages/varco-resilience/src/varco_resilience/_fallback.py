@@ -7,28 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._checks import ErrorFilter, error_filter, matches
 from varco_resilience._errors import ResilienceConfigError, UnsupportedFunctionError
-from varco_resilience._functions import Kind, kind_of
-from varco_resilience._fuse import Layer
+from varco_resilience._functions import PLAIN_KINDS, Kind, kind_of
 from varco_resilience._strategy import Part, apply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from varco_resilience._circuits import Circuits
-    from varco_resilience._strategy import Rest
-
-_TEXT = """\
-try:
-    {body}
-except Exception as error:
-    if not matches@(on@, error):
-        raise
-    result = """
-
-
-async def _awaited(answer: Any) -> Any:
-    # A lambda that calls an async function is no async function, but its answer is a coroutine.
-    return await answer if inspect.iscoroutine(answer) else answer
 
 
 class Fallback[F](Part):
@@ -37,7 +22,7 @@ class Fallback[F](Part):
     __slots__ = ("_handler", "_on", "_value")
 
     label = "fallback"
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.SYNC, Kind.ASYNC)
+    kinds: ClassVar[tuple[Kind, ...]] = PLAIN_KINDS
     remedy = "it has given items away before it fails; put it on the function that gets each item"
 
     def __init__(self, handler: Callable[..., Any] | None, value: Any, on: ErrorFilter) -> None:
@@ -76,20 +61,37 @@ class Fallback[F](Part):
         """None: a fallback may answer what a breaker further in refuses."""
         return ()
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # calls no rest
-        """How calls of a function are surrounded."""
-        names: dict[str, object] = {"matches": matches, "on": self._on, "value": self._value}
-        if self._handler is None:
-            return Layer(_TEXT + "value@", names)
-        names["handler"] = self._handler
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+        """The function that surrounds calls of another, and is of the same kind."""
+        on = self._on
+        handler, value = self._handler, self._value
         if kind is Kind.SYNC:
-            if kind_of(self._handler) is Kind.ASYNC:
+            if handler is not None and kind_of(handler) is Kind.ASYNC:
                 raise UnsupportedFunctionError(
                     self.label, name, "its handler is async, so the function must be as well"
                 )
-            return Layer(_TEXT + "handler@(error)", names)
-        names["awaited"] = _awaited
-        return Layer(_TEXT + "await awaited@(handler@(error))", names)
+
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return func(*args, **kwargs)
+                except Exception as error:
+                    if not matches(on, error):
+                        raise
+                    return value if handler is None else handler(error)
+
+            return wrapper
+
+        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await func(*args, **kwargs)
+            except Exception as error:
+                if not matches(on, error):
+                    raise
+                answer = value if handler is None else handler(error)
+                # A lambda that calls an async function is none, but answers with a coroutine.
+                return await answer if handler and inspect.iscoroutine(answer) else answer
+
+        return async_wrapper
 
 
 @overload

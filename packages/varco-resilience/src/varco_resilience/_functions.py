@@ -22,26 +22,57 @@ class Kind(Enum):
     ASYNC = "async"
     GENERATOR = "generator"
     ASYNC_GENERATOR = "async generator"
+    MIXED = "mixed"
+    """In two ways at once, so that no strategy could say which calls it surrounds."""
+
+
+PLAIN_KINDS = (Kind.SYNC, Kind.ASYNC)
+KINDS = (*PLAIN_KINDS, Kind.GENERATOR, Kind.ASYNC_GENERATOR)
 
 
 def kind_of(func: Any) -> Kind:
     """How a function, a method, a partial or an object with `__call__` runs."""
-    while isinstance(func, functools.partial):
-        func = func.func
-    for candidate in (func, func.__call__):
-        if inspect.iscoroutinefunction(candidate):
-            return Kind.ASYNC
-        if inspect.isasyncgenfunction(candidate):
-            return Kind.ASYNC_GENERATOR
-        if inspect.isgeneratorfunction(candidate):
-            return Kind.GENERATOR
-    return Kind.SYNC
+    func = _target(func)
+    if inspect.isclass(func):
+        return Kind.SYNC  # it makes an instance, whatever calling that may mean
+    kinds = _kinds(func)
+    if not inspect.isroutine(func):
+        # Of the class, as Python calls it: what an instance may have of that name is not called.
+        kinds |= _kinds(type(func).__call__)
+    if len(kinds) > 1:
+        return Kind.MIXED
+    return next(iter(kinds), Kind.SYNC)
+
+
+def _kinds(func: Any) -> set[Kind]:
+    kinds: set[Kind] = set()
+    if inspect.iscoroutinefunction(func):
+        kinds.add(Kind.ASYNC)
+    if inspect.isasyncgenfunction(func):
+        kinds.add(Kind.ASYNC_GENERATOR)
+    if inspect.isgeneratorfunction(func):
+        kinds.add(Kind.GENERATOR)
+        # What types.coroutine has made can be awaited as well as iterated over.
+        code = getattr(inspect.unwrap(func), "__code__", None)
+        if code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+            kinds.add(Kind.ASYNC)
+    return kinds
+
+
+def _target(func: Any) -> Any:
+    """What a call ends up in."""
+    while True:
+        if isinstance(func, functools.partial):
+            func = func.func
+        elif isinstance(func, staticmethod):
+            func = func.__func__
+        else:
+            return func
 
 
 def name_of(func: Any) -> str:
     """The qualified name of a callable, for messages."""
-    while isinstance(func, functools.partial):
-        func = func.func
+    func = _target(func)
     name = getattr(func, "__qualname__", None)
     return name if isinstance(name, str) else type(func).__qualname__
 
@@ -66,11 +97,44 @@ def decorate(
 
 
 def only(decorator: str, kind: Kind, name: str, supported: tuple[Kind, ...], remedy: str) -> None:
-    """Refuse the kinds of function that a decorator cannot serve."""
+    """Refuse the kinds of function that a strategy cannot serve."""
+    if kind is Kind.MIXED:
+        remedy = "say which by writing it as `async def`"
     if kind not in supported:
         raise UnsupportedFunctionError(
             decorator, name, f"it is {_ARTICLES[kind]} {kind.value} function; {remedy}"
         )
+
+
+def callable_sync[**P, R](decorator: str, func: Callable[P, R]) -> Callable[P, R]:
+    """A sync function to be called once, whose answer is no coroutine either.
+
+    Raises:
+        UnsupportedFunctionError: it is none, at once; or it has made a coroutine of another
+            function, which has not begun and never will.
+    """
+    name = name_of(func)
+    only(decorator, kind_of(func), name, (Kind.SYNC,), "use the async way of calling")
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        result = func(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise UnsupportedFunctionError(
+                decorator, name, "it returns a coroutine; use the async way of calling"
+            )
+        return result
+
+    return call
+
+
+def check_async(decorator: str, func: Any) -> None:
+    """Refuse a function that is not async before it is called."""
+    remedy = (
+        "use the sync way of calling, or, if what it returns is to be awaited, make it `async def`"
+        " or mark it with inspect.markcoroutinefunction"
+    )
+    only(decorator, kind_of(func), name_of(func), (Kind.ASYNC,), remedy)
 
 
 _ARTICLES = {
@@ -78,4 +142,5 @@ _ARTICLES = {
     Kind.ASYNC: "an",
     Kind.GENERATOR: "a",
     Kind.ASYNC_GENERATOR: "an",
+    Kind.MIXED: "a",
 }

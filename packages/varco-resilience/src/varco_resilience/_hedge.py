@@ -9,14 +9,11 @@ import anyio
 
 from varco_resilience._checks import at_least, of_type
 from varco_resilience._functions import Kind
-from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AsyncStrategy, Part
 from varco_resilience._timeout import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from varco_resilience._strategy import Rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +112,14 @@ class Hedge(AsyncStrategy, Part):
         of_type("config", config, HedgeConfig)
         self.config: HedgeConfig = config
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # always async
-        """How calls of a function are surrounded."""
-        return Layer(
-            "result = await race@(rest@, config@, args, kwargs)",
-            {"race": _race, "rest": rest(), "config": self.config},
-        )
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # always async
+        """The function that surrounds calls of another, and is of the same kind."""
+        config = self.config
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await _race(func, config, args, kwargs)
+
+        return wrapper
 
 
 def hedge(config: HedgeConfig) -> Hedge:

@@ -14,9 +14,14 @@ from varco_resilience._checks import (
     error_filter,
     matches,
     of_type,
+    roots,
     sync_function,
 )
-from varco_resilience._errors import CircuitOpenError, ResilienceConfigError
+from varco_resilience._errors import (
+    CircuitOpenError,
+    ResilienceConfigError,
+    UnsupportedFunctionError,
+)
 from varco_resilience._retry_after import read_retry_after
 from varco_resilience._retry_events import RetryHook
 
@@ -123,8 +128,10 @@ class RetryPolicy:
     def is_retryable(self, exc: BaseException) -> bool:
         """Whether another attempt may follow this error.
 
-        Never true of a cancellation, an exit, or an open circuit.
+        Never true of a cancellation, an exit, or an open circuit, be it one of a group.
         """
-        if not isinstance(exc, Exception) or isinstance(exc, CircuitOpenError):
+        if not isinstance(exc, Exception) or any(
+            isinstance(root, (CircuitOpenError, UnsupportedFunctionError)) for root in roots(exc)
+        ):
             return False
         return matches(self.retryable_on, exc)

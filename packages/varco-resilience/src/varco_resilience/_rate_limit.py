@@ -7,8 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from varco_resilience._checks import above_zero, at_least, of_type, sync_function
 from varco_resilience._errors import (
@@ -17,13 +16,13 @@ from varco_resilience._errors import (
     UnsupportedFunctionError,
 )
 from varco_resilience._functions import Kind
-from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AnyStrategy, Part
+from varco_resilience._surround import Gate, surround
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from varco_resilience._strategy import Rest
+_DEFAULT_KEY = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +120,18 @@ class _Keys[S](ABC):
     @abstractmethod
     def _idle(self, key: str, now: float) -> bool: ...
 
-    def _drop_idle(self, now: float) -> None:
+    def _touch(self, key: str, now: float) -> None:
+        """Note that a key has been active, and forget some that have not."""
+        keys = self.keys
+        if len(keys) == 1:
+            return
+        keys.move_to_end(key)
         # A call brings one key at most and takes two away, so the idle ones become fewer.
-        for key in tuple(islice(self.keys, 2)):
-            if not self._idle(key, now):
+        for _ in range(2):
+            oldest = next(iter(keys))
+            if not self._idle(oldest, now):
                 break
-            del self.keys[key]
+            del keys[oldest]
 
 
 class _TokenBuckets(_Keys[float]):
@@ -141,14 +146,13 @@ class _TokenBuckets(_Keys[float]):
         return max(0.0, self.keys.get(key, now) - self._slack - now)
 
     def take(self, key: str, now: float) -> float:
-        self._drop_idle(now)
         keys = self.keys
         full_at = keys.get(key, now)
         seconds = full_at - self._slack - now
         if seconds > 0:
             return seconds
         keys[key] = max(full_at, now) + self._interval
-        keys.move_to_end(key)
+        self._touch(key, now)
         return 0.0
 
     def _idle(self, key: str, now: float) -> bool:
@@ -170,19 +174,20 @@ class _SlidingWindows(_Keys[deque[float]]):
         return max(0.0, starts[-self._rate] + self._period - now)
 
     def take(self, key: str, now: float) -> float:
-        self._drop_idle(now)
-        keys = self.keys
+        keys, period = self.keys, self._period
         starts = keys.get(key)
         if starts is None:
             starts = keys[key] = deque()
-        elif len(starts) == self._rate and (seconds := starts[0] + self._period - now) > 0:
-            return seconds
-        for _ in range(2):
-            if not starts or starts[0] + self._period > now:
-                break
+        elif (seconds := starts[0] + period - now) > 0:
+            if len(starts) == self._rate:
+                return seconds
+        else:
+            # Two for each that comes, so the old ones become fewer.
             starts.popleft()
+            if starts and starts[0] + period <= now:
+                starts.popleft()
         starts.append(now)
-        keys.move_to_end(key)
+        self._touch(key, now)
         return 0.0
 
     def _idle(self, key: str, now: float) -> bool:
@@ -198,16 +203,55 @@ def _takes(limiter: RateLimiter) -> TypeGuard[InMemoryRateLimiter]:
     )
 
 
-_LOCAL = """\
-seconds@ = take@({key})
-if seconds@:
-    raise RateLimitExceededError@({key}, seconds@)
-{body}"""
+class _Free:
+    """The permit of calls that nobody asks about once they have started."""
 
-_SHARED = """\
-if not await acquire@({key}):
-    raise RateLimitExceededError@({key}, await retry_after@({key}))
-{body}"""
+    __slots__ = ()
+
+    reports_success = False
+
+    def leave(self, error: BaseException | None) -> None: ...
+
+
+_FREE = _Free()
+
+
+class _Local(Gate):
+    """Asks a limiter that answers at once."""
+
+    __slots__ = ("_key_fn", "_take")
+
+    def __init__(self, limiter: InMemoryRateLimiter, key_fn: Callable[..., str] | None) -> None:
+        self._take = limiter.take
+        self._key_fn = key_fn
+
+    def admit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Free:
+        """Count the call, or refuse it."""
+        key = _DEFAULT_KEY if self._key_fn is None else self._key_fn(*args, **kwargs)
+        seconds = self._take(key)
+        if seconds:
+            raise RateLimitExceededError(key, seconds)
+        return _FREE
+
+
+class _Shared(Gate):
+    """Asks a limiter that has to be awaited."""
+
+    __slots__ = ("_key_fn", "_limiter")
+
+    def __init__(self, limiter: RateLimiter, key_fn: Callable[..., str] | None) -> None:
+        self._limiter = limiter
+        self._key_fn = key_fn
+
+    def admit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Leave it to `wait_async`."""
+
+    async def wait_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Free:
+        """Count the call, or refuse it."""
+        key = _DEFAULT_KEY if self._key_fn is None else self._key_fn(*args, **kwargs)
+        if not await self._limiter.acquire(key):
+            raise RateLimitExceededError(key, await self._limiter.retry_after(key))
+        return _FREE
 
 
 class _RateLimit(AnyStrategy, Part):
@@ -222,16 +266,11 @@ class _RateLimit(AnyStrategy, Part):
         self._limiter = limiter
         self._key_fn = key_fn
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # calls no rest
-        """How calls of a function are surrounded."""
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+        """The function that surrounds calls of another, and is of the same kind."""
         limiter = self._limiter
-        names: dict[str, object] = {
-            "RateLimitExceededError": RateLimitExceededError,
-            "key": self._key_fn or "default",
-        }
         if _takes(limiter):
-            names["take"] = limiter.take
-            return Layer(self._keyed(_LOCAL), names)
+            return surround(func, kind, _Local(limiter, self._key_fn))
         if kind not in {Kind.ASYNC, Kind.ASYNC_GENERATOR}:
             raise UnsupportedFunctionError(
                 self.label,
@@ -239,13 +278,7 @@ class _RateLimit(AnyStrategy, Part):
                 f"{type(limiter).__name__} has to be awaited; make the function async, or use an "
                 "InMemoryRateLimiter",
             )
-        names |= {"acquire": limiter.acquire, "retry_after": limiter.retry_after}
-        return Layer(self._keyed(_SHARED), names)
-
-    def _keyed(self, text: str) -> str:
-        if self._key_fn is None:
-            return text.replace("{key}", "key@")
-        return f"called_by@ = key@(*args, **kwargs)\n{text.replace('{key}', 'called_by@')}"
+        return surround(func, kind, _Shared(limiter, self._key_fn))
 
 
 def rate_limit(limiter: RateLimiter, *, key_fn: Callable[..., str] | None = None) -> AnyStrategy:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from varco_resilience._checks import of_type
 from varco_resilience._circuits import circuits_of
 from varco_resilience._errors import UnsupportedFunctionError
-from varco_resilience._functions import Kind, name_of
-from varco_resilience._fuse import Layer
+from varco_resilience._functions import (
+    PLAIN_KINDS,
+    Kind,
+    callable_sync,
+    check_async,
+    name_of,
+)
 from varco_resilience._policy import RetryPolicy
 from varco_resilience._retry_attempts import AsyncAttempts, SyncAttempts
 from varco_resilience._retry_call import RetryCall, run_async, run_sync
@@ -17,21 +22,6 @@ from varco_resilience._strategy import AnyStrategy, Part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    from varco_resilience._strategy import Rest
-
-# The first attempt costs no more than a try, since most calls need no other.
-_PLAIN = """\
-failed@ = None
-try:
-    {body}
-except Exception as error:
-    if not is_retryable@(error):
-        raise
-    failed@ = [error]
-if failed@ is not None:
-    result = await? run@(begin@(), rest@, args, kwargs, failed@.pop())"""
-_FULL = "result = await? run@(begin@(), rest@, args, kwargs, None)"
 
 
 class Retrying(AnyStrategy, Part):
@@ -45,15 +35,15 @@ class Retrying(AnyStrategy, Part):
     __slots__ = ("policy",)
 
     label = "retry"
-    kinds: ClassVar[tuple[Kind, ...]] = (Kind.SYNC, Kind.ASYNC)
+    kinds: ClassVar[tuple[Kind, ...]] = PLAIN_KINDS
     remedy = "it has given items away before it fails; retry the function that gets each item"
 
     def __init__(self, policy: RetryPolicy) -> None:
         of_type("policy", policy, RetryPolicy)
         self.policy: RetryPolicy = policy
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
-        """How calls of a function are surrounded."""
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+        """The function that surrounds calls of another, and is of the same kind."""
         policy = self.policy
         if policy.attempt_timeout is not None and kind is Kind.SYNC:
             raise UnsupportedFunctionError(
@@ -62,26 +52,26 @@ class Retrying(AnyStrategy, Part):
                 "attempt_timeout can interrupt only async functions; give the timeout to what it "
                 "waits for, or use `deadline`",
             )
+        begin = partial(RetryCall, policy, name, circuits_of(func))
         extras = (policy.deadline, policy.attempt_timeout, policy.retry_on_result, policy.budget)
-        inner = rest()
-        names: dict[str, object] = {
-            "rest": inner,
-            "run": run_async if kind is Kind.ASYNC else run_sync,
-            "begin": partial(RetryCall, policy, name, circuits_of(inner)),
-            "is_retryable": policy.is_retryable,
-        }
-        return Layer(_PLAIN if extras == (None,) * 4 else _FULL, names)
+        is_async = kind is Kind.ASYNC
+        if extras == (None,) * 4:
+            try_first = _try_first_async if is_async else _try_first_sync
+            return try_first(func, policy.is_retryable, begin)
+        return (_attempt_async if is_async else _attempt_sync)(func, begin)
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function, and again as long as the policy says."""
+        sync = callable_sync(self.label, func)
         call = RetryCall(self.policy, name_of(func), circuits_of(func))
-        result: R = run_sync(call, func, args, kwargs, None)
+        result: R = run_sync(call, sync, args, kwargs, None)
         return result
 
     async def call_async[**P, R](
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function, and again as long as the policy says."""
+        check_async(self.label, func)
         call = RetryCall(self.policy, name_of(func), circuits_of(func))
         result: R = await run_async(call, func, args, kwargs, None)
         return result
@@ -91,6 +81,55 @@ class Retrying(AnyStrategy, Part):
 
     def __aiter__(self) -> AsyncAttempts:
         return AsyncAttempts(self.policy)
+
+
+# Most calls need no second attempt, and then the first costs no more than a try.
+def _try_first_sync(
+    func: Callable[..., Any],
+    is_retryable: Callable[[BaseException], bool],
+    begin: Callable[[], RetryCall],
+) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return func(*args, **kwargs)
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+            failed = [error]
+        return run_sync(begin(), func, args, kwargs, failed.pop())
+
+    return wrapper
+
+
+def _try_first_async(
+    func: Callable[..., Any],
+    is_retryable: Callable[[BaseException], bool],
+    begin: Callable[[], RetryCall],
+) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await func(*args, **kwargs)
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+            failed = [error]
+        return await run_async(begin(), func, args, kwargs, failed.pop())
+
+    return wrapper
+
+
+def _attempt_sync(func: Callable[..., Any], begin: Callable[[], RetryCall]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return run_sync(begin(), func, args, kwargs, None)
+
+    return wrapper
+
+
+def _attempt_async(func: Callable[..., Any], begin: Callable[[], RetryCall]) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await run_async(begin(), func, args, kwargs, None)
+
+    return wrapper
 
 
 def retry(policy: RetryPolicy) -> Retrying:

@@ -8,6 +8,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from varco_resilience._checks import members_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,8 +21,12 @@ def read_retry_after(error: Exception) -> float | None:
     """The seconds that an error asks to wait, or None when it does not ask.
 
     It is read by shape: from a number in `error.retry_after`, else from the `Retry-After` header
-    (seconds or a date) of `error.response`, or of the error itself.
+    (seconds or a date) of `error.response`, or of the error itself. Of a group of errors it is the
+    longest wait that one of them asks for.
     """
+    if members := members_of(error):
+        waits = map(read_retry_after, members)
+        return max((wait for wait in waits if wait is not None), default=None)
     asked: object = getattr(error, "retry_after", None)
     if asked is None:
         response: object = getattr(error, "response", None)
@@ -30,9 +36,13 @@ def read_retry_after(error: Exception) -> float | None:
             asked = read("Retry-After") or read("retry-after")
     if isinstance(asked, str):
         asked = _parse(asked.strip())
-    if isinstance(asked, (int, float)) and not math.isnan(asked):
-        return max(0.0, float(asked))
-    return None
+    if not isinstance(asked, (int, float)):
+        return None
+    try:
+        seconds = float(asked)
+    except OverflowError:  # longer than any wait
+        seconds = math.inf if asked > 0 else 0.0
+    return None if math.isnan(seconds) else max(0.0, seconds)
 
 
 def asked_wait(read: Callable[[Exception], float | None], error: Exception) -> float | None:
@@ -48,9 +58,12 @@ def asked_wait(read: Callable[[Exception], float | None], error: Exception) -> f
 def _parse(text: str) -> float | None:
     if _SECONDS.fullmatch(text):
         return float(text)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rarely needed, long to load
+    from datetime import UTC  # noqa: PLC0415  # rarely needed, long to load
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # likewise
 
     try:
-        return parsedate_to_datetime(text).timestamp() - time.time()
+        date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
+    # One of the three forms of HTTP names no zone, and all mean UTC.
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()

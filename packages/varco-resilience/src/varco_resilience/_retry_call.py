@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -136,7 +137,7 @@ def wait_sync(seconds: float) -> None:
     """Sleep, unless a test has turned waiting off."""
     mode = _test_mode.active()
     if mode is None:
-        time.sleep(seconds)
+        time.sleep(min(seconds, threading.TIMEOUT_MAX))
     elif mode.on_wait is not None:
         mode.on_wait(seconds)
 

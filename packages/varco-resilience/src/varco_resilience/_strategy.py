@@ -6,15 +6,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._circuits import circuits_of, note_circuits
-from varco_resilience._functions import Kind, decorate, only
-from varco_resilience._fuse import Layer, fuse
+from varco_resilience._functions import KINDS, decorate, only
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from varco_resilience._circuits import Circuits
-
-    type Rest = Callable[[], Callable[..., Any]]
+    from varco_resilience._functions import Kind
 
 
 class Strategy(ABC):
@@ -34,7 +32,7 @@ class Part(Strategy):
     __slots__ = ()
 
     label: ClassVar[str]
-    kinds: ClassVar[tuple[Kind, ...]] = tuple(Kind)
+    kinds: ClassVar[tuple[Kind, ...]] = KINDS
     remedy: ClassVar[str] = ""
 
     @property
@@ -51,8 +49,8 @@ class Part(Strategy):
         return inner
 
     @abstractmethod
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:
-        """How calls of a function are surrounded; `rest()` is all that this strategy wraps."""
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
+        """The function that surrounds calls of another, and is of the same kind."""
 
 
 class AnyStrategy(Strategy):
@@ -121,23 +119,12 @@ def apply(parts: Sequence[Part], func: Any) -> Any:
 def build(
     parts: Sequence[Part], func: Callable[..., Any], kind: Kind, name: str
 ) -> Callable[..., Any]:
-    """One function out of bound strategies, as far as they let themselves be fused."""
-    layers: list[Layer] = []
-    for number, part in enumerate(parts, 1):
-
-        def rest(after: int = number) -> Callable[..., Any]:
-            inner = parts[after:]
-            return build(inner, func, kind, name) if inner else func
-
-        layers.append(part.layer(kind, name, rest))
-        if "{body}" not in layers[-1].text:
-            break
-    wrapper = fuse(layers, func, kind, _label(parts))
-    circuits = circuits_of(func)
+    """The function inside of bound strategies, the first one outermost."""
     for part in reversed(parts):
-        circuits = part.circuits(circuits)
-    note_circuits(wrapper, circuits)
-    return wrapper
+        wrapper = part.wrap(func, kind, name)
+        note_circuits(wrapper, part.circuits(circuits_of(func)))
+        func = wrapper
+    return func
 
 
 def _label(parts: Sequence[Part]) -> str:

@@ -11,30 +11,11 @@ from varco_resilience._checks import above_zero
 from varco_resilience._deadlines import Deadline, DeadlineQueue, QueuedDeadline
 from varco_resilience._errors import CallTimeoutError
 from varco_resilience._functions import Kind
-from varco_resilience._fuse import Layer
 from varco_resilience._strategy import AsyncStrategy, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
-
-    from varco_resilience._strategy import Rest
-
-# The guarantees of asyncio.timeout: the task is cancelled once, and only that cancellation becomes
-# the error, never one from outside.
-_TEXT = """\
-deadline@ = set_deadline@()
-if deadline@ is None:
-    result = await limited@(rest@(*args, **kwargs), seconds@, name@)
-else:
-    try:
-        {body}
-    except CancelledError@ as error:
-        if deadline@.is_the_reason():
-            raise CallTimeoutError@(name@, seconds@) from error
-        raise
-    finally:
-        deadline@.over()"""
 
 
 def running_task() -> asyncio.Task[Any] | None:
@@ -124,20 +105,28 @@ class Timeout(AsyncStrategy, Part):
         self.seconds: float = seconds
         self._queues: dict[asyncio.AbstractEventLoop, DeadlineQueue] = {}
 
-    def layer(self, kind: Kind, name: str, rest: Rest) -> Layer:  # noqa: ARG002  # always async
-        """How calls of a function are surrounded."""
-        return Layer(
-            _TEXT,
-            {
-                "set_deadline": self._set_deadline,
-                "limited": limited,
-                "rest": rest(),
-                "seconds": self.seconds,
-                "name": name,
-                "CancelledError": asyncio.CancelledError,
-                "CallTimeoutError": CallTimeoutError,
-            },
-        )
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # always async
+        """The function that surrounds calls of another, and is of the same kind.
+
+        With the guarantees of asyncio.timeout: the task is cancelled once, and only that
+        cancellation becomes the error, never one from outside.
+        """
+        set_deadline, seconds = self._set_deadline, self.seconds
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            deadline = set_deadline()
+            if deadline is None:
+                return await limited(func(*args, **kwargs), seconds, name)
+            try:
+                return await func(*args, **kwargs)
+            except asyncio.CancelledError as error:
+                if deadline.is_the_reason():
+                    raise CallTimeoutError(name, seconds) from error
+                raise
+            finally:
+                deadline.over()
+
+        return wrapper
 
     def _set_deadline(self) -> QueuedDeadline | None:
         try:  # running_task() without its frame
