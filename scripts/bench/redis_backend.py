@@ -45,7 +45,7 @@ def lazily(prepare: Callable[[], Awaitable[Step]]) -> Callable[[], Awaitable[obj
 def varco_cache(kind: str = "RedisCache", **options: Any) -> Any:
     import varco_redis.cache as ours
 
-    settings = ours.RedisCacheSettings(url=URL, key_prefix=f"{RUN}varco:", time_limit=30, **options)
+    settings = ours.RedisCacheSettings(url=URL, key_prefix=f"{RUN}varco:", timeout=30, **options)
     return getattr(ours, kind)(settings)
 
 
@@ -198,7 +198,7 @@ async def _invalidate_tag() -> float:
 def varco_bus() -> Any:
     from varco_redis import RedisEventBus, RedisEventBusSettings
 
-    return RedisEventBus(RedisEventBusSettings(url=URL, key_prefix=f"{RUN}bus:", time_limit=30))
+    return RedisEventBus(RedisEventBusSettings(url=URL, key_prefix=f"{RUN}bus:", timeout=30))
 
 
 def varco_streams() -> Callable[[], object]:

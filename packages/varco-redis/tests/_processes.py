@@ -36,7 +36,7 @@ class Effect(DomainModel):
 
 
 def bus_settings(url, prefix):
-    return RedisEventBusSettings(url=url, key_prefix=prefix, idle_limit=1.0, retry_delay=0.05)
+    return RedisEventBusSettings(url=url, key_prefix=prefix, lease=1.0, retry_delay=0.05)
 
 
 async def relay(line, url, prefix, database):
@@ -98,8 +98,8 @@ async def race(line, url, prefix, seed, rounds):
     """Reads and writes at random; no read may return what was old when it began."""
     chance = random.Random(seed)
     bare = redis.asyncio.Redis.from_url(url)
-    cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", time_limit=30))
-    locks = RedisLock(RedisSettings(url=url, time_limit=30), key_prefix=f"{prefix}lock:")
+    cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", timeout=30))
+    locks = RedisLock(RedisSettings(url=url, timeout=30), key_prefix=f"{prefix}lock:")
     keys = ["a:1", "b:1"]
     changes = [
         lambda key, version: cache.delete(key),
@@ -145,7 +145,7 @@ async def race(line, url, prefix, seed, rounds):
 
 
 async def herd(line, url, prefix, kind):
-    cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", time_limit=30))
+    cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", timeout=30))
     if kind == "layered":
         cache = LayeredCache(InMemoryCache(), cache, time_limit=30)
     bare = redis.asyncio.Redis.from_url(url)

@@ -30,7 +30,7 @@ class Numbered(Event):
 @pytest.fixture
 def settings(url, prefix):
     def make(**options):
-        values = {"url": url, "key_prefix": prefix, "retry_delay": 0.01, "idle_limit": 2.0}
+        values = {"url": url, "key_prefix": prefix, "retry_delay": 0.01, "lease": 2.0}
         return RedisEventBusSettings(**(values | options))
 
     return make
@@ -136,7 +136,7 @@ async def test_invalidations_of_caches_go_to_every_process(settings):
 
 
 async def test_what_is_not_handled_is_never_dropped_and_a_full_channel_pushes_back(settings):
-    options = settings(max_length=20, partitions=1, time_limit=0.5)
+    options = settings(max_length=20, partitions=1, timeout=0.5)
     async with RedisEventBus(options) as early:  # the group is there before it is full
         early.subscribe(Numbered, lambda event: None, channel="c")
         async with RedisChannelManager(options) as manager:
@@ -187,7 +187,7 @@ async def test_garbage_in_a_stream_is_set_aside_and_logged(settings, client, cap
 
 async def test_a_redis_that_was_emptied_is_used_again(make_server):
     server = make_server()
-    got, options = [], RedisEventBusSettings(url=server.url, idle_limit=2.0)
+    got, options = [], RedisEventBusSettings(url=server.url, lease=2.0)
     bus = RedisEventBus(options)
     bus.subscribe(Numbered, lambda event: got.append(event.number))
     async with bus:
@@ -206,7 +206,7 @@ async def test_stopping_leaves_what_is_not_begun_to_others(settings):
         await release.wait()
         got.append(event.number)
 
-    first = RedisEventBus(settings(partitions=1, idle_limit=60.0))
+    first = RedisEventBus(settings(partitions=1, lease=60.0))
     first.subscribe(Numbered, slow, channel="c")
     await first.start()
     await first.publish_many([(Numbered(number=n, name="k"), "c") for n in range(10)])
@@ -215,7 +215,7 @@ async def test_stopping_leaves_what_is_not_begun_to_others(settings):
     assert [event.number for event in cut] == [0]
     release.set()
     # Long before the idle limit is over.
-    second = RedisEventBus(settings(partitions=1, idle_limit=60.0))
+    second = RedisEventBus(settings(partitions=1, lease=60.0))
     second.subscribe(Numbered, slow, channel="c")
     async with second:
         await until(lambda: len(got) == 10, 40)
@@ -307,7 +307,7 @@ async def test_what_a_dead_process_held_is_taken_over_within_twice_the_idle_limi
         began.set()
         await asyncio.Event().wait()
 
-    dead, heir = (RedisEventBus(settings(partitions=2, idle_limit=1.0)) for _ in range(2))
+    dead, heir = (RedisEventBus(settings(partitions=2, lease=1.0)) for _ in range(2))
     dead.subscribe(Numbered, hang, channel="c")
     heir.subscribe(Numbered, lambda event: got.append(event.number), channel="c")
     await dead.start()
@@ -327,7 +327,7 @@ async def test_what_a_dead_process_held_is_taken_over_within_twice_the_idle_limi
 @pytest.mark.parametrize("mode", ["streams", "pubsub"])
 async def test_listening_goes_on_when_a_hanging_server_is_back(make_server, mode):
     server, got = make_server(), []
-    options = RedisEventBusSettings(url=server.url, mode=mode, idle_limit=1.0, time_limit=0.3)
+    options = RedisEventBusSettings(url=server.url, mode=mode, lease=1.0, timeout=0.3)
     bus = RedisEventBus(options)
     bus.subscribe(Numbered, lambda event: got.append(event.number))
     async with bus:

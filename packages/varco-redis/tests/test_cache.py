@@ -232,7 +232,7 @@ async def test_a_copy_is_no_message_away_from_its_own_process(url, prefix):
 
 async def test_copies_are_not_used_while_tracking_is_interrupted(make_server):
     server = make_server()
-    settings = RedisCacheSettings(url=server.url, time_limit=2.0)
+    settings = RedisCacheSettings(url=server.url, timeout=2.0)
     async with TrackedRedisCache(settings, check_interval=0.2) as tracked:
         await tracked.set("k", 1)
         await asyncio.sleep(0.1)

@@ -22,7 +22,7 @@ class Real(CacheContract):
     @pytest.fixture
     async def cache(self, url, prefix, options, anyio_backend):
         # None of these tests is about time: a machine with much else to do takes its time.
-        settings = RedisCacheSettings(url=url, key_prefix=prefix, time_limit=30.0)
+        settings = RedisCacheSettings(url=url, key_prefix=prefix, timeout=30.0)
         async with self.make(settings, **options) as cache:
             yield cache
 

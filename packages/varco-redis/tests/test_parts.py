@@ -26,6 +26,7 @@ from varco_redis import (
     RedisSettings,
     RedisUnavailableError,
 )
+from varco_redis import _renamed
 from varco_redis.cache import RedisCache, RedisCacheSettings
 
 pytestmark = pytest.mark.anyio
@@ -141,9 +142,9 @@ async def test_garbage_among_dead_letters_holds_up_nothing(url, prefix, client, 
             await queue.pop_batch()
 
 
-async def test_a_dead_server_raises_within_the_time_limit(make_server):
+async def test_a_dead_server_raises_within_the_timeout(make_server):
     server = make_server()
-    settings = {"url": server.url, "time_limit": 1.0, "connect_time_limit": 0.5}
+    settings = {"url": server.url, "timeout": 1.0, "connect_timeout": 0.5}
     queue = RedisDeadLetterQueue(RedisDeadLetterQueueSettings(**settings))
     entry = DeadLetterEntry(event=Noted(number=1))
     await queue.push(entry)
@@ -173,7 +174,7 @@ REFUSALS = {
 @pytest.mark.parametrize("why", REFUSALS)
 async def test_a_server_that_takes_no_writes_is_an_outage(make_server, why):
     server = make_server()
-    options = {"url": server.url, "time_limit": 3.0}
+    options = {"url": server.url, "timeout": 3.0}
     settings = RedisSettings(**options)
     async with (
         RedisEventBus(RedisEventBusSettings(**options)) as bus,
@@ -300,7 +301,7 @@ def dead_port(request, free_port):
 @pytest.mark.parametrize("kind", ["redis://{}/0", "redis+sentinel://{}/main", "redis+cluster://{}"])
 async def test_every_operation_on_a_dead_server_raises_in_time(dead_port, kind):
     url = kind.format(f"127.0.0.1:{dead_port}")
-    options = {"url": url, "time_limit": 0.2, "connect_time_limit": 0.1}
+    options = {"url": url, "timeout": 0.2, "connect_timeout": 0.1}
     entry, settings = DeadLetterEntry(event=Noted(number=1)), RedisSettings(**options)
     async with (
         RedisCache(RedisCacheSettings(**options)) as cache,
@@ -396,7 +397,7 @@ def test_errors_do_not_show_secrets(url, remedy):
 @pytest.mark.parametrize(
     ("kind", "wrong"),
     [
-        (RedisSettings, {"time_limit": 0}),
+        (RedisSettings, {"timeout": 0}),
         (RedisSettings, {"url": "redis+sentinel://host"}),
         (RedisCacheSettings, {"key_prefix": ""}),
         (RedisCacheSettings, {"url": "redis+cluster://host", "key_prefix": "{a}"}),
@@ -455,3 +456,25 @@ async def test_providify_installs_the_parts(url, prefix, monkeypatch):
     for part in (cache, bus, queue):
         assert await part.is_healthy()
         await part.stop()
+
+
+def test_settings_are_taken_under_the_names_that_they_had():
+    _renamed._warn.cache_clear()
+    with pytest.warns(DeprecationWarning) as caught:
+        one = RedisEventBusSettings(time_limit=3.0, connect_time_limit=4.0, idle_limit=5.0)
+    assert (one.timeout, one.connect_timeout, one.lease) == (3.0, 4.0, 5.0)
+    assert [str(warning.message) for warning in caught] == [
+        "the setting 'time_limit' is called 'timeout' now",
+        "the setting 'connect_time_limit' is called 'connect_timeout' now",
+        "the setting 'idle_limit' is called 'lease' now",
+    ]
+    assert {warning.filename for warning in caught} == {__file__}
+    # Each warns once.
+    assert (one.time_limit, one.idle_limit) == (3.0, 5.0)
+    assert RedisCacheSettings.from_env("X_", {"X_TIME_LIMIT": "7"}).timeout == 7.0
+    with pytest.warns(DeprecationWarning, match="'lease_time' is called 'lease'"):
+        assert RedisCacheSettings(lease_time=8.0).lease == 8.0
+    with pytest.raises(TypeError, match="idle_limit"):
+        RedisSettings(idle_limit=1.0)
+    with pytest.raises(AttributeError, match="no setting 'idle_limit'"):
+        _ = RedisSettings().idle_limit

@@ -12,7 +12,7 @@ def test_all_is_sorted_complete_and_importable():
         assert isinstance(module.__all__, tuple)
         assert list(module.__all__) == sorted(module.__all__)
         assert all(getattr(module, name).__doc__ for name in module.__all__)
-    public = {name for name in vars(varco_redis) if name[0] != "_"} - {"cache"}
+    public = {name for name in dir(varco_redis) if name[0] != "_"} - {"cache", "TYPE_CHECKING"}
     assert set(varco_redis.__all__) == public
     assert set(varco_redis.cache.__all__) <= public
 
@@ -30,5 +30,17 @@ def test_importing_it_brings_neither_domain_nor_database():
         "import sys, varco_redis; "
         "loaded = {'varco_domain', 'varco_sa', 'sqlalchemy', 'lark'} & set(sys.modules); "
         "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_it_loads_nothing_until_a_name_is_touched():
+    code = (
+        "import sys; before = set(sys.modules); import varco_redis; "
+        "loaded = set(sys.modules) - before; assert loaded == {'varco_redis'}, loaded; "
+        "assert varco_redis.RedisLock.__name__ in dir(varco_redis); "
+        "loaded = {'varco_redis._bus', 'varco_redis._cache', 'pydantic'} & set(sys.modules); "
+        "assert not loaded, loaded; "
+        "hasattr(varco_redis, 'Typo') and exit('a name that is not there')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

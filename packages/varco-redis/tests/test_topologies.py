@@ -34,7 +34,7 @@ class Spread(Event):
 
 async def work(url, **options):
     """Cache, bus and lock on this URL."""
-    options |= {"url": url, "time_limit": 20.0, "connect_time_limit": 10.0}
+    options |= {"url": url, "timeout": 20.0, "connect_timeout": 10.0}
     async with RedisCache(RedisCacheSettings(**options)) as cache:
         await cache.set_many({f"k{n}": n for n in range(50)}, tags={"t"})
         assert await cache.get_many(f"k{n}" for n in range(50)) == {f"k{n}": n for n in range(50)}
@@ -53,7 +53,7 @@ async def work(url, **options):
         await cache.clear()
         assert await cache.get("k1", MISSING) is MISSING
     got = []
-    bus = RedisEventBus(RedisEventBusSettings(**options, idle_limit=5.0))
+    bus = RedisEventBus(RedisEventBusSettings(**options, lease=5.0))
     bus.subscribe(Spread, lambda event: got.append(event.number))
     async with bus:
         for channel in ("a", "b"):
@@ -109,7 +109,7 @@ async def test_tls_is_checked(make_server, tmp_path, free_port):
     client = {"tls_cert_file": cert, "tls_key_file": key}
     await work(url, tls_ca_file=cert, **client)
     with pytest.raises(RedisUnavailableError, match=r"(?i)certificate"):
-        await RedisCache(RedisCacheSettings(url=url, time_limit=20, **client)).get("a")
+        await RedisCache(RedisCacheSettings(url=url, timeout=20, **client)).get("a")
 
 
 async def test_sentinel_finds_the_master(make_server, tmp_path, free_port):
@@ -137,7 +137,7 @@ async def test_sentinel_finds_the_master(make_server, tmp_path, free_port):
         known = {"sentinel_password": "sesame"}
         await work(url, **known)
         for wrong in ({"url": url}, {"url": url.replace("main", "other"), **known}):
-            async with RedisCache(RedisCacheSettings(**wrong, time_limit=20.0)) as cache:
+            async with RedisCache(RedisCacheSettings(**wrong, timeout=20.0)) as cache:
                 with pytest.raises(RedisUnavailableError, match=r"main|other"):
                     await cache.get("a")
     finally:
@@ -163,7 +163,7 @@ async def test_a_cluster_keeps_together_what_must_be(make_server):
     url = f"redis+cluster://{nodes[0]},{nodes[1]}"
     await work(url)
     # More tasks than connections wait for their turn.
-    settings = RedisCacheSettings(url=url, max_connections=2, time_limit=20.0)
+    settings = RedisCacheSettings(url=url, max_connections=2, timeout=20.0)
     async with RedisCache(settings) as cache:
         await asyncio.gather(*(cache.set(f"k{n}", n) for n in range(100)))
         assert await cache.get_many(f"k{n}" for n in range(100)) == {f"k{n}": n for n in range(100)}

@@ -144,7 +144,7 @@ class RedisEventBus(AbstractEventBus):
             listener = self._listener = PubSubListener(self._link, self._names, workers)
             self._listening = asyncio.create_task(listener.run(), name="varco-redis listen")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.time_limit):
+                async with asyncio.timeout(self.settings.timeout):
                     await listener.ready.wait()
             return
         shared = (
@@ -219,7 +219,7 @@ class RedisEventBus(AbstractEventBus):
     async def _append(self, channel: str, parts: list[Any]) -> None:
         """Append all, a few hundred at once; waits for space within the time limit."""
         keys = (self._names.config(channel), self._names.base(channel))
-        until, pause = time.monotonic() + self.settings.time_limit, _PAUSE
+        until, pause = time.monotonic() + self.settings.timeout, _PAUSE
         while parts:
             chunk = parts[: 4 * _CHUNK]
             with refusals_as_data_errors(keys[1]):

@@ -41,7 +41,7 @@ class RedisEventBusSettings(RedisSettings):
         prefetch: How many events of a partition a process takes at a time; in pub/sub mode, how
             many it has in hand before it stops reading.
         concurrency: How many handlers run at once in a process.
-        idle_limit: Seconds without a sign of life after which others take over from a process.
+        lease: Seconds without a sign of life after which others take over from a process.
         max_attempts: How often a handler is tried before the event is dead-lettered.
         retry_delay: Seconds before the second attempt; doubled for each further one.
         max_retry_delay: The most.
@@ -56,7 +56,7 @@ class RedisEventBusSettings(RedisSettings):
     max_length: int = 100_000
     prefetch: int = 256
     concurrency: int = 64
-    idle_limit: float = 10.0
+    lease: float = 10.0
     max_attempts: int = 5
     retry_delay: float = 0.2
     max_retry_delay: float = 30.0
@@ -64,7 +64,7 @@ class RedisEventBusSettings(RedisSettings):
     def __post_init__(self) -> None:
         RedisSettings.__post_init__(self)
         self._check_above_zero(
-            "partitions", "max_length", "prefetch", "concurrency", "idle_limit", "max_attempts"
+            "partitions", "max_length", "prefetch", "concurrency", "lease", "max_attempts"
         )
         if self.mode not in {mode.value for mode in BusMode}:
             names = ", ".join(repr(mode.value) for mode in BusMode)

@@ -79,7 +79,7 @@ class RedisCache(CacheBackend):
         self.settings: RedisCacheSettings = settings or RedisCacheSettings()
         self._entries = Entries(self.settings, serializer)
         # How long `arm` may wait for another process that loads the key already.
-        self.patience: float = self.settings.load_wait + self.settings.time_limit
+        self.patience: float = self.settings.load_wait + self.settings.timeout
         self._link = CacheLink(self.settings)
         self._scripts = self._link.scripts
         self._owner = os.urandom(8)
@@ -190,7 +190,7 @@ class RedisCache(CacheBackend):
     async def arm(self, lease: Lease, *, look: bool = True, type_hint: Any = None) -> Any:
         """With `look`, the value that is there by now, waiting for a process that loads it.
 
-        Such a process that dies is waited for no longer than the `lease_time` of the settings.
+        Such a process that dies is waited for no longer than the `lease` of the settings.
         """
         assert isinstance(lease, RedisLease)  # noqa: S101 # what `lease` returned
         pause, until = _POLL, time.monotonic() + self.settings.load_wait
@@ -353,7 +353,7 @@ class RedisCache(CacheBackend):
             self._link.place(lease.key),
             self._owner,
             lease.token,
-            math.ceil(self.settings.lease_time * 1000),
+            math.ceil(self.settings.lease * 1000),
             lease.blob,
             int(force),
         )
@@ -372,8 +372,8 @@ class RedisCache(CacheBackend):
 
     async def _keep(self) -> None:
         """Keep the leases of long loads while there are any."""
-        interval = self.settings.lease_time / 3
-        milliseconds = math.ceil(self.settings.lease_time * 1000)
+        interval = self.settings.lease / 3
+        milliseconds = math.ceil(self.settings.lease * 1000)
         while self._open:
             await asyncio.sleep(interval)
             calls = [

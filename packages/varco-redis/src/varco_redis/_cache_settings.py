@@ -15,12 +15,12 @@ class RedisCacheSettings(RedisSettings):
     """Where the cache is and its habits.
 
     Attributes:
-        time_limit: Seconds for one operation.
+        timeout: Seconds for one operation.
         key_prefix: The beginning of every key in Redis; one cache for each.
         default_ttl: Seconds an entry lives that is stored without a `ttl`; None for no end.
         compress_above: Values of more bytes are stored compressed; None for never.
         max_value_bytes: A stored value that would take more bytes is not read.
-        lease_time: Seconds after which the load of a process that died is begun by another.
+        lease: Seconds after which the load of a process that died is begun by another.
         load_wait: Most seconds to wait for another process that loads a key; then it is loaded
             here too.
         max_generations: How many invalidations of tags are remembered; entries that were stored
@@ -31,13 +31,13 @@ class RedisCacheSettings(RedisSettings):
             cluster; every invalidation of a tag is told to each. Always 1 without a cluster.
     """
 
-    time_limit: float = 1.0
-    connect_time_limit: float = 1.0
+    timeout: float = 1.0
+    connect_timeout: float = 1.0
     key_prefix: str = "varco:cache:"
     default_ttl: float | None = None
     compress_above: int | None = 8192
     max_value_bytes: int = 64 * 2**20
-    lease_time: float = 10.0
+    lease: float = 10.0
     load_wait: float = 30.0
     max_generations: int = 100_000
     keep_across_restarts: bool = False
@@ -47,7 +47,7 @@ class RedisCacheSettings(RedisSettings):
         # Not super(): a class with slots is made anew by the decorator.
         RedisSettings.__post_init__(self)
         self._check_above_zero(
-            "default_ttl", "compress_above", "max_value_bytes", "lease_time", "load_wait", "shards"
+            "default_ttl", "compress_above", "max_value_bytes", "lease", "load_wait", "shards"
         )
         if not self.key_prefix:
             raise RedisConfigError("key_prefix", self.key_prefix, "give the cache a name")

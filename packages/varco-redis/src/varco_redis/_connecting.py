@@ -48,7 +48,7 @@ class Connecting:
             "password": address.password,
             "protocol": 3,
             "socket_timeout": None,
-            "socket_connect_timeout": settings.connect_time_limit,
+            "socket_connect_timeout": settings.connect_timeout,
             "client_name": settings.client_name,
             "retry": Retry(NoBackoff(), 0),
         }
@@ -80,7 +80,7 @@ class Connecting:
                 sentinel_kwargs={
                     "username": self.settings.sentinel_username,
                     "password": self.settings.sentinel_password,
-                    "socket_timeout": self.settings.connect_time_limit,
+                    "socket_timeout": self.settings.connect_timeout,
                     "protocol": 2,  # of RESP3 redis-py 6 does not understand sentinels
                     "retry": Retry(NoBackoff(), 0),  # the next one is asked instead
                     **tls,

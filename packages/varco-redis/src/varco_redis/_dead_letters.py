@@ -162,7 +162,7 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         keys = [*self._keys, f"{self._base}popped:{os.urandom(16).hex()}"]
         lease, memory = (
             max(1, math.ceil(seconds * 1000))
-            for seconds in (visibility_timeout, self.settings.time_limit)
+            for seconds in (visibility_timeout, self.settings.timeout)
         )
         return await self._readable(await self._run(_POP, keys, limit, lease, memory))
 

@@ -106,7 +106,7 @@ class GroupMember:
                     UNNAME, (self._names.consumers,), self._consumer, self._process
                 )
         except (RedisUnavailableError, ResponseError) as error:
-            logger.warning("others take over after %s s: %s", self._settings.idle_limit, error)
+            logger.warning("others take over after %s s: %s", self._settings.lease, error)
 
     # What partitions report.
 
@@ -142,7 +142,7 @@ class GroupMember:
         attempt = 0
         while True:
             self._coordinate_now.clear()
-            pause = self._settings.idle_limit / _BEATS
+            pause = self._settings.lease / _BEATS
             try:
                 await self._coordinate()
                 attempt = 0
@@ -153,7 +153,7 @@ class GroupMember:
             await wait_for(self._coordinate_now, jittered)
 
     async def _coordinate(self) -> None:
-        life = math.ceil(self._settings.idle_limit * 1000)
+        life = math.ceil(self._settings.lease * 1000)
         if not self._settings.consumer:
             name: bytes = await self._link.run(
                 NAME, (self._names.consumers,), host_name(), self._process, life
@@ -184,7 +184,7 @@ class GroupMember:
                 for channel in wanted
             ]
         )
-        until = said + self._settings.idle_limit * _MARGIN
+        until = said + self._settings.lease * _MARGIN
         for channel, fences in zip(wanted, answers, strict=True):
             self._settle(channel, fences, until)
         if time.monotonic() - self._trimmed > _TRIM_EVERY:
@@ -369,7 +369,7 @@ class GroupMember:
     ) -> None:
         """Until there is something new in one of the streams, or the partitions change."""
         places = {one.stream: one.position for chosen in ready.values() for one in chosen.values()}
-        limit = seconds + self._settings.time_limit
+        limit = seconds + self._settings.timeout
         await wait_for_streams(own, places, self._changed, seconds, limit=limit)
 
 

@@ -83,7 +83,7 @@ class Link:
         self.settings = settings
         self.address: Address = address_of(settings)
         self._on_connect = on_connect
-        self._limit = settings.time_limit
+        self._limit = settings.timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Any] = []
         self._room = asyncio.Semaphore(settings.max_connections)

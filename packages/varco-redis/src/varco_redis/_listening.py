@@ -124,7 +124,7 @@ class BroadcastListener:
                 {name: one.position for name, one in ready.items()},
                 self._changed,
                 _BLOCK,
-                limit=_BLOCK + self._settings.time_limit,
+                limit=_BLOCK + self._settings.timeout,
                 count=100,
             )
             self._accept(answer, ready)
@@ -187,13 +187,13 @@ class PubSubListener:
             raise RedisUnavailableError(
                 str(self._link.address), "PSUBSCRIBE", "pub/sub mode is not there on a cluster"
             )
-        async with asyncio.timeout(self._link.settings.time_limit):
+        async with asyncio.timeout(self._link.settings.timeout):
             connection = await self._link.connect()
         try:
             connection._parser.set_pubsub_push_handler(self._heard)  # noqa: SLF001 # there is no other way
             pattern = "".join("\\" + c if c in "*?[]^-\\" else c for c in self._subject) + "*"
             await connection.send_command("PSUBSCRIBE", pattern, check_health=False)
-            await listen(self._link, connection, self._link.settings.time_limit, self._have_room)
+            await listen(self._link, connection, self._link.settings.timeout, self._have_room)
         finally:
             with contextlib.suppress(Exception):
                 await connection.disconnect(nowait=True)

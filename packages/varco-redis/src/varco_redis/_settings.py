@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from varco_redis._errors import RedisConfigError
+from varco_redis._renamed import Renamed, name_now, names_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    type _Settings = type
+else:
+    _Settings = Renamed  # checkers are to see the names of now alone
 
 _SECRET = "***"  # noqa: S105 # what stands for one
 _SECRETS = frozenset({"password", "sentinel_password"})
@@ -33,7 +38,7 @@ SCHEMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class RedisSettings:
+class RedisSettings(metaclass=_Settings):
     """Where Redis is and how to talk to it; the base of the settings of each part.
 
     Attributes:
@@ -48,8 +53,8 @@ class RedisSettings:
         tls_cert_file: A certificate of the client.
         tls_key_file: Its key.
         tls_verify: Whether the server's certificate and name are checked.
-        time_limit: Seconds for one operation, its retries included.
-        connect_time_limit: Seconds for one attempt to connect.
+        timeout: Seconds for one operation, its retries included.
+        connect_timeout: Seconds for one attempt to connect.
         max_connections: Most connections at once, blocking reads apart.
         retries: How often an operation is repeated whose connection broke, with back-off and
             jitter.
@@ -65,8 +70,8 @@ class RedisSettings:
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
     tls_verify: bool = True
-    time_limit: float = 5.0
-    connect_time_limit: float = 2.0
+    timeout: float = 5.0
+    connect_timeout: float = 2.0
     max_connections: int = 10
     retries: int = 2
     client_name: str = "varco"
@@ -85,7 +90,7 @@ class RedisSettings:
             )
         if address.scheme.endswith("+sentinel") and not address.path.strip("/"):
             raise RedisConfigError("url", mask(self.url), "name the master: .../mymaster/0")
-        self._check_above_zero("time_limit", "connect_time_limit", "max_connections")
+        self._check_above_zero("timeout", "connect_timeout", "max_connections")
         if self.retries < 0:
             raise RedisConfigError("retries", self.retries, "0 or more")
 
@@ -108,6 +113,14 @@ class RedisSettings:
             shown.append(f"{one.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    if not TYPE_CHECKING:  # checkers are to see the names of now alone
+
+        def __getattr__(self, name: str) -> Any:
+            new = name_now(type(self), name)
+            if new is None:
+                raise AttributeError(f"{type(self).__name__} has no setting {name!r}")
+            return getattr(self, new)
+
     @property
     def is_cluster(self) -> bool:
         """Whether keys are spread over several servers."""
@@ -125,13 +138,15 @@ class RedisSettings:
         hints = get_type_hints(cls)
         found: dict[str, Any] = {}
         for one in dataclasses.fields(cls):
-            name = prefix + one.name.upper()
-            text = environ.get(name)
-            if text:
-                try:
-                    found[one.name] = _reader(hints[one.name])(text)
-                except ValueError as error:
-                    raise RedisConfigError(name, text, str(error)) from None
+            for key in (one.name, *names_before(one.name)):
+                name = prefix + key.upper()
+                text = environ.get(name)
+                if text:
+                    try:
+                        found[key] = _reader(hints[one.name])(text)
+                    except ValueError as error:
+                        raise RedisConfigError(name, text, str(error)) from None
+                    break
         return cls(**found)
 
 

@@ -196,7 +196,7 @@ class TrackedRedisCache(RedisCache):
             ready = asyncio.Event()
             self.spawn(lambda: self._keep_tracking(ready))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.time_limit):
+                async with asyncio.timeout(self.settings.timeout):
                     await ready.wait()
 
     async def _fetch(self, key: Any, type_hint: Any) -> CacheEntry | None:
@@ -233,12 +233,12 @@ class TrackedRedisCache(RedisCache):
             await asyncio.sleep(back_off(attempt))
 
     async def _track(self, ready: asyncio.Event) -> None:
-        async with asyncio.timeout(self.settings.time_limit):
+        async with asyncio.timeout(self.settings.timeout):
             connection = await self._link.connect()
         try:
             connection._parser.set_invalidation_push_handler(self._heard)  # noqa: SLF001 # there is no other way
             prefixes = ("PREFIX", self._link.bases[0], "PREFIX", self._link.notes[0])
-            async with asyncio.timeout(self.settings.time_limit):
+            async with asyncio.timeout(self.settings.timeout):
                 await connection.send_command(
                     "CLIENT", "TRACKING", "ON", "BCAST", *prefixes, check_health=False
                 )
