@@ -25,8 +25,8 @@ from varco_redis import (
     RedisRateLimiter,
     RedisSettings,
     RedisUnavailableError,
+    _renamed,
 )
-from varco_redis import _renamed
 from varco_redis.cache import RedisCache, RedisCacheSettings
 
 pytestmark = pytest.mark.anyio
@@ -460,7 +460,7 @@ async def test_providify_installs_the_parts(url, prefix, monkeypatch):
 
 def test_settings_are_taken_under_the_names_that_they_had():
     _renamed._warn.cache_clear()
-    with pytest.warns(DeprecationWarning) as caught:
+    with pytest.warns(DeprecationWarning, match="is called") as caught:
         one = RedisEventBusSettings(time_limit=3.0, connect_time_limit=4.0, idle_limit=5.0)
     assert (one.timeout, one.connect_timeout, one.lease) == (3.0, 4.0, 5.0)
     assert [str(warning.message) for warning in caught] == [

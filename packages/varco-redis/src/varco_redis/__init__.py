@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from varco_redis._errors import (
         RedisBackendError,
         RedisBackPressureError,
+        RedisChannelRefusedError,
         RedisConfigError,
         RedisDataError,
         RedisLockLostError,
         RedisLockTimeoutError,
+        RedisPoisonError,
         RedisUnavailableError,
     )
     from varco_redis._lock import HeldLock, RedisLock
@@ -44,8 +46,9 @@ else:
             "RedisCacheConfiguration RedisDeadLetterQueueConfiguration RedisEventBusConfiguration"
         ),
         "_errors": (
-            "RedisBackPressureError RedisBackendError RedisConfigError RedisDataError "
-            "RedisLockLostError RedisLockTimeoutError RedisUnavailableError"
+            "RedisBackPressureError RedisBackendError RedisChannelRefusedError RedisConfigError "
+            "RedisDataError RedisLockLostError RedisLockTimeoutError RedisPoisonError "
+            "RedisUnavailableError"
         ),
         "_lock": "HeldLock RedisLock",
         "_rate_limiter": "RedisRateLimiter",
@@ -67,6 +70,7 @@ else:
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})
 
+
 __all__: tuple[str, ...] = (
     "BusMode",
     "HeldLock",
@@ -76,6 +80,7 @@ __all__: tuple[str, ...] = (
     "RedisCacheConfiguration",
     "RedisCacheSettings",
     "RedisChannelManager",
+    "RedisChannelRefusedError",
     "RedisConfigError",
     "RedisDataError",
     "RedisDeadLetterQueue",
@@ -89,6 +94,7 @@ __all__: tuple[str, ...] = (
     "RedisLock",
     "RedisLockLostError",
     "RedisLockTimeoutError",
+    "RedisPoisonError",
     "RedisRateLimiter",
     "RedisSettings",
     "RedisUnavailableError",

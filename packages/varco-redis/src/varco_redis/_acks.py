@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from redis.exceptions import NoPermissionError
+
 from varco_redis._errors import described
 from varco_redis._link import back_off
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from varco_redis._link import Link
 
 logger = logging.getLogger("varco_redis.bus")
+
+_LATER = 1.0
 
 
 class Acks:
@@ -25,11 +29,17 @@ class Acks:
         self._link = link
         self._group = group
         self._due: dict[str, list[str]] = {}
+        self._free: dict[str, list[str]] = {}
         self._any = asyncio.Event()
 
     def add(self, stream: str, number: str) -> None:
         """Acknowledge it soon."""
         self._due.setdefault(stream, []).append(number)
+        self._any.set()
+
+    def let_go(self, owners: str, hold: str) -> None:
+        """Have others go on with its key, after what was acknowledged before."""
+        self._free.setdefault(owners, []).append(hold)
         self._any.set()
 
     async def run(self) -> None:
@@ -49,17 +59,28 @@ class Acks:
         """Acknowledge all that is done; on an error it is kept for later."""
         self._any.clear()
         due, self._due = self._due, {}
-        if not due:
-            return
+        free, self._free = self._free, {}
+        commands = [("XACK", stream, self._group, *numbers) for stream, numbers in due.items()]
+        commands += [("HDEL", owners, *holds) for owners, holds in free.items()]
         try:
-            answers = await self._link.pipeline(
-                [("XACK", stream, self._group, *numbers) for stream, numbers in due.items()]
-            )
+            answers = await self._link.pipeline(commands)
         except BaseException:
-            for stream, numbers in due.items():
-                self._due.setdefault(stream, []).extend(numbers)
-            self._any.set()
+            self._keep(due, free)
             raise
-        for answer in answers:
+        for answer, (_, key, *_) in zip(answers, commands, strict=True):
             if isinstance(answer, Exception):
-                logger.warning("an acknowledgement was refused: %s", answer)
+                logger.warning("an acknowledgement of %r was refused: %s", key, answer)
+            if isinstance(answer, NoPermissionError):  # somebody may permit it again
+                asyncio.get_running_loop().call_later(
+                    _LATER, self._keep, _only(due, key), _only(free, key)
+                )
+
+    def _keep(self, due: dict[str, list[str]], free: dict[str, list[str]]) -> None:
+        for kept, some in ((self._due, due), (self._free, free)):
+            for key, values in some.items():
+                kept.setdefault(key, []).extend(values)
+        self._any.set()
+
+
+def _only(some: dict[str, list[str]], key: str) -> dict[str, list[str]]:
+    return {key: some[key]} if key in some else {}

@@ -11,35 +11,49 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import NoPermissionError
+
 from varco_events import (
     CHANNEL_ALL,
     CHANNEL_DEFAULT,
     AbstractDeadLetterQueue,
     AbstractEventBus,
     BusStoppedError,
+    Dispatcher,
     Event,
+    EventEnvelope,
     EventMiddleware,
     EventSerializer,
     JsonEventSerializer,
-    RawEvent,
     Subscription,
 )
+from varco_events._envelope import GROUP, HANDLER  # TEMP
 from varco_redis._bus_scripts import PUBLISH
 from varco_redis._bus_settings import BusMode, Names, RedisEventBusSettings
 from varco_redis._dead_letters import RedisDeadLetterQueue, RedisDeadLetterQueueSettings
-from varco_redis._errors import RedisBackPressureError, refusals_as_data_errors
+from varco_redis._errors import (
+    RedisBackPressureError,
+    RedisChannelRefusedError,
+    RedisDataError,
+    RedisUnavailableError,
+    refusals_as_data_errors,
+)
 from varco_redis._group import GroupMember
-from varco_redis._handlers import Handlers
-from varco_redis._link import Link, all_right
+from varco_redis._link import Link
 from varco_redis._listening import BroadcastListener, PubSubListener
-from varco_redis._partition import Workers
+from varco_redis._received import packed, written
+from varco_redis._workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from varco_events import Report
+    from varco_redis._link import Call, Command
 
 logger = logging.getLogger("varco_redis.bus")
 
 _CHUNK = 250
+_UNKNOWN = -1
 _PAUSE, _MOST_PAUSE = 0.01, 0.25
 
 
@@ -83,7 +97,9 @@ class RedisEventBus(AbstractEventBus):
         self.serializer: EventSerializer = serializer or JsonEventSerializer()
         self._link = Link(self.settings)
         self._names = Names(self.settings)
-        self._handlers = Handlers(self.serializer, middleware)
+        self._dispatcher = Dispatcher(
+            serializer=self.serializer, middleware=middleware, group=self.settings.group
+        )
         self._owns_letters = dead_letters is None
         self.dead_letters: AbstractDeadLetterQueue = dead_letters or RedisDeadLetterQueue(
             _letters_beside(self.settings), serializer=self.serializer
@@ -107,8 +123,8 @@ class RedisEventBus(AbstractEventBus):
         priority: int = 0,
     ) -> Subscription:
         """Call `handler` for events of `event_type`, its subclasses included."""
-        subscription = self._handlers.add(
-            event_type, handler, channel=channel, condition=filter, priority=priority
+        subscription = self._dispatcher.subscribe(
+            event_type, handler, channel=channel, filter=filter, priority=priority
         )
         self._poke()
         return subscription
@@ -117,18 +133,33 @@ class RedisEventBus(AbstractEventBus):
         self, event: Event, *, channel: str = CHANNEL_DEFAULT
     ) -> Awaitable[None] | None:
         """Hand `event` to Redis; when this returns it is kept there."""
-        await self._publish([(event, channel)], None)
+        await self._publish([self._envelope(event, channel)])
         return None
 
     async def deliver(
         self, event: Event, *, channel: str = CHANNEL_DEFAULT, handler: str | None = None
     ) -> None:
-        """Hand `event` to Redis, to be handled by all or only by the handler of this name."""
-        await self._publish([(event, channel)], handler)
+        """Hand `event` to Redis, to be handled by all or, in this group, by this handler only."""
+        envelope = self._envelope(event, channel)
+        if handler is not None:
+            addressed = {HANDLER: handler, GROUP: self.settings.group}
+            envelope = envelope.replace(headers={**envelope.headers, **addressed})
+        await self._publish([envelope])
 
     async def publish_many(self, events: Sequence[tuple[Event, str]]) -> None:
         """Publish pairs of event and channel in order, hundreds in one round trip."""
-        await self._publish(events, None)
+        await self._publish([self._envelope(event, channel) for event, channel in events])
+
+    async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
+        """Hand over envelopes as they are, hundreds in one round trip; a full channel is no wait.
+
+        What was not taken holds back the later ones of its channel alone.
+        """
+        waiting = iter(envelopes)
+        while some := list(itertools.islice(waiting, _CHUNK)):
+            errors = await self._sent(some)
+            for envelope in some:
+                report(envelope, errors.get(id(envelope)))
 
     async def is_healthy(self) -> bool:
         """Whether Redis answers and takes writes; waits no longer than the time limit."""
@@ -139,7 +170,7 @@ class RedisEventBus(AbstractEventBus):
         self._stopped = False
         if self._workers is not None:
             return
-        workers = self._workers = Workers(self._handlers, self.settings)
+        workers = self._workers = Workers(self._dispatcher, self.settings, self.serializer)
         if self.settings.mode == BusMode.PUBSUB:
             listener = self._listener = PubSubListener(self._link, self._names, workers)
             self._listening = asyncio.create_task(listener.run(), name="varco-redis listen")
@@ -153,7 +184,7 @@ class RedisEventBus(AbstractEventBus):
             self.settings,
             workers,
             self.dead_letters,
-            self._handlers.channels,
+            self._dispatcher.channels,
         )
         self._member = GroupMember(*shared)
         self._member.start()
@@ -190,71 +221,119 @@ class RedisEventBus(AbstractEventBus):
             logger.warning("stopped after %s s: %d events come again", timeout, len(cut))
         return cut
 
-    async def _publish(self, events: Sequence[tuple[Event, str]], handler: str | None) -> None:
-        if self._stopped:
-            name = events[0][0].event_type_name() if events else "nothing"
-            raise BusStoppedError(name)
-        if self.settings.mode == BusMode.PUBSUB:
-            subject, write = self._names.subject, self.serializer.serialize
-            commands = [("PUBLISH", subject + channel, write(event)) for event, channel in events]
-            with refusals_as_data_errors(subject):
-                all_right(await self._link.pipeline(commands))
-            return
-        await self._declare({channel for _, channel in events})
-        for channel, run in itertools.groupby(events, key=lambda pair: pair[1]):
-            parts: list[Any] = []
-            for event, _ in run:
-                parts += self._parts(event, handler)
-            await self._append(channel, parts)
+    def _envelope(self, event: Event, channel: str) -> EventEnvelope:
+        return EventEnvelope.of(event, channel=channel, serializer=self.serializer)
 
-    def _parts(self, event: Event, handler: str | None) -> tuple[int, str, str, bytes]:
-        key = event.event_key()
-        if key is None and event.__class__ is not RawEvent:
-            number = next(self._round_robin)
-        else:
-            # An event of a type that is unknown here may have a key, but nobody can tell.
-            number = zlib.crc32((key or "").encode())
-        return number, key or "", handler or "", self.serializer.serialize(event)
-
-    async def _append(self, channel: str, parts: list[Any]) -> None:
-        """Append all, a few hundred at once; waits for space within the time limit."""
-        keys = (self._names.config(channel), self._names.base(channel))
+    async def _publish(self, envelopes: Sequence[EventEnvelope]) -> None:
+        """Append all; waits for space within the time limit."""
         until, pause = time.monotonic() + self.settings.timeout, _PAUSE
-        while parts:
-            chunk = parts[: 4 * _CHUNK]
-            with refusals_as_data_errors(keys[1]):
-                taken: int = await self._link.run(PUBLISH, keys, self.settings.max_length, *chunk)
-            if taken < 0:  # Redis was flushed since the channel was declared
-                self._known.discard(channel)
-                await self._declare({channel})
-                continue
-            parts = parts[4 * taken :]
-            if 4 * taken == len(chunk):
-                continue
-            if time.monotonic() > until:
-                raise RedisBackPressureError(channel, self.settings.max_length)
-            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 # not for secrets
-            pause = min(2 * pause, _MOST_PAUSE)
+        for at in range(0, len(envelopes), _CHUNK):
+            some = list(envelopes[at : at + _CHUNK])
+            while errors := await self._sent(some):
+                error = next(iter(errors.values()))
+                if not isinstance(error, RedisBackPressureError) or time.monotonic() > until:
+                    raise error
+                some = [envelope for envelope in some if id(envelope) in errors]
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 # not for secrets
+                pause = min(2 * pause, _MOST_PAUSE)
 
-    async def _declare(self, channels: set[str]) -> None:
-        """Let others find channels that are new to this process."""
-        new = channels - self._known
+    async def _sent(self, envelopes: Sequence[EventEnvelope]) -> dict[int, Exception]:
+        """What was not taken, and why, by the id() of the envelope; each channel by itself."""
+        by_channel: dict[str, list[EventEnvelope]] = {}
+        for envelope in envelopes:
+            by_channel.setdefault(envelope.channel, []).append(envelope)
+        if self._stopped:
+            return _all(envelopes, BusStoppedError(envelopes[0].event_type))
+        try:
+            if self.settings.mode == BusMode.PUBSUB:
+                return await self._shout(by_channel)
+            errors = await self._declare(by_channel)
+            answers = await self._append(by_channel)
+            if gone := [channel for channel, answer in answers.items() if answer == _UNKNOWN]:
+                # Redis was flushed since they were declared.
+                self._known.difference_update(gone)
+                errors |= await self._declare(gone)
+                answers |= await self._append({one: by_channel[one] for one in gone})
+        except RedisUnavailableError as error:
+            return _all(envelopes, error)
+        found: dict[int, Exception] = {}
+        for channel, some in by_channel.items():
+            error = errors.get(channel)
+            answer = answers.get(channel, 0)
+            if isinstance(answer, Exception):
+                answer, error = 0, self._refusal(channel, answer)
+            if answer < len(some):
+                full = RedisBackPressureError(channel, self.settings.max_length)
+                found |= _all(some[answer:], error or full)
+        return found
+
+    async def _append(self, by_channel: Mapping[str, Sequence[EventEnvelope]]) -> dict[str, Any]:
+        """How many of each channel that is known were taken, or why none was."""
+        names = self._names
+        known = [channel for channel in by_channel if channel in self._known]
+        calls: list[Call] = []
+        for channel in known:
+            words: list[Any] = [self.settings.max_length]
+            for envelope in by_channel[channel]:
+                fields = written(envelope)
+                words += (self._hash(envelope), len(fields), *fields)
+            calls.append((PUBLISH, (names.config(channel), names.base(channel)), words))
+        return dict(zip(known, await self._link.run_each(calls), strict=True))
+
+    def _hash(self, envelope: EventEnvelope) -> int:
+        """What the partition is found by."""
+        if envelope.key is None:
+            return next(self._round_robin)
+        return zlib.crc32(envelope.key.encode(errors="surrogatepass"))
+
+    async def _shout(
+        self, by_channel: Mapping[str, Sequence[EventEnvelope]]
+    ) -> dict[int, Exception]:
+        all_of_them = [envelope for some in by_channel.values() for envelope in some]
+        subject = self._names.subject
+        answers = await self._link.pipeline(
+            [("PUBLISH", subject + one.channel, packed(one)) for one in all_of_them]
+        )
+        return {
+            id(one): self._refusal(one.channel, answer)
+            for one, answer in zip(all_of_them, answers, strict=True)
+            if isinstance(answer, Exception)
+        }
+
+    def _refusal(self, channel: str, error: Exception) -> Exception:
+        if isinstance(error, NoPermissionError):
+            return RedisChannelRefusedError(channel, str(error))
+        return RedisDataError(self._names.base(channel), str(error))
+
+    async def _declare(self, channels: Iterable[str]) -> dict[str, Exception]:
+        """Let others find channels that are new to this process; those that Redis refuses."""
+        new = [channel for channel in channels if channel not in self._known]
         if not new:
-            return
+            return {}
         with refusals_as_data_errors(self._names.channels):
             await self._link.call("SADD", self._names.channels, *new)
+        commands: list[Command] = []
         for channel in new:
             count = 1 if self.settings.is_broadcast(channel) else self.settings.partitions
-            config = self._names.config(channel)
-            with refusals_as_data_errors(config):
-                await self._link.call("HSETNX", config, "partitions", count)
-        self._known |= new
+            commands.append(("HSETNX", self._names.config(channel), "partitions", count))
+        answers = dict(zip(new, await self._link.pipeline(commands), strict=True))
+        refused = {
+            channel: self._refusal(channel, answer)
+            for channel, answer in answers.items()
+            if isinstance(answer, Exception)
+        }
+        self._known.update(answers.keys() - refused.keys())
         self._poke()
+        return refused
 
     def _poke(self) -> None:
         for one in (self._member, self._listener):
             if one is not None:
                 one.poke()
+
+
+def _all(envelopes: Iterable[EventEnvelope], error: Exception) -> dict[int, Exception]:
+    return {id(envelope): error for envelope in envelopes}
 
 
 def _letters_beside(settings: RedisEventBusSettings) -> RedisDeadLetterQueueSettings:

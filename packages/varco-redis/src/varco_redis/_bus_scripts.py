@@ -46,41 +46,67 @@ local function trim(stream, most, keep_ms)
 end
 """
 
-# KEYS: config, base. ARGV: most; then hash, key, handler, payload of each. Answers how many were
-# taken; -1 when Redis does not know the channel (any more).
+# KEYS: config, base. ARGV: most; then hash, how many words, and the fields and values of each.
+# Answers how many were taken before the first that was not; -1 when Redis does not know the
+# channel (any more).
 PUBLISH = Script(
     _NOW
     + _TRIM
     + """
-local config = redis.call('HMGET', KEYS[1], 'partitions', 'retention')
-if not config[1] then return -1 end
-local n, most = tonumber(config[1]), tonumber(ARGV[1])
-local taken = 0
-for i = 2, #ARGV, 4 do
+local config = redis.call('HGET', KEYS[1], 'partitions')
+if not config then return -1 end
+local n, most = tonumber(config), tonumber(ARGV[1])
+local taken, i = 0, 2
+while i < #ARGV do
   local stream = KEYS[2] .. string.format('%.0f', ARGV[i] % n)
   if redis.call('XLEN', stream) >= most then
     trim(stream, most, 0)
     local groups = redis.call('XINFO', 'GROUPS', stream)
     if #groups > 0 and redis.call('XLEN', stream) >= most then return taken end
   end
-  if ARGV[i + 2] ~= '' then
-    redis.call('XADD', stream, '*', 'e', ARGV[i + 3], 'k', ARGV[i + 1], 'h', ARGV[i + 2])
-  elseif ARGV[i + 1] ~= '' then
-    redis.call('XADD', stream, '*', 'e', ARGV[i + 3], 'k', ARGV[i + 1])
-  else
-    redis.call('XADD', stream, '*', 'e', ARGV[i + 3])
-  end
-  taken = taken + 1
+  local last = i + 1 + ARGV[i + 1]
+  redis.call('XADD', stream, '*', unpack(ARGV, i + 2, last))
+  taken, i = taken + 1, last + 1
 end
 return taken
 """
 )
 
+# What a process goes on with that let a partition go: "h", the partition, ":" and the event, with
+# "process milliseconds key". Nobody else handles it, nor anything of its key, while the process
+# says that it lives.
+_HOLDS = """
+local function hold(owners, me, expires, first)
+  for i = first, #ARGV, 2 do
+    local value = string.format('%s %.0f ', me, expires) .. ARGV[i + 1]
+    redis.call('HSET', owners, 'h' .. ARGV[i], value)
+  end
+end
+local function held(owners, name, me)
+  local now, found, start = now_ms(), {}, 'h' .. name .. ':'
+  local flat = redis.call('HGETALL', owners)
+  for i = 1, #flat, 2 do
+    if string.sub(flat[i], 1, #start) == start then
+      local owner, expires, key = string.match(flat[i + 1], '^(%S+) (%d+) (.*)$')
+      if tonumber(expires) <= now then
+        redis.call('HDEL', owners, flat[i])
+      elseif owner ~= me then
+        found[#found + 1] = string.sub(flat[i], #start + 1)
+        found[#found + 1] = key
+      end
+    end
+  end
+  return found
+end
+"""
+
 # KEYS: config, base, members, owners. ARGV: partitions by default, group, process, milliseconds,
-# the partitions that it lets go, each between commas. Answers the fence of each partition that it
-# has, negative when another should have it, 0 for those it has not.
+# the partitions that it lets go, each between commas; then what it holds: partition and event with
+# a colon between, and key, of each. Answers the fence of each partition that it has, negative when
+# another should have it, 0 for those it has not.
 COORDINATE = Script(
     _NOW
+    + _HOLDS
     + """
 local base, members, owners = KEYS[2], KEYS[3], KEYS[4]
 local group, me, life = ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -90,6 +116,7 @@ local now = now_ms()
 redis.call('ZREMRANGEBYSCORE', members, '-inf', now)
 redis.call('ZADD', members, now + life, me)
 redis.call('PEXPIRE', members, 100 * life)
+hold(owners, me, now + life, 6)
 local all = redis.call('ZRANGE', members, 0, -1)
 local rank = {}
 for _, one in ipairs(all) do rank[one] = redis.sha1hex(base .. one) end
@@ -99,8 +126,8 @@ for p = 0, n - 1 do
   local name = string.format('%d', p)
   redis.pcall('XGROUP', 'CREATE', base .. name, group, '0', 'MKSTREAM')
   local owner, fence, expires
-  local held = redis.call('HGET', owners, name)
-  if held then owner, fence, expires = string.match(held, '^(%S+) (%d+) (%d+)$') end
+  local had = redis.call('HGET', owners, name)
+  if had then owner, fence, expires = string.match(had, '^(%S+) (%d+) (%d+)$') end
   if owner == me and string.find(ARGV[5], ',' .. name .. ',', 1, true) then
     redis.call('HDEL', owners, name)
     owner = nil
@@ -122,8 +149,11 @@ return answer
 """
 )
 
-# KEYS: members, owners. ARGV: process.
-LEAVE = Script("""
+# KEYS: members, owners. ARGV: process, milliseconds; then what it still holds.
+LEAVE = Script(
+    _NOW
+    + _HOLDS
+    + """
 redis.call('ZREM', KEYS[1], ARGV[1])
 local flat = redis.call('HGETALL', KEYS[2])
 for i = 1, #flat, 2 do
@@ -131,32 +161,87 @@ for i = 1, #flat, 2 do
     redis.call('HDEL', KEYS[2], flat[i])
   end
 end
-""")
+hold(KEYS[2], ARGV[1], now_ms() + ARGV[2], 3)
+"""
+)
+
+# KEYS: owners. ARGV: process, partition. Answers what others hold: event and key of each.
+HELD = Script(_NOW + _HOLDS + "return held(KEYS[1], ARGV[2], ARGV[1])")
 
 _OWNED = (
     _NOW
     + """
 local function owned(owners, name, me, fence)
-  local held = redis.call('HGET', owners, name)
-  if not held then return false end
-  local owner, number, expires = string.match(held, '^(%S+) (%d+) (%d+)$')
+  local had = redis.call('HGET', owners, name)
+  if not had then return false end
+  local owner, number, expires = string.match(had, '^(%S+) (%d+) (%d+)$')
   return owner == me and number == fence and tonumber(expires) > now_ms()
 end
 """
 )
 
-# KEYS: owners, base. ARGV: group, consumer, process; then partition, fence and count of each.
-# Answers for each its new events, or nothing when it is not ours any more.
+# KEYS: owners, base. ARGV: group, consumer, process; then partition, fence, how many and how many
+# begin at once of each. Answers for each its new events, and the ids of those whose first attempt
+# is counted: the first of a key alone; or nothing when the partition is not ours any more.
 TAKE = Script(
     _OWNED
     + """
 local answer = {}
-for i = 4, #ARGV, 3 do
+for i = 4, #ARGV, 4 do
   local found = false
   if owned(KEYS[1], ARGV[i], ARGV[3], ARGV[i + 1]) then
+    local stream, left = KEYS[2] .. ARGV[i], tonumber(ARGV[i + 3])
     local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[i + 2],
-      'STREAMS', KEYS[2] .. ARGV[i], '>')
-    found = read and read[1][2] or {}
+      'STREAMS', stream, '>')
+    local entries, keys, begun = read and read[1][2] or {}, {}, {}
+    for _, entry in ipairs(entries) do
+      if left == 0 then break end
+      local key
+      for f = 1, #entry[2], 2 do
+        if entry[2][f] == 'k' then key = entry[2][f + 1] break end
+      end
+      if not key or not keys[key] then
+        if key then keys[key] = true end
+        begun[#begun + 1] = entry[1]
+        left = left - 1
+      end
+    end
+    if #begun > 0 then
+      local claim = {stream, ARGV[1], ARGV[2], 0}
+      for _, id in ipairs(begun) do claim[#claim + 1] = id end
+      claim[#claim + 1] = 'RETRYCOUNT'
+      claim[#claim + 1] = 2
+      claim[#claim + 1] = 'JUSTID'
+      redis.call('XCLAIM', unpack(claim))
+    end
+    found = {entries, begun}
+  end
+  answer[#answer + 1] = found
+end
+return answer
+"""
+)
+
+# An event's attempts in Redis are one less than how often it was delivered: taking it is no
+# attempt, and what is begun is counted before.
+# KEYS: owners, base. ARGV: group, consumer, process; then partition, fence, event, how often it
+# was delivered after this, and whether its fields are wanted, of each. Answers for each nothing
+# when the partition is not ours any more, else its fields, or none.
+COUNT = Script(
+    _OWNED
+    + """
+local answer, mine = {}, {}
+for i = 4, #ARGV, 5 do
+  local name, found = ARGV[i], false
+  if mine[name] == nil then mine[name] = owned(KEYS[1], name, ARGV[3], ARGV[i + 1]) end
+  if mine[name] then
+    local stream, id = KEYS[2] .. name, ARGV[i + 2]
+    redis.call('XCLAIM', stream, ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', ARGV[i + 3], 'JUSTID')
+    found = {}
+    if ARGV[i + 4] == '1' then
+      local entry = redis.call('XRANGE', stream, id, id)[1]
+      found = entry and entry[2] or {}
+    end
   end
   answer[#answer + 1] = found
 end
@@ -166,9 +251,11 @@ return answer
 
 # KEYS: owners, stream. ARGV: group, consumer, process, partition, fence, where to begin, count.
 # Answers where to go on, the events that were taken but not acknowledged, how often each was
-# begun, and the last one that was taken at all; nothing when the partition is not ours.
+# delivered, the last one that was taken at all, and what others hold; nothing when the partition
+# is not ours.
 CLAIM = Script(
     _OWNED
+    + _HOLDS
     + """
 if not owned(KEYS[1], ARGV[4], ARGV[3], ARGV[5]) then return false end
 local stream, group = KEYS[2], ARGV[1]
@@ -191,7 +278,7 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
   for i = 1, #flat, 2 do g[flat[i]] = flat[i + 1] end
   if g['name'] == group then last = g['last-delivered-id'] end
 end
-return {claimed[1], entries, times, last}
+return {claimed[1], entries, times, last, held(KEYS[1], ARGV[4], ARGV[3])}
 """
 )
 

@@ -21,7 +21,6 @@ from varco_cache import (
 from varco_redis._cache_link import CHUNK, CacheLink
 from varco_redis._cache_settings import RedisCacheSettings
 from varco_redis._entries import Entries, checked_tags, packed_tags
-from varco_redis._link import all_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -177,7 +176,7 @@ class RedisCache(CacheBackend):
     async def delete_many(self, keys: Iterable[Any]) -> None:
         """Forget several keys in one round trip."""
         commands: list[Command] = [("UNLINK", *places) for _, _, places in self._link.chunks(keys)]
-        all_right(await self._link.pipeline(commands))
+        self._link.all_right(await self._link.pipeline(commands))
 
     async def lease(self, key: Any, *, tags: Iterable[str] = ()) -> Lease:
         """Begin a load of `key`, unless another process has: then `arm` waits for it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from varco_redis._cache_settings import RedisCacheSettings
-    from varco_redis._link import Script
+    from varco_redis._link import Call, Script
 
 logger = logging.getLogger("varco_redis.cache")
 
@@ -82,7 +82,7 @@ class CacheLink(Link):
                 await self._repair(error, keys)
                 return await super().run(script, keys, *args)
 
-    async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
+    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
         """The answers of scripts that are called at once."""
         if len(calls) == 1:
             ((script, keys, args),) = calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -15,14 +16,13 @@ from varco_events import (
     AbstractDeadLetterQueue,
     DeadLetterEntry,
     DeadLetterQueueFullError,
-    Event,
+    EventEnvelope,
     EventSerializer,
-    JsonEventSerializer,
-    RawEvent,
 )
 from varco_redis._errors import RedisConfigError
 from varco_redis._link import Script
 from varco_redis._part import RedisPart
+from varco_redis._received import packed, read_head
 from varco_redis._settings import RedisSettings
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
     ) -> None:
         self.settings: RedisDeadLetterQueueSettings = settings or RedisDeadLetterQueueSettings()
         super().__init__(self.settings)
-        self._serializer = serializer or JsonEventSerializer()
+        self._serializer = serializer
         self._base = f"{{{self.settings.key_prefix}{self.settings.name}}}:"
         self._keys = [self._base + name for name in ("all", "ready", "leased", "data", "damaged")]
 
@@ -148,9 +148,7 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
             DeadLetterQueueFullError: The queue holds `max_size` entries.
         """
         limit = self.settings.max_size
-        if not await self._run(
-            _PUSH, self._keys, str(entry.entry_id), limit or 0, self._encoded(entry)
-        ):
+        if not await self._run(_PUSH, self._keys, str(entry.entry_id), limit or 0, _encoded(entry)):
             raise DeadLetterQueueFullError(entry.entry_id, limit or 0)
 
     async def pop_batch(
@@ -188,7 +186,7 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         entries: list[DeadLetterEntry] = []
         for name, data in zip(found[::2], found[1::2], strict=True):
             try:
-                entries.append(self._decoded(UUID(name.decode()), data))
+                entries.append(_decoded(UUID(name.decode()), data, self._serializer))
             except Exception as error:  # noqa: BLE001 # whatever bytes of others lead to
                 await self._run(_SET_ASIDE, self._keys, name)
                 logger.error(  # noqa: TRY400 # the bytes are kept, the stack tells nothing
@@ -199,40 +197,52 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
                 )
         return entries
 
-    def _encoded(self, entry: DeadLetterEntry) -> bytes:
-        event = entry.event
-        head = {
-            "channel": entry.channel,
-            "handler": entry.handler_name,
-            "error_type": entry.error_type,
-            "error_message": entry.error_message,
-            "attempts": entry.attempts,
-            "first": entry.first_failed_at.isoformat(),
-            "last": entry.last_failed_at.isoformat(),
-            "event_id": str(event.event_id),
-            "type": event.raw_type if isinstance(event, RawEvent) else event.event_type_name(),
-        }
-        return json.dumps(head).encode() + b"\n" + self._serializer.serialize(event)
 
-    def _decoded(self, entry_id: UUID, data: bytes) -> DeadLetterEntry:
-        line, _, payload = data.partition(b"\n")
-        head: dict[str, Any] = json.loads(line)
-        return DeadLetterEntry(
-            event=self._event(head, payload),
-            channel=str(head["channel"]),
-            handler_name=str(head["handler"]),
-            error_type=str(head["error_type"]),
-            error_message=str(head["error_message"]),
-            attempts=int(head["attempts"]),
-            first_failed_at=datetime.fromisoformat(head["first"]),
-            last_failed_at=datetime.fromisoformat(head["last"]),
-            entry_id=entry_id,
+def _encoded(entry: DeadLetterEntry) -> bytes:
+    envelope = entry.envelope
+    return packed(
+        envelope,
+        channel=entry.channel,
+        handler=entry.handler_name,
+        group=entry.group,
+        origin=entry.origin,
+        error_type=entry.error_type,
+        error_message=entry.error_message,
+        attempts=entry.attempts,
+        first=entry.first_failed_at.isoformat(),
+        last=entry.last_failed_at.isoformat(),
+        # For processes of the first version, which know no envelope.
+        event_id=str(envelope.event_id),
+        type=envelope.event_type,
+    )
+
+
+def _decoded(entry_id: UUID, data: bytes, serializer: EventSerializer | None) -> DeadLetterEntry:
+    line, _, payload = data.partition(b"\n")
+    head: dict[str, Any] = json.loads(line)
+    channel = str(head["channel"])
+    if "envelope" in head:
+        envelope = read_head(head["envelope"], payload)
+    else:
+        envelope = EventEnvelope.around(
+            payload,
+            event_type=str(head["type"]),
+            channel=channel,
+            event_id=UUID(head["event_id"]),
         )
-
-    def _event(self, head: dict[str, Any], payload: bytes) -> Event:
-        try:
-            return self._serializer.deserialize(payload)
-        except Exception:  # noqa: BLE001 # whatever a serializer raises: what it was is kept
-            return RawEvent(
-                raw_type=str(head["type"]), payload=payload, event_id=UUID(head["event_id"])
-            )
+    if serializer is not None:
+        with contextlib.suppress(Exception):  # whatever the bytes lead to: it stays a raw event
+            envelope = envelope.replace(event=serializer.deserialize(payload))
+    return DeadLetterEntry(
+        envelope=envelope,
+        channel=channel,
+        handler_name=str(head["handler"]),
+        error_type=str(head["error_type"]),
+        error_message=str(head["error_message"]),
+        attempts=int(head["attempts"]),
+        first_failed_at=datetime.fromisoformat(head["first"]),
+        last_failed_at=datetime.fromisoformat(head["last"]),
+        entry_id=entry_id,
+        group=str(head.get("group", "")),
+        origin=str(head.get("origin", "")),
+    )

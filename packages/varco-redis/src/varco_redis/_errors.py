@@ -5,7 +5,9 @@ RedisBackendError
 ├── RedisUnavailableError                 no answer within the time limit, or none at all
 │                                         (a BusUnavailableError: relays wait and go on)
 ├── RedisBackPressureError                a stream is full of what its groups have not read
-│                                         (a BusUnavailableError as well)
+├── RedisChannelRefusedError              an ACL forbids a channel
+│                                         (both ChannelUnavailableErrors: other channels go on)
+├── RedisPoisonError                      an event that no process lived to handle
 ├── RedisDataError                        Redis holds something else under a key of ours
 ├── RedisLockLostError                    a lock was not ours any more
 └── RedisLockTimeoutError (TimeoutError)  a lock could not be had in time
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis.exceptions import ResponseError
 
-from varco_events import BusUnavailableError
+from varco_events import BusUnavailableError, ChannelUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,22 +64,45 @@ class RedisUnavailableError(RedisBackendError, BusUnavailableError):
         return f"Redis at {self.server} did not answer {self.command}: {self.reason}"
 
 
-class RedisBackPressureError(RedisBackendError, BusUnavailableError):
+class RedisBackPressureError(RedisBackendError, ChannelUnavailableError):
     """A stream holds as much unread as it may; nothing was dropped for a new event."""
 
     code = "redis.back_pressure"
     http_status = 503
 
     def __init__(self, channel: str, max_length: int) -> None:
-        super().__init__(channel, max_length)
-        self.channel = channel
+        super().__init__(
+            channel,
+            f"it holds {max_length} events a partition that not every group has handled; start "
+            f"more consumers, raise max_length, or delete a group that nobody runs any more with "
+            f"RedisChannelManager.delete_group",
+        )
         self.max_length = max_length
+
+
+class RedisChannelRefusedError(RedisBackendError, ChannelUnavailableError):
+    """Redis forbids what a channel needs; nothing was written."""
+
+    code = "redis.channel_refused"
+    http_status = 503
+
+    def __init__(self, channel: str, reason: str) -> None:
+        super().__init__(channel, f"{reason}; permit the keys of the bus to the ACL user")
+
+
+class RedisPoisonError(RedisBackendError):
+    """All attempts at an event were begun, and none came to an end: processes die of it."""
+
+    code = "redis.poison"
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(attempts)
+        self.attempts = attempts
 
     def __str__(self) -> str:
         return (
-            f"channel {self.channel!r} holds {self.max_length} events a partition that not every "
-            f"group has handled; start more consumers, raise max_length, or delete a group "
-            f"that nobody runs any more with RedisChannelManager.delete_group"
+            f"{self.attempts} attempts were begun and the process ended in the last of them: "
+            f"what handles this event kills it, or takes longer than it lives"
         )
 
 

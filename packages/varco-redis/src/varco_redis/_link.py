@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 type Hook = Callable[[Any], Awaitable[None]]
 type Command = tuple[Any, ...]
+type Call = tuple[Script, Sequence[Any], Sequence[Any]]
 
 # redis-py packs in Python what hiredis, which reads its answers, packs ten times as fast.
 _packed = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType] # typed in part
@@ -45,6 +46,7 @@ _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, EOFError)
 _ELSEWHERE = (ReadOnlyError, ClusterDownError, TryAgainError)
 # What no attempt cures but who runs the server: the same command is taken once that is done.
 _UNTIL_REPAIRED = (OutOfMemoryError, NoPermissionError, RedisClusterException)
+_FORBIDDEN_COMMAND = " to run "  # in what Redis says; else a key is forbidden
 _REFUSALS = frozenset({"MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE"})
 
 
@@ -135,11 +137,11 @@ class Link:
 
         return await self._connected(commands[0], exchange)
 
-    async def run_many(self, calls: Sequence[tuple[Script, Sequence[Any], Sequence[Any]]]) -> Any:
-        """The answers of scripts that are called at once, in order; the first refusal is raised."""
+    async def run_each(self, calls: Sequence[Call]) -> list[Any]:
+        """The answers of scripts that are called at once, in order; refusals as exceptions."""
         if self.settings.is_cluster:
             runs = (self.run(script, keys, *args) for script, keys, args in calls)
-            return all_right(await asyncio.gather(*runs, return_exceptions=True))
+            return _without_outages(await asyncio.gather(*runs, return_exceptions=True))
         for script in {script.sha: script for script, _, _ in calls}.values():
             if script.sha not in self._loaded:
                 await self.call("SCRIPT", "LOAD", script.text)
@@ -152,8 +154,24 @@ class Link:
             # Redis was restarted or its scripts were flushed: nothing of these was done.
             for index, (script, keys, args) in enumerate(calls):
                 if isinstance(answers[index], NoScriptError):
-                    answers[index] = await self.run(script, keys, *args)
-        return all_right(answers)
+                    try:
+                        answers[index] = await self.run(script, keys, *args)
+                    except ResponseError as error:
+                        answers[index] = error
+        return answers
+
+    async def run_many(self, calls: Sequence[Call]) -> list[Any]:
+        """The same; the first refusal is raised."""
+        return self.all_right(await self.run_each(calls))
+
+    def all_right(self, answers: list[Any]) -> list[Any]:
+        """The answers, unless there is a refusal among them: then the first is raised."""
+        for answer in answers:
+            if isinstance(answer, NoPermissionError):
+                raise self.unavailable(("a command",), answer) from answer
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
 
     @contextlib.asynccontextmanager
     async def own(self) -> AsyncGenerator[Own]:
@@ -338,17 +356,12 @@ class Own:
 
 
 def _without_outages(answers: list[Any]) -> list[Any]:
+    """The answers, unless Redis as a whole is out; what is forbidden is a matter of its keys."""
     for answer in answers:
+        if isinstance(answer, NoPermissionError) and _FORBIDDEN_COMMAND not in str(answer):
+            continue
         if isinstance(answer, BaseException) and (
             is_outage(answer) or not isinstance(answer, ResponseError)
         ):
-            raise answer
-    return answers
-
-
-def all_right(answers: list[Any]) -> list[Any]:
-    """The answers, unless there is a refusal among them: then the first is raised."""
-    for answer in answers:
-        if isinstance(answer, BaseException):
             raise answer
     return answers

@@ -7,21 +7,23 @@ import contextlib
 import logging
 import math
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from varco_redis._errors import RedisUnavailableError, described
-from varco_redis._handlers import Received
 from varco_redis._link import back_off
-from varco_redis._partition import Partition, Workers
+from varco_redis._partition import Partition
+from varco_redis._received import Received, unpacked
 from varco_redis._waiting import listen, streams_of, wait_for, wait_for_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from varco_events import AbstractDeadLetterQueue
+    from varco_events import AbstractDeadLetterQueue, Delivery
     from varco_redis._bus_settings import Names, RedisEventBusSettings
     from varco_redis._link import Link, Own
+    from varco_redis._workers import Ready, Workers
 
 logger = logging.getLogger("varco_redis.bus")
 
@@ -94,7 +96,7 @@ class BroadcastListener:
 
     def _add(self, channel: str) -> None:
         stream = f"{self._names.base(channel)}0"
-        partition = Partition(channel, stream, self, self._workers)
+        partition = Partition(channel, 0, stream, self, self._workers)
         partition.until, partition.unclaimed = math.inf, False
         now = time.monotonic() * 1000.0 + self._offset - _BACK_MS
         partition.position = f"{now:.0f}-0"
@@ -109,44 +111,71 @@ class BroadcastListener:
             for name in {one.decode(errors="replace") for one in known} - self._partitions.keys():
                 if self._settings.is_broadcast(name):
                     self._add(name)
-        ready = {one.stream: one for one in self._partitions.values() if one.space > 0}
+        now = time.monotonic()
+        ready = {
+            one.stream: one
+            for one in self._partitions.values()
+            if one.space > 0 and one.refused_until < now
+        }
         if not ready:
             await wait_for(self._changed, _BLOCK / 4)
         elif self._settings.is_cluster:
             # Streams of several servers: each is asked by itself.
-            for name, one in ready.items():
-                answer = await self._link.call("XREAD", "COUNT", 100, "STREAMS", name, one.position)
-                self._accept(answer, ready)
+            await self._ask_each(ready)
             await asyncio.sleep(_BLOCK / 20)
         else:
-            answer = await wait_for_streams(
-                own,
-                {name: one.position for name, one in ready.items()},
-                self._changed,
-                _BLOCK,
-                limit=_BLOCK + self._settings.timeout,
-                count=100,
-            )
-            self._accept(answer, ready)
+            try:
+                answer = await wait_for_streams(
+                    own,
+                    {name: one.position for name, one in ready.items()},
+                    self._changed,
+                    _BLOCK,
+                    limit=_BLOCK + self._settings.timeout,
+                    count=100,
+                )
+            except (ResponseError, RedisUnavailableError):
+                if not await self._ask_each(ready):
+                    raise  # it was none of the streams
+            else:
+                self._accept(answer, ready)
+
+    async def _ask_each(self, ready: dict[str, Partition]) -> bool:
+        """Read each stream by itself; whether Redis refused one: that is left alone for a while."""
+        refused = False
+        commands = [
+            ("XREAD", "COUNT", 100, "STREAMS", name, one.position) for name, one in ready.items()
+        ]
+        answers = await self._link.pipeline(commands)
+        for (name, one), answer in zip(ready.items(), answers, strict=True):
+            if isinstance(answer, Exception):
+                logger.warning("nothing is read from %r: %s", name, described(answer))
+                one.refused_until, refused = time.monotonic() + _BLOCK, True
+            else:
+                self._accept(answer, ready)
+        return refused
 
     def _accept(self, answer: Any, ready: dict[str, Partition]) -> None:
         for name, entries in streams_of(answer):
-            partition = ready[name]
-            partition.position = entries[-1][0].decode()
-            partition.accept(entries)
+            ready[name].accept(entries)
 
     # What partitions report.
 
-    def finished(self, partition: Partition, number: str) -> None:
-        """Nobody wants to know."""
+    async def count(self, begun: Sequence[Ready]) -> list[Ready]:
+        """Nothing is counted but here."""
+        return list(begun)
 
-    async def failed(self, partition: Partition, number: str, attempts: int) -> None:
+    async def uncount(self, given_back: Sequence[Ready]) -> None:
         """Likewise."""
 
-    async def dead_letter(self, received: Received, failures: dict[str, Exception]) -> None:
+    def finished(self, partition: Partition, received: Received) -> None:
+        """Nobody wants to know."""
+
+    def dropped(self, partition: Partition, received: Received) -> None:
+        """Likewise."""
+
+    async def dead_letter(self, received: Received, delivery: Delivery) -> None:
         """Push it for each handler that failed."""
-        now = datetime.now(UTC)
-        for entry in self._workers.handlers.dead_letters(received, failures, now):
+        for entry in received.dead_letters(delivery.failed, self._settings.group):
             await self._dead_letters.push(entry)
 
 
@@ -162,6 +191,7 @@ class PubSubListener:
         self._subject = names.subject
         self._workers = workers
         self._number = 0
+        self._room = asyncio.Semaphore(workers.settings.concurrency)
         self.ready = asyncio.Event()
 
     def poke(self) -> None:
@@ -211,18 +241,17 @@ class PubSubListener:
             return message
         channel = message[2].decode(errors="replace").removeprefix(self._subject)
         self._number += 1
-        received = Received(f"{channel} {self._number}", channel, message[3])
+        received = Received(self._subject, str(self._number), channel, None)
+        received.envelope = unpacked(message[3], channel)
         self._workers.spawn(self._handle(received))
         return message
 
     async def _handle(self, received: Received) -> None:
-        async with self._workers.room:
-            self._workers.running[received] = None
+        async with self._room:
+            self._workers.start(received)
             try:
-                failures = await self._workers.handlers.handle(received)
+                delivery = await self._workers.dispatcher.dispatch(received.read())
             finally:
-                del self._workers.running[received]
-        for name, error in failures.items():
-            logger.error(
-                "%s failed: %s", name or "reading an event", described(error), exc_info=error
-            )
+                self._workers.end(received)
+        for one in delivery.failed:
+            logger.error("%s failed: %s", one.handler, described(one.error), exc_info=one.error)

@@ -8,73 +8,21 @@ import random
 import time
 from collections import deque
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from varco_redis._errors import described
-from varco_redis._handlers import Handlers, Received
+from varco_redis._received import Received
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from varco_events import Event
-    from varco_redis._bus_settings import RedisEventBusSettings
+    from varco_events import Delivery
+    from varco_redis._workers import Upstream, Workers
 
 logger = logging.getLogger("varco_redis.bus")
 
 _LEAST_REST = 0.1
-# An event that was begun so many times as often as handlers are tried, and never came to an end,
-# kills the process that handles it.
-_DEADLY = 3
-
-
-class Upstream(Protocol):
-    """Where the events come from, which is told what became of them."""
-
-    def finished(self, partition: Partition, number: str) -> None:
-        """It was handled, or dead-lettered."""
-        ...
-
-    async def failed(self, partition: Partition, number: str, attempts: int) -> None:
-        """It failed, or was begun, once more."""
-        ...
-
-    async def dead_letter(self, received: Received, failures: dict[str, Exception]) -> None:
-        """Keep it aside; raises when that could not be done."""
-        ...
-
-
-class Workers:
-    """The tasks that handle events, and how many handlers run at once."""
-
-    def __init__(self, handlers: Handlers, settings: RedisEventBusSettings) -> None:
-        self.handlers = handlers
-        self.settings = settings
-        self.room = asyncio.Semaphore(settings.concurrency)
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.running: dict[Received, None] = {}
-        self.stopping = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run until its first wait at once, the rest in a task."""
-        task = asyncio.Task(work, loop=self._loop, eager_start=True)
-        if not task.done():
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
-        elif not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("handling an event broke", exc_info=error)
-
-    async def drain(self, seconds: float | None) -> list[Event]:
-        """Wait for the handlers that run; what was cut off after so many seconds."""
-        self.stopping.set()
-        if self.tasks:
-            await asyncio.wait(list(self.tasks), timeout=seconds)
-        cut = [one.event for one in self.running if one.event is not None]
-        for task in list(self.tasks):
-            task.cancel()
-        if self.tasks:
-            await asyncio.wait(list(self.tasks))
-        return cut
+_START = "0-0"
 
 
 class Partition:
@@ -84,184 +32,238 @@ class Partition:
     """
 
     def __init__(
-        self, channel: str, stream: str, upstream: Upstream, workers: Workers, fence: int = 0
+        self,
+        channel: str,
+        number: int,
+        stream: str,
+        upstream: Upstream,
+        workers: Workers,
+        fence: int = 0,
     ) -> None:
         self.channel = channel
+        self.number = number
         self.stream = stream
+        self.upstream = upstream
         self.fence = fence
         self.until = 0.0
-        self.position = "0-0"
+        self.position = _START
+        """The last event that was taken; `_START` until it is known what was taken before us."""
         self.unclaimed = True
         """Whether there may be events that were taken and are not in hand: they come first."""
         self.giving_back = False
-        self._upstream = upstream
+        self.released = False
+        """Whether it was let go, with what runs: that goes on, and nothing more is begun."""
+        self.held: Mapping[str, bytes] = {}
+        """What runs elsewhere since before the partition was ours, and its keys: they wait."""
+        self.refused_until = 0.0
+        """When Redis may be asked for it again, after it refused that."""
+        self.running: dict[Received, None] = {}
         self._workers = workers
         self._in_hand: set[str] = set()
-        self._lanes: dict[bytes, deque[tuple[str, Received]]] = {}
-        self._running = 0
+        self._lanes: dict[bytes, deque[Received]] = {}
+        self._waiting = 0
 
     @property
     def alive(self) -> bool:
-        """Whether it is still ours as far as this process knows."""
-        return time.monotonic() < self.until
-
-    @property
-    def idle(self) -> bool:
-        """Whether no handler is at work on its events."""
-        return not self._running
+        """Whether its events may be begun, as far as this process knows."""
+        return not self.released and time.monotonic() < self.until
 
     @property
     def space(self) -> int:
-        """How many more events may be taken."""
-        return self._workers.settings.prefetch - len(self._in_hand)
+        """How many more events may be taken; what waits behind its own key is no hindrance."""
+        return self._workers.settings.prefetch - len(self._in_hand) + self._waiting
 
-    def has(self, received: Received) -> bool:
-        """Whether it is in hand here."""
-        return received.place.rpartition(" ")[2] in self._in_hand
+    @property
+    def begins_at_once(self) -> bool:
+        """Whether nothing that is taken can have to wait for something else of its key."""
+        return not (self._lanes or self.held)
 
-    def accept(self, entries: Iterable[Any], times: Iterable[int] | None = None) -> None:
-        """Begin with events that were taken from Redis, unless they are in hand already."""
+    def accept(
+        self,
+        entries: Sequence[Any],
+        *,
+        begun: Collection[bytes] = (),
+        times: Iterable[int] | None = None,
+    ) -> None:
+        """Begin with events that were taken from Redis, unless they are in hand already.
+
+        Args:
+            entries: Their numbers and fields.
+            begun: The numbers of those whose attempt is counted.
+            times: How often each was delivered, when they were taken before.
+        """
         counts = None if times is None else iter(times)
+        held_keys = frozenset(filter(None, self.held.values()))
         for number, flat in entries:
-            name = number.decode()
             count = None if counts is None else next(counts)
-            if name not in self._in_hand:
-                self._in_hand.add(name)
-                self._begin(name, self._received(name, flat, count))
-
-    def _received(self, name: str, flat: list[bytes], count: int | None) -> Received:
-        fields = dict(zip(flat[::2], flat[1::2], strict=False))
-        handler = fields.get(b"h")
-        return Received(
-            place=f"{self.stream} {name}",
-            channel=self.channel,
-            payload=fields.get(b"e", b""),
-            key=fields.get(b"k", b""),
-            handler=None if handler is None else handler.decode(errors="replace"),
-            claimed=count is not None,
-            attempts=0 if count is None else count - 1,
-        )
-
-    def _begin(self, name: str, received: Received) -> None:
-        key = received.key
-        if not key:
-            self._workers.spawn(self._alone(name, received))
-            return
-        lane = self._lanes.get(key)
-        if lane is not None:
-            lane.append((name, received))
-            return
-        self._lanes[key] = deque([(name, received)])
-        self._workers.spawn(self._in_order(key))
-
-    async def _alone(self, name: str, received: Received) -> None:
-        try:
-            if await self._handled(name, received):
-                self._upstream.finished(self, name)
-        finally:
-            self._in_hand.discard(name)
-
-    async def _in_order(self, key: bytes) -> None:
-        lane = self._lanes[key]
-        try:
-            while lane:
-                name, received = lane[0]
-                if not await self._handled(name, received):
-                    return
-                lane.popleft()
-                self._in_hand.discard(name)
-                self._upstream.finished(self, name)
-        finally:
-            del self._lanes[key]
-            for name, _ in lane:  # they stay in Redis, and will be claimed again in their order
-                self._in_hand.discard(name)
-
-    async def _handled(self, name: str, received: Received) -> bool:
-        """Whether it is done with; if not, it stays in Redis for whoever has the partition."""
-        cancelled = 0
-        while True:
-            try:
-                failures = await self._attempt(name, received)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():  # the bus stops
-                    self.unclaimed = True
-                    raise
-                logger.warning("%s was cancelled by its handler and is tried again", received.place)
-                cancelled += 1
-                await self._rest(self._delay(cancelled))
+            name = number.decode()
+            if name in self._in_hand or name in self.held:
                 continue
-            except BaseException:
-                self.unclaimed = True
-                raise
-            if failures is None:
-                self.unclaimed = True
-                return False
-            if not failures or await self._failed(name, received, failures):
-                return True
+            fields = dict(zip(flat[::2], flat[1::2], strict=False))
+            received = Received(self.stream, name, self.channel, fields, fields.get(b"k", b""))
+            if count is None:
+                received.counted = number in begun
+            elif self.position == _START or _parsed(name) <= _parsed(self.position):
+                received.claimed, received.attempts = True, count - 1
+            else:  # we took it ourselves, but the answer was lost, or came at a bad moment
+                received.counted = count > 1
+            if received.key not in held_keys:
+                self._admit(received)
+        if counts is None and entries:
+            self.position = entries[-1][0].decode()
 
-    async def _attempt(self, name: str, received: Received) -> dict[str, Exception] | None:
-        """What failed, nothing when all is well; None when it may not be handled here any more."""
+    def _admit(self, received: Received) -> None:
+        self._in_hand.add(received.number)
+        if received.key:
+            lane = self._lanes.get(received.key)
+            if lane is not None:
+                lane.append(received)
+                self._waiting += 1
+                if self._waiting > self._workers.settings.prefetch:
+                    received.fields = None
+                return
+            self._lanes[received.key] = deque([received])
+        self._begin(received)
+
+    def _begin(self, received: Received) -> None:
+        """Begin with it, unless those who did so before died or failed too often."""
+        most = self._workers.settings.max_attempts
+        if received.claimed and received.attempts >= most and not received.counted:
+            self._workers.spawn(self._give_up(received))
+        else:
+            self._workers.begin(self, received)
+
+    def drop(self, received: Received) -> None:
+        """Leave it, and what waits behind it, to whoever has the partition."""
+        self.unclaimed = True
+        self.upstream.dropped(self, received)
+        self._in_hand.discard(received.number)
+        lane = self._lanes.pop(received.key, None)
+        if lane is not None:
+            self._waiting -= len(lane) - 1
+            self._in_hand.difference_update(one.number for one in lane)
+
+    def _finish(self, received: Received) -> None:
+        self.upstream.finished(self, received)
+        self._in_hand.discard(received.number)
+        lane = self._lanes.get(received.key)
+        if lane is None:
+            return
+        lane.popleft()
+        if lane:
+            self._waiting -= 1
+            self._begin(lane[0])
+        else:
+            del self._lanes[received.key]
+
+    def cut_off(self) -> None:
+        """Cancel what runs: others may handle it by now."""
+        for received in self.running:
+            task = self._workers.running.get(received)
+            if task is not None:
+                task.cancel()
+
+    async def handle(self, received: Received) -> None:
+        """Bring it to the handlers, and do what follows from that."""
+        try:
+            nothing = received.unreadable()
+            if nothing is not None:
+                received.attempts += 1
+                await self._dead_letter(received, nothing)
+                return
+            delivery = await self._delivered(received)
+            if delivery is not None and delivery.is_done:
+                self._finish(received)
+                return
+            if delivery is not None:
+                received.handlers = [one.handler for one in delivery.failed]
+                if not delivery.is_rejected:
+                    await self._failed(received, delivery)
+                    return
+            await self.upstream.uncount([(self, received)])
+            received.counted = False
+            received.rejections += 1
+            await self._again(received, received.rejections)
+        except BaseException:
+            self.drop(received)
+            raise
+
+    async def _delivered(self, received: Received) -> Delivery | None:
+        """What the handlers made of it; None when one of them was cancelled, by itself."""
         workers = self._workers
-        if received.claimed:
-            if received.attempts >= _DEADLY * workers.settings.max_attempts:
-                return {received.handler or "": RuntimeError("those who handle it die")}
-            # Counted before it is begun, should this process die of it.
-            await self._upstream.failed(self, name, received.attempts + 1)
-        async with workers.room:
-            if workers.stopping.is_set() or not self.alive:
-                return None
-            workers.running[received] = None
-            self._running += 1
-            try:
-                failures = await workers.handlers.handle(received)
-            finally:
-                self._running -= 1
-                del workers.running[received]
-        if failures:
-            received.attempts += 1
-            received.first_failed_at = received.first_failed_at or datetime.now(UTC)
-        return failures
+        workers.start(received)
+        self.running[received] = None
+        try:
+            return await workers.dispatcher.dispatch(received.read(), handlers=received.handlers)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the bus stops, or the partition is lost
+                raise
+            logger.warning("%s was cancelled by its handler and is tried again", received.place)
+            return None
+        finally:
+            del self.running[received]
+            workers.end(received)
 
-    async def _failed(self, name: str, received: Received, failures: dict[str, Exception]) -> bool:
-        """Whether it was dead-lettered; if not, the time of the next attempt has come."""
-        settings = self._workers.settings
-        attempts, error = received.attempts, next(iter(failures.values()))
-        if received.event is not None and attempts < settings.max_attempts:
+    async def _failed(self, received: Received, delivery: Delivery) -> None:
+        received.counted = False
+        received.attempts += 1
+        received.first_failed_at = received.first_failed_at or datetime.now(UTC)
+        if received.attempts < self._workers.settings.max_attempts:
             logger.warning(
-                "attempt %d of %s failed: %s", attempts, received.place, described(error)
+                "attempt %d of %s failed: %s",
+                received.attempts,
+                received.place,
+                described(delivery.error),
             )
-            await self._upstream.failed(self, name, attempts)
-            await self._rest(self._delay(attempts))
-            return False
-        while self.alive and not self._workers.stopping.is_set():
+            await self._again(received, received.attempts)
+        else:
+            await self._dead_letter(received, delivery)
+
+    async def _again(self, received: Received, times: int) -> None:
+        """Begin anew after a pause, if it is still ours then."""
+        settings = self._workers.settings
+        seconds = min(settings.retry_delay * 2.0 ** min(times - 1, 30), settings.max_retry_delay)
+        if self.alive:
+            await self._rest(seconds)
+        if self.alive and not self._workers.stopping.is_set():
+            self._workers.begin(self, received)
+        else:
+            self.drop(received)
+
+    async def _give_up(self, received: Received) -> None:
+        try:
+            await self._dead_letter(received, received.undelivered())
+        except BaseException:
+            self.drop(received)
+            raise
+
+    async def _dead_letter(self, received: Received, delivery: Delivery) -> None:
+        while not self._workers.stopping.is_set() and time.monotonic() < self.until:
             try:
-                await self._upstream.dead_letter(received, failures)
+                await self.upstream.dead_letter(received, delivery)
             except Exception as problem:  # noqa: BLE001 # whatever a queue raises
                 logger.warning(
                     "%s could not be dead-lettered: %s", received.place, described(problem)
                 )
-                await self._rest(max(settings.retry_delay, _LEAST_REST))
+                await self._rest(max(self._workers.settings.retry_delay, _LEAST_REST))
                 continue
             logger.error(
                 "gave up %s after %d attempts: %s failed: %s",
                 received.place,
-                attempts,
-                ", ".join(filter(None, failures)) or "reading it",
-                described(error),
+                received.attempts,
+                ", ".join(one.handler for one in delivery.failed if one.handler) or "reading it",
+                described(delivery.error),
             )
-            return True
-        return False
-
-    def _delay(self, attempts: int) -> float:
-        settings = self._workers.settings
-        return min(settings.retry_delay * 2.0 ** min(attempts - 1, 30), settings.max_retry_delay)
+            self._finish(received)
+            return
+        self.drop(received)
 
     async def _rest(self, seconds: float) -> None:
         """Wait with jitter, or until the bus stops."""
-        jittered = random.uniform(seconds / 2, seconds)  # noqa: S311 # not for secrets
-        try:
-            async with asyncio.timeout(jittered):
-                await self._workers.stopping.wait()
-        except TimeoutError:
-            pass
+        await self._workers.rest(random.uniform(seconds / 2, seconds))  # noqa: S311 # not for secrets
+
+
+def _parsed(number: str) -> tuple[int, int]:
+    milliseconds, _, rest = number.partition("-")
+    return int(milliseconds), int(rest)
