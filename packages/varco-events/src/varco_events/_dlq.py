@@ -141,14 +141,13 @@ class DeadLetterEntry:
 
     def redriven(self) -> EventEnvelope:
         """The envelope that only the handler which failed will see, in its group."""
-        from varco_events._envelope import GROUP, HANDLER, REDRIVEN  # noqa: PLC0415  # likewise
+        from varco_events._envelope import REDRIVEN  # noqa: PLC0415  # likewise
 
         headers = {**self.envelope.headers, REDRIVEN: str(self.entry_id)}
+        again = self.envelope.replace(channel=self.channel, headers=headers, event=None)
         if self.handler_name and self.handler_name != RELAY_HANDLER:
-            headers[HANDLER] = self.handler_name
-            if self.group:
-                headers[GROUP] = self.group
-        return self.envelope.replace(channel=self.channel, headers=headers, event=None)
+            again = again.addressed(self.handler_name, self.group)
+        return again
 
 
 class AbstractDeadLetterQueue(ABC):

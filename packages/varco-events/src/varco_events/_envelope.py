@@ -182,6 +182,18 @@ class EventEnvelope:
                 ids[field] = self.headers[header]
         return raw_event(self.event_type, self.version, ids, self.payload)
 
+    @property
+    def handler(self) -> str | None:
+        """The full name of the one handler it is for, as that of a redrive; None for all."""
+        return self.headers.get(HANDLER)
+
+    def addressed(self, handler: str, group: str = "") -> Self:
+        """The same for one handler alone, of one group of processes where that is named."""
+        headers = {**self.headers, HANDLER: handler}
+        if group:
+            headers[GROUP] = group
+        return self.replace(headers=headers)
+
     def replace(self, **changes: Any) -> Self:
         """The same with other values for the attributes that are named."""
         values = {name: getattr(self, name) for name in self.__slots__}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import NoPermissionError
 
-from varco_redis._errors import described
+from varco_events import describe
 from varco_redis._link import back_off
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Acks:
                 await self.flush()
                 attempt = 0
             except Exception as error:  # noqa: BLE001 # whatever it is, they are kept for later
-                logger.warning("events are acknowledged later: %s", described(error))
+                logger.warning("events are acknowledged later: %s", describe(error))
                 await asyncio.sleep(back_off(attempt))
                 attempt += 1
 

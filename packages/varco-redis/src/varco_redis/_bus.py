@@ -27,7 +27,6 @@ from varco_events import (
     JsonEventSerializer,
     Subscription,
 )
-from varco_events._envelope import GROUP, HANDLER  # TEMP
 from varco_redis._bus_scripts import PUBLISH
 from varco_redis._bus_settings import BusMode, Names, RedisEventBusSettings
 from varco_redis._dead_letters import RedisDeadLetterQueue, RedisDeadLetterQueueSettings
@@ -47,7 +46,6 @@ from varco_redis._workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from varco_events import Report
     from varco_redis._link import Call, Command
 
 logger = logging.getLogger("varco_redis.bus")
@@ -142,15 +140,18 @@ class RedisEventBus(AbstractEventBus):
         """Hand `event` to Redis, to be handled by all or, in this group, by this handler only."""
         envelope = self._envelope(event, channel)
         if handler is not None:
-            addressed = {HANDLER: handler, GROUP: self.settings.group}
-            envelope = envelope.replace(headers={**envelope.headers, **addressed})
+            envelope = envelope.addressed(handler, self.settings.group)
         await self._publish([envelope])
 
     async def publish_many(self, events: Sequence[tuple[Event, str]]) -> None:
         """Publish pairs of event and channel in order, hundreds in one round trip."""
         await self._publish([self._envelope(event, channel) for event, channel in events])
 
-    async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
+    async def send(
+        self,
+        envelopes: Iterable[EventEnvelope],
+        report: Callable[[EventEnvelope, Exception | None], object],
+    ) -> None:
         """Hand over envelopes as they are, hundreds in one round trip; a full channel is no wait.
 
         What was not taken holds back the later ones of its channel alone.
@@ -257,14 +258,14 @@ class RedisEventBus(AbstractEventBus):
         except RedisUnavailableError as error:
             return _all(envelopes, error)
         found: dict[int, Exception] = {}
+        full = self.settings.max_length
         for channel, some in by_channel.items():
-            error = errors.get(channel)
-            answer = answers.get(channel, 0)
-            if isinstance(answer, Exception):
-                answer, error = 0, self._refusal(channel, answer)
-            if answer < len(some):
-                full = RedisBackPressureError(channel, self.settings.max_length)
-                found |= _all(some[answer:], error or full)
+            taken = answers.get(channel, 0)
+            if isinstance(taken, Exception):
+                errors[channel], taken = self._refusal(channel, taken), 0
+            if taken < len(some):
+                why = errors.get(channel) or RedisBackPressureError(channel, full)
+                found |= _all(some[taken:], why)
         return found
 
     async def _append(self, by_channel: Mapping[str, Sequence[EventEnvelope]]) -> dict[str, Any]:

@@ -150,11 +150,6 @@ class RedisLockTimeoutError(RedisBackendError, TimeoutError):
         return f"lock {self.name!r} could not be had within {self.seconds} s"
 
 
-def described(error: BaseException) -> str:
-    """The kind and message of an error, for the log: `repr` of redis-py leaves the latter out."""
-    return f"{type(error).__name__}: {error}"
-
-
 @contextlib.contextmanager
 def refusals_as_data_errors(key: Any) -> Generator[None]:
     """What Redis refuses because of what lies under `key` is raised as a `RedisDataError`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
+from varco_events import describe
 from varco_redis._acks import Acks
 from varco_redis._bus_scripts import (
     CLAIM,
@@ -25,7 +26,7 @@ from varco_redis._bus_scripts import (
     TRIM,
     UNNAME,
 )
-from varco_redis._errors import RedisUnavailableError, described
+from varco_redis._errors import RedisUnavailableError
 from varco_redis._link import back_off
 from varco_redis._partition import Partition
 from varco_redis._settings import host_name
@@ -205,7 +206,7 @@ class GroupMember:
                 await self._coordinate()
                 attempt = 0
             except Exception as error:  # noqa: BLE001 # whatever it is, the process lives on
-                logger.warning("no sign of life was given: %s", described(error))
+                logger.warning("no sign of life was given: %s", describe(error))
                 pause, attempt = min(pause, back_off(attempt)), attempt + 1
             jittered = random.uniform(0.8 * pause, pause)  # noqa: S311 # not for secrets
             await wait_for(self._coordinate_now, jittered)
@@ -273,7 +274,7 @@ class GroupMember:
         if not isinstance(answer, Exception):
             self._refused.pop(channel, None)
             return False
-        reason = described(answer)
+        reason = describe(answer)
         if self._refused.get(channel) != reason:
             self._refused[channel] = reason
             logger.warning("nothing is taken from channel %r: %s", channel, reason)
@@ -371,7 +372,7 @@ class GroupMember:
                     await self._round(own)
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, taking goes on
-                    logger.warning("taking events failed, it goes on: %s", described(error))
+                    logger.warning("taking events failed, it goes on: %s", describe(error))
                     for mine in self._partitions.values():
                         for partition in mine.values():
                             partition.unclaimed = True  # an answer may have been lost
@@ -406,7 +407,7 @@ class GroupMember:
             await self._wait_for_events(own, ready, soon)
 
     async def _take_new(self, ready: dict[str, dict[int, Partition]]) -> int:
-        room = min(self._workers.room, _MOST_BEGUN) // sum(map(len, ready.values()))
+        room = min(self._workers.spare, _MOST_BEGUN) // sum(map(len, ready.values()))
         calls: list[Call] = [
             (
                 TAKE,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_redis._errors import RedisUnavailableError, described
+from varco_events import describe
+from varco_redis._errors import RedisUnavailableError
 from varco_redis._link import back_off
 from varco_redis._partition import Partition
 from varco_redis._received import Received, unpacked
@@ -71,7 +72,7 @@ class BroadcastListener:
                     await self._round(own)
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
-                    logger.warning("listening failed, it goes on: %s", described(error))
+                    logger.warning("listening failed, it goes on: %s", describe(error))
                     await asyncio.sleep(back_off(attempt))
                     attempt += 1
 
@@ -148,7 +149,7 @@ class BroadcastListener:
         answers = await self._link.pipeline(commands)
         for (name, one), answer in zip(ready.items(), answers, strict=True):
             if isinstance(answer, Exception):
-                logger.warning("nothing is read from %r: %s", name, described(answer))
+                logger.warning("nothing is read from %r: %s", name, describe(answer))
                 one.refused_until, refused = time.monotonic() + _BLOCK, True
             else:
                 self._accept(answer, ready)
@@ -207,7 +208,7 @@ class PubSubListener:
                 attempt = 0 if self.ready.is_set() else attempt + 1
                 self.ready.clear()
                 logger.warning(
-                    "listening failed, events are missed until it goes on: %s", described(error)
+                    "listening failed, events are missed until it goes on: %s", describe(error)
                 )
                 await asyncio.sleep(back_off(attempt))
 
@@ -254,4 +255,4 @@ class PubSubListener:
             finally:
                 self._workers.end(received)
         for one in delivery.failed:
-            logger.error("%s failed: %s", one.handler, described(one.error), exc_info=one.error)
+            logger.error("%s failed", one.handler, exc_info=one.error)

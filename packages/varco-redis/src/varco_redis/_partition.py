@@ -10,7 +10,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from varco_redis._errors import described
+from varco_events import describe
 from varco_redis._received import Received
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Partition:
                 "attempt %d of %s failed: %s",
                 received.attempts,
                 received.place,
-                described(delivery.error),
+                _reason(delivery),
             )
             await self._again(received, received.attempts)
         else:
@@ -244,7 +244,7 @@ class Partition:
                 await self.upstream.dead_letter(received, delivery)
             except Exception as problem:  # noqa: BLE001 # whatever a queue raises
                 logger.warning(
-                    "%s could not be dead-lettered: %s", received.place, described(problem)
+                    "%s could not be dead-lettered: %s", received.place, describe(problem)
                 )
                 await self._rest(max(self._workers.settings.retry_delay, _LEAST_REST))
                 continue
@@ -253,7 +253,7 @@ class Partition:
                 received.place,
                 received.attempts,
                 ", ".join(one.handler for one in delivery.failed if one.handler) or "reading it",
-                described(delivery.error),
+                _reason(delivery),
             )
             self._finish(received)
             return
@@ -267,3 +267,7 @@ class Partition:
 def _parsed(number: str) -> tuple[int, int]:
     milliseconds, _, rest = number.partition("-")
     return int(milliseconds), int(rest)
+
+
+def _reason(delivery: Delivery) -> str:
+    return "; ".join(describe(one.error) for one in delivery.failed if one.error is not None)

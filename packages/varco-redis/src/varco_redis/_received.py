@@ -19,7 +19,6 @@ from varco_events import (
     from_fields,
     to_fields,
 )
-from varco_events._envelope import HANDLER  # TEMP
 from varco_redis._errors import RedisPoisonError
 
 if TYPE_CHECKING:
@@ -91,8 +90,7 @@ class Received:
 
     def _given_up(self, outcome: Outcome, error: Exception) -> Delivery:
         envelope = self.read()
-        handler = envelope.headers.get(HANDLER, "")
-        return Delivery(envelope, (HandlerOutcome(handler, outcome, error),))
+        return Delivery(envelope, (HandlerOutcome(envelope.handler or "", outcome, error),))
 
     def dead_letters(
         self, failed: Iterable[HandlerOutcome], group: str
@@ -158,6 +156,4 @@ def _read(fields: dict[bytes, bytes], channel: str) -> EventEnvelope:
         key = fields.get(b"k", b"").decode(errors="replace")
         bare = EventEnvelope.around(fields.get(b"e", b""), channel=channel, key=key or None)
         handler = fields.get(b"h")
-        if handler is None:
-            return bare
-        return bare.replace(headers={**bare.headers, HANDLER: handler.decode(errors="replace")})
+        return bare if handler is None else bare.addressed(handler.decode(errors="replace"))

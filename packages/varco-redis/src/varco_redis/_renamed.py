@@ -20,9 +20,10 @@ _NOW = {
 class Renamed(type):
     """Has classes take values under the names that they had; each warns once."""
 
-    def __call__(cls, *args: Any, **values: Any) -> Any:
-        """An instance of the class."""
-        return super().__call__(*args, **current(cls, values))
+    if not TYPE_CHECKING:  # checkers are to see the names of now alone
+
+        def __call__(cls, *args: Any, **values: Any) -> Any:
+            return super().__call__(*args, **current(cls, values))
 
 
 def current(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,6 @@ from varco_redis._renamed import Renamed, name_now, names_before
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    type _Settings = type
-else:
-    _Settings = Renamed  # checkers are to see the names of now alone
-
 _SECRET = "***"  # noqa: S105 # what stands for one
 _SECRETS = frozenset({"password", "sentinel_password"})
 # Up to the last @, for a password that should have been percent-encoded.
@@ -38,7 +34,7 @@ SCHEMES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class RedisSettings(metaclass=_Settings):
+class RedisSettings(metaclass=Renamed):
     """Where Redis is and how to talk to it; the base of the settings of each part.
 
     Attributes:

@@ -8,8 +8,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from varco_cache import MISSING, CacheEntry, CacheStats, InMemoryCache
+from varco_events import describe
 from varco_redis._cache import RedisCache
-from varco_redis._errors import RedisConfigError, described
+from varco_redis._errors import RedisConfigError
 from varco_redis._link import back_off
 from varco_redis._waiting import listen
 
@@ -228,7 +229,7 @@ class TrackedRedisCache(RedisCache):
                 await self._track(ready)
             except Exception as error:  # noqa: BLE001 # whatever it is, tracking goes on
                 attempt = 0 if ready.is_set() else attempt + 1
-                logger.warning("copies are not used until tracking goes on: %s", described(error))
+                logger.warning("copies are not used until tracking goes on: %s", describe(error))
             ready.clear()
             await asyncio.sleep(back_off(attempt))
 

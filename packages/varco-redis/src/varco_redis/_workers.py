@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from varco_redis._errors import described
+from varco_events import describe
 from varco_redis._link import back_off
 
 if TYPE_CHECKING:
@@ -121,6 +121,12 @@ class Workers:
             yield
         finally:
             self.room += room
+            self._go_on()
+
+    @property
+    def spare(self) -> int:
+        """How many more may begin, when nothing waits for that."""
+        return 0 if self._ready else self.room
 
     def start(self, received: Received) -> None:
         """A handler is called in the current task."""
@@ -155,7 +161,7 @@ class Workers:
                     mine = await self._counted(upstream, chosen)
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, they begin later
-                    logger.warning("events begin later: %s", described(error))
+                    logger.warning("events begin later: %s", describe(error))
                     ready.extendleft(reversed(chosen))
                     await self.rest(back_off(attempt))
                     attempt += 1
@@ -214,7 +220,7 @@ class Workers:
                     try:
                         mine = await self._counted(partition.upstream, [(partition, received)])
                     except Exception as error:  # noqa: BLE001 # whatever it is, it begins later
-                        logger.warning("an event begins later: %s", described(error))
+                        logger.warning("an event begins later: %s", describe(error))
                         await self.rest(back_off(attempt))
                         attempt += 1
                         continue
