@@ -20,6 +20,7 @@ from varco_query import (
     QuerySchema,
     SortField,
     UnknownFieldError,
+    from_json,
 )
 
 type Alias = int
@@ -272,3 +273,29 @@ def test_trees_and_params_are_coerced():
     assert schema.coerce_params(QueryParams()) == QueryParams()
     with pytest.raises(UnknownFieldError):
         schema.coerce(node & (F.nope == 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "reason"),
+    [
+        (datetime, "2026-01-31T08:00:00.1234567Z", "more than six digits"),
+        (time, "08:00:00.00000001", "more than six digits"),
+        (timedelta, "PT0.1234567S", "more than six digits"),
+        (datetime, "2026-02-30T08:00", "does not exist"),
+        (date, "2026-02-30", "does not exist"),
+        (timedelta, "PT", "is not of the form"),
+    ],
+)
+def test_a_text_that_is_nearly_of_the_type_is_told_why_it_is_not(kind, text, reason):
+    with pytest.raises(CoercionError, match=reason) as caught:
+        QuerySchema({"x": kind}).comparison("x", Operation.EQUAL, text)
+    assert reason in caught.value.reason
+    name = {datetime: "datetime", date: "date", time: "time", timedelta: "duration"}[kind]
+    with pytest.raises(InvalidNodeError, match=reason):
+        from_json(f'[["x","=",{{"{name}":"{text}"}}]]')
+
+
+def test_zeros_after_the_sixth_digit_are_nothing():
+    schema = QuerySchema({"x": datetime})
+    node = schema.comparison("x", Operation.EQUAL, "2026-01-31T08:00:00.1234560000Z")
+    assert node.value == datetime(2026, 1, 31, 8, 0, 0, 123456, UTC)

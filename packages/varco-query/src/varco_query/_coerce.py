@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from varco_query._compare import midnight
-from varco_query._errors import InvalidNodeError
 from varco_query._literals import parse_date, parse_datetime, parse_duration, parse_time
 from varco_query._value import Scalar, check_scalar
 
@@ -92,17 +91,17 @@ COERCERS: Final[dict[type, tuple[str, Coerce]]] = {
 
 
 def coercer(kind: type) -> Coerce:
-    """A function that makes a value one of the type, or gives None when it does not fit."""
+    """A function that makes a value one of the type.
+
+    It gives None, or raises InvalidNodeError with a reason, when the value does not fit.
+    """
     convert = COERCERS[kind][1]
     exact = None if kind is datetime else kind
 
     def coerce(value: Any) -> Scalar | None:
         if type(value) is exact:
             return cast("Scalar", value)
-        try:
-            converted = convert(value)
-        except InvalidNodeError:
-            return None
+        converted = convert(value)
         return None if converted is None else check_scalar(converted)
 
     return coerce

@@ -195,17 +195,19 @@ class CoercionError(QueryError):
         field: The field.
         value: The value as it was given.
         expected: The type it should have had, in words.
+        reason: Why it is not of the type, when that is not plain to see.
     """
 
     code = "query.coercion"
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
+    def __init__(self, field: str, value: object, expected: str, reason: str = "") -> None:
         self.field = field
         self.value = value
         self.expected = expected
-        super().__init__(
-            f"field {field!r} needs {expected}, not {type(value).__name__} {shorten(value)}"
-        )
+        self.reason = reason
+        shown = f"{type(value).__name__} {shorten(value)}"
+        because = f": {reason}" if reason else ""
+        super().__init__(f"field {field!r} needs {expected}, not {shown}{because}")
 
 
 class InvalidNodeError(QueryError):

@@ -83,7 +83,9 @@ def _untagged(item: dict[str, Any]) -> Any:
         if name in _READERS and isinstance(text, str):
             try:
                 return _READERS[name](text)
-            except (QueryError, ValueError, ArithmeticError):
+            except QueryError:
+                raise
+            except (ValueError, ArithmeticError):
                 raise InvalidNodeError(f"{text!r} is no {name}") from None
     raise InvalidNodeError(f"a value of a query is one of {', '.join(_READERS)}, not an object")
 

@@ -243,7 +243,11 @@ def _all_coerced(rule: _Rule, field: str, values: Iterable[object]) -> tuple[Sca
 
 
 def _coerced(rule: _Rule, field: str, value: object) -> Scalar:
-    coerced = rule.coerce(value if value.__class__ in EXACT else check_scalar(value))
+    scalar = value if value.__class__ in EXACT else check_scalar(value)
+    try:
+        coerced = rule.coerce(scalar)
+    except InvalidNodeError as error:
+        raise CoercionError(field, value, rule.expected, error.message) from None
     if coerced is None:
         raise CoercionError(field, value, rule.expected)
     return coerced
