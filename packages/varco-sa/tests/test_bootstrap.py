@@ -5,13 +5,15 @@ import uuid
 from typing import Annotated
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from varco_domain.exception import UniqueViolationError
-from varco_domain.meta import FieldHint
+from varco_domain.exception import ReferenceViolationError, UniqueViolationError
+from varco_domain.meta import FieldHint, ForeignKey
 from varco_domain.model import DomainModel
 from varco_events import OutboxEntry
 from varco_query import F, QueryParams
-from varco_sa import bootstrap
+from varco_sa import SQLAlchemyRepositoryProvider, bootstrap
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +86,26 @@ async def test_a_second_start_finds_the_tables(databases):
     backend = await bootstrap(url, Package)
     async with backend, backend.uow_provider.make_uow() as uow:
         assert [each.name for each in await uow.packages.find_all()] == ["kept"]
+
+
+class Part(DomainModel):
+    package: Annotated[int, ForeignKey(Package)]
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["in the pool", "in use"])
+async def test_an_engine_that_was_used_before_is_set_up_like_a_new_one(tmp_path, pooled):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'used'}", pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+            if not pooled:
+                SQLAlchemyRepositoryProvider(engine, Package, Part)
+        async with bootstrap(engine, Package, Part) as backend:
+            with pytest.raises(ReferenceViolationError):
+                async with backend.uow_provider.make_uow() as uow:
+                    await uow.repository(Part).save(Part(package=99))
+            async with backend.uow_provider.make_uow() as uow:
+                await uow.packages.save(Package(name="A"))
+                assert await uow.packages.count(QueryParams(F.name.ilike("a"))) == 1
+    finally:
+        await engine.dispose()

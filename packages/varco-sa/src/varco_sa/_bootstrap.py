@@ -88,7 +88,8 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
         replica: A URL or an engine to read from; see ``SQLAlchemyRepositoryProvider.read_only``.
         schema: The schema (PostgreSQL) or database (MariaDB) to work in.
         clock: Tells the time.
-        engine_options: Passed on to ``create_async_engine`` when a URL is given.
+        engine_options: Passed on to ``make_engine`` when a URL is given: ``pgbouncer``,
+            ``listen_url`` and what ``create_async_engine`` takes.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
@@ -72,6 +72,14 @@ class Dialect(ABC):
     """Locks what lies between rows unless a transaction is READ COMMITTED."""
     key_name: ClassVar[str | None] = None
     """What every primary key is called, if that cannot be chosen."""
+
+    def behind_pooler(self, driver: str) -> dict[str, Any]:
+        """What makes connections of a driver keep nothing between two transactions.
+
+        Raises:
+            ValueError: The driver has no such way.
+        """
+        raise ValueError(f"pgbouncer=True is for {DRIVERS['postgresql']}, not for {driver}")
 
     def begin_write(self, connection: sa.Connection) -> None:  # noqa: B027  # most have no such lock
         """Take the lock of all who write now, where there is one."""
@@ -214,6 +222,16 @@ class _PostgreSQL(Dialect):
     arrays = True
     null_smallest = False
     aborts_on_error = True
+
+    def behind_pooler(self, driver: str) -> dict[str, Any]:
+        if driver != DRIVERS["postgresql"]:
+            return super().behind_pooler(driver)
+        return {
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            # A name that another client of the same server process has prepared is an error.
+            "prepared_statement_name_func": lambda: f"__varco_{uuid4().hex}__",
+        }
 
     @contextmanager
     def creating(self, connection: sa.Connection) -> Generator[None]:

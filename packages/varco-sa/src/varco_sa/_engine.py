@@ -10,16 +10,25 @@ from typing import Any
 from weakref import WeakKeyDictionary, finalize
 
 import sqlalchemy as sa
-from sqlalchemy import event
+from sqlalchemy import NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from varco_sa._dialect import DRIVERS, dialect_named, dialect_of
 from varco_sa._fold import fold
 
 _BUSY_SECONDS = 30
+_SET_UP = "varco_set_up"
+# The execution option that says where an engine behind a pooler listens; None for nowhere.
+_LISTEN = "varco_listen_url"
 
 
-def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
+def make_engine(
+    url: str | sa.URL,
+    *,
+    pgbouncer: bool = False,
+    listen_url: str | sa.URL | None = None,
+    **options: Any,
+) -> AsyncEngine:
     """An engine for the URL; a URL without a driver gets the asynchronous one.
 
     SQLite without a file is a private database in a temporary file, removed with the engine or when
@@ -27,19 +36,33 @@ def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
 
     Args:
         url: Of SQLite, PostgreSQL, MariaDB or MySQL.
+        pgbouncer: The URL leads to PgBouncer, or another pooler, in transaction mode: each
+            transaction may meet another server process. No statement is then prepared for the next
+            transaction, and connections are pooled there alone.
+        listen_url: Where to listen for commits that wake relays, past the pooler. Without one,
+            relays behind it poll.
         options: Passed on to ``create_async_engine``.
+
+    Raises:
+        ValueError: ``pgbouncer`` is set for a driver other than asyncpg.
     """
     parsed = sa.make_url(url)
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
     options.setdefault("hide_parameters", True)
+    dialect = dialect_named(parsed.get_backend_name())
+    if pgbouncer:
+        arguments = {**dialect.behind_pooler(parsed.drivername), **options.get("connect_args", {})}
+        options = {"poolclass": NullPool, **options, "connect_args": arguments}
+    if pgbouncer or listen_url is not None:
+        given = options.get("execution_options", {})
+        options["execution_options"] = {**given, _LISTEN: listen_url}
     temporary: Path | None = None
-    embedded = dialect_named(parsed.get_backend_name()).embedded
-    if embedded and parsed.database in {None, "", ":memory:"}:
+    if dialect.embedded and parsed.database in {None, "", ":memory:"}:
         handle, name = tempfile.mkstemp(prefix="varco-", suffix=".sqlite")
         os.close(handle)
         temporary = Path(name)
         parsed = parsed.set(database=name)
-    if embedded:
+    if dialect.embedded:
         from varco_sa._sqlite import dbapi_module  # noqa: PLC0415  # other engines need no aiosqlite
 
         options.setdefault("module", dbapi_module())
@@ -48,6 +71,15 @@ def make_engine(url: str | sa.URL, **options: Any) -> AsyncEngine:
     if temporary is not None:
         _temporary[engine.sync_engine] = finalize(engine.sync_engine, _remove, temporary)
     return engine
+
+
+def listening_engine(engine: AsyncEngine) -> AsyncEngine | None:
+    """The engine by which to listen for commits: this one, or one past its pooler, or none."""
+    options = engine.sync_engine.get_execution_options()
+    if _LISTEN not in options:
+        return engine
+    url = options[_LISTEN]
+    return None if url is None else make_engine(url, poolclass=NullPool)
 
 
 # What removes the files of engines on temporary ones; written at start and stop only.
@@ -68,16 +100,23 @@ async def dispose_engine(engine: AsyncEngine) -> None:
 
 
 def prepare_engine(engine: AsyncEngine) -> None:
-    """Have new connections of an engine set up; calling it again changes nothing.
+    """Have the connections of an engine set up; calling it again changes nothing.
 
-    Call it before an engine of your own makes its first connection.
+    Those that it has made already are set up when they are next taken from its pool.
     """
     sync = engine.sync_engine
-    if dialect_of(sync.dialect).embedded and not event.contains(sync, "connect", _set_up_sqlite):
-        event.listen(sync, "connect", _set_up_sqlite)
+    if dialect_of(sync.dialect).embedded and not event.contains(sync, "checkout", _checked_out):
+        event.listen(sync, "checkout", _checked_out)
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
+def _checked_out(connection: Any, record: Any, _proxy: object) -> None:
+    # Cleared with each new connection of the record.
+    if _SET_UP not in record.info:
+        _set_up_sqlite(connection)
+        record.info[_SET_UP] = True
+
+
+def _set_up_sqlite(connection: Any) -> None:
     # Takes the write lock when a transaction begins to write: a lock that is taken later, after
     # a read, fails at once where this one waits.
     connection.isolation_level = "IMMEDIATE"

@@ -52,9 +52,16 @@ FAILED: Final = (
     "or put what may fail into 'async with uow.savepoint():'"
 )
 
+_POOLED: Final = (
+    "a prepared statement was lost or belongs to someone else, as behind PgBouncer in transaction "
+    "mode: open the database with pgbouncer=True"
+)
+
 # SQLSTATEs: deadlock, serialization failure, lock not available.
 _PG_ABORTED: Final = frozenset({"40001", "40P01", "55P03"})
 _PG_UNAVAILABLE: Final = ("08", "57P", "53")
+# No such prepared statement, or one of this name already.
+_PG_POOLED: Final = frozenset({"26000", "42P05"})
 # Of these the whole transaction is rolled back, of the other aborting ones only the statement.
 _MYSQL_LOST: Final = frozenset({1213, 1020, 3960})
 _MYSQL_ABORTED: Final = frozenset({1205, 1213, 1020, 3572, 3960})
@@ -135,6 +142,8 @@ def _from_driver(error: exc.DBAPIError, entity: EntityTable | None) -> Exception
     first: Any = next(iter(getattr(driver, "args", ())), None)
     if isinstance(first, int):
         return _from_mysql(first, str(driver.args[-1]), error, entity)
+    if type(driver.__cause__).__name__ == "ProtocolError":  # asyncpg's: another client's answer
+        return RepositoryException(_POOLED)
     state = getattr(driver, "sqlstate", None)
     if isinstance(state, str):
         return _from_postgresql(state, driver, error, entity)
@@ -148,6 +157,8 @@ def _from_postgresql(
         return TransactionAbortedError(_ABORTED)
     if state.startswith(_PG_UNAVAILABLE):
         return StorageUnavailableError(_UNAVAILABLE)
+    if state in _PG_POOLED:
+        return RepositoryException(_POOLED)
     if state == "25P02":
         return RepositoryException(FAILED)
     cause: Any = driver.__cause__ or driver
