@@ -85,3 +85,13 @@ def test_the_meta_package_is_what_the_slices_say():
     command = [sys.executable, str(ROOT / "scripts" / "generate_core.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_files_import_each_other():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "check_circles.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
