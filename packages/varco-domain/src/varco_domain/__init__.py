@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         StaleEntityError,
         StillReferencedError,
         StorageUnavailableError,
+        StoredValueError,
         UniqueViolationError,
         error_code_for,
         error_message_for,
@@ -70,10 +71,17 @@ if TYPE_CHECKING:
     )
     from varco_domain.mapper import (
         AbstractMapper,
+        check_distinct,
+        children_first,
         insert_values,
         json_codec,
+        keep_values,
         load_entity,
+        load_rows,
+        plain_decimal,
+        row_key,
         update_values,
+        upsert_rows,
         utc_now,
         uuid7,
     )
@@ -167,11 +175,12 @@ else:
             "PROBLEM_MEDIA_TYPE ReferenceViolationError RepositoryClassCreationFailed "
             "RepositoryException ServiceAuthorizationError ServiceConflictError "
             "ServiceException ServiceNotFoundError ServiceValidationError StaleEntityError "
-            "StillReferencedError StorageUnavailableError UniqueViolationError error_code_for "
-            "error_message_for problem_for register_error_code"
+            "StillReferencedError StorageUnavailableError StoredValueError UniqueViolationError "
+            "error_code_for error_message_for problem_for register_error_code"
         ),
         "mapper": (
-            "AbstractMapper insert_values json_codec load_entity update_values utc_now uuid7"
+            "AbstractMapper check_distinct children_first insert_values json_codec keep_values "
+            "load_entity load_rows plain_decimal row_key update_values upsert_rows utc_now uuid7"
         ),
         "memory": "InMemoryRepository InMemoryRepositoryProvider InMemoryUnitOfWork",
         "meta": (
@@ -303,6 +312,7 @@ __all__ = (
     "StaleEntityError",
     "StillReferencedError",
     "StorageUnavailableError",
+    "StoredValueError",
     "TCreateDTO",
     "TReadDTO",
     "TUpdateDTO",
@@ -328,6 +338,8 @@ __all__ = (
     "ValidatorServiceMixin",
     "VersionedDomainModel",
     "cast_raw",
+    "check_distinct",
+    "children_first",
     "cross_tenant_access",
     "current_tenant",
     "domain_replace",
@@ -336,15 +348,20 @@ __all__ = (
     "generate_dtos",
     "insert_values",
     "json_codec",
+    "keep_values",
     "load_entity",
+    "load_rows",
     "paged_response",
     "pk_field",
+    "plain_decimal",
     "problem_for",
     "register",
     "register_error_code",
     "resource_key",
+    "row_key",
     "tenant_context",
     "update_values",
+    "upsert_rows",
     "utc_now",
     "uuid7",
 )

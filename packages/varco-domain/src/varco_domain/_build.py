@@ -11,7 +11,7 @@ from varco_domain._fields import unwrap
 from varco_domain._hints import PKStrategy, PrimaryKey, pk_field
 from varco_domain._parse import UnresolvedNameError, hint_of, is_abstract, parse
 
-_RESERVED = frozenset({"raw", "is_persisted", "Meta"})
+_RESERVED = frozenset({"raw", "is_persisted", "stored_key", "Meta"})
 
 
 class _Spec(dataclasses.Field[Any]):

@@ -48,25 +48,6 @@ class ModelDefinitionError(DomainError, TypeError):
         self.reason = reason
 
 
-class ModelValueError(DomainError, ValueError):
-    """A value cannot be stored in its field (a naive datetime, null in a required field).
-
-    Attributes:
-        model: Name of the class.
-        field: Name of the field.
-        reason: What is wrong and what would be right.
-    """
-
-    code = "domain.model_value"
-    http_status = 422
-
-    def __init__(self, model: str, field: str, reason: str) -> None:
-        super().__init__(f"{model}.{field}: {reason}")
-        self.model = model
-        self.field = field
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True)
 class ValidationError:
     """One broken rule.
@@ -84,3 +65,24 @@ class ValidationError:
     def __str__(self) -> str:
         place = "" if self.index is None else f"[{self.index}] "
         return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+
+
+class ModelValueError(DomainError, ValueError):
+    """Values cannot be stored in their fields (a naive datetime, null in a required field).
+
+    Attributes:
+        model: Name of the class.
+        field: Name of the first field.
+        reason: What is wrong with it and what would be right.
+        errors: The same of all fields.
+    """
+
+    code = "domain.model_value"
+    http_status = 422
+
+    def __init__(self, model: str, field: str, reason: str, *others: ValidationError) -> None:
+        self.errors: tuple[ValidationError, ...] = (ValidationError(reason, field), *others)
+        super().__init__("; ".join(f"{model}.{each}" for each in self.errors))
+        self.model = model
+        self.field = field
+        self.reason = reason

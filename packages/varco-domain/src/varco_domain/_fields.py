@@ -21,6 +21,7 @@ from typing import (
 from uuid import UUID
 
 from varco_domain._hints import FieldHint, FieldRole, ForeignKey, PrimaryKey
+from varco_domain._limits import check_int, check_text
 
 
 class FieldKind(StrEnum):
@@ -149,6 +150,7 @@ def kind_of(annotation: Any) -> tuple[FieldKind, type, tuple[Any, ...]]:
         classes: set[type] = {type(c) for c in choices}
         if len(classes) != 1 or next(iter(classes)) not in {str, int, bool}:
             raise UnsupportedTypeError("a Literal's choices are all str, all int or all bool")
+        _check_storable("a Literal's choices", choices)
         return FieldKind.LITERAL, next(iter(classes)), choices
     if annotation is Any:
         return FieldKind.JSON, object, ()
@@ -161,11 +163,27 @@ def kind_of(annotation: Any) -> tuple[FieldKind, type, tuple[Any, ...]]:
     values = cast("type[Any]", cls)
     if issubclass(values, Enum):
         kind = FieldKind.ENUM
+        members = [member.value for member in values.__members__.values()]
+        what = f"the values of {values.__name__}"
+        if {type(value) for value in members} not in ({str}, {int}):
+            raise UnsupportedTypeError(f"{what} are to be all str or all int")
+        _check_storable(what, members)
     elif cls in _JSON_ORIGINS or _is_structure(values):
         kind = FieldKind.JSON
     if kind is None:
         raise UnsupportedTypeError(_refusal(annotation, values))
     return kind, values, ()
+
+
+def _check_storable(what: str, values: Sequence[Any]) -> None:
+    try:
+        for value in values:
+            if isinstance(value, str):
+                check_text(value)
+            else:
+                check_int(value)
+    except ValueError as error:
+        raise UnsupportedTypeError(f"{what}: {error}") from None
 
 
 def _union(annotation: Any) -> tuple[FieldKind, type, tuple[Any, ...]]:

@@ -1,5 +1,7 @@
 """The uncommitted changes of one unit of work in memory."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from varco_domain._memory_store import Row, Store, Table, referenced_field, visible
@@ -11,6 +13,7 @@ from varco_domain.exception import (
     StillReferencedError,
     UniqueViolationError,
 )
+from varco_domain.mapper import row_key
 from varco_domain.model import DomainModel
 
 type _Overlay = dict[Any, Row | None]
@@ -42,22 +45,28 @@ class Changes:
             return overlay[key]
         return table.rows.get(key)
 
-    def savepoint(self) -> tuple[dict[Table, _Overlay], dict[Table, dict[Any, Row | None]]]:
-        """Return what ``restore`` goes back to."""
-        return (
-            {table: dict(rows) for table, rows in self._rows.items()},
-            {table: dict(rows) for table, rows in self._bases.items()},
-        )
+    @contextmanager
+    def all_or_nothing(self) -> Generator[None]:
+        """Undo what happened inside the block when it ends with an error."""
+        rows = {table: dict(changed) for table, changed in self._rows.items()}
+        bases = {table: dict(base) for table, base in self._bases.items()}
+        try:
+            yield
+        except BaseException:
+            self._rows, self._bases = rows, bases
+            self._claims.clear()
+            for table, changed in rows.items():
+                for key, row in changed.items():
+                    self._claim(table, key, row)
+            raise
 
-    def restore(
-        self, saved: tuple[dict[Table, _Overlay], dict[Table, dict[Any, Row | None]]]
-    ) -> None:
-        """Undo the changes since a savepoint."""
-        self._rows, self._bases = saved
-        self._claims.clear()
-        for table, rows in self._rows.items():
-            for key, row in rows.items():
-                self._claim(table, key, row)
+    def holder(self, table: Table, group: tuple[str, ...], row: Row) -> Row | None:
+        """Return the row that has the same values of what is unique together, the key or others."""
+        if group == table.meta.pk_fields:
+            return self.current(table, table.meta.pk_of(row))
+        values = table.unique_values(group, row)
+        key = None if values is None else self._holder(table, group, values)
+        return None if key is None else self.current(table, key)
 
     def matching(self, table: Table, entity: DomainModel) -> Row:
         """Return the row that an UPDATE or DELETE of the entity matches.
@@ -65,11 +74,13 @@ class Changes:
         Raises:
             StaleEntityError: It has another version, or is gone.
             EntityNotFound: It is gone or another tenant's, and the model has no version.
+            ModelValueError: The entity has another key than it was loaded with.
         """
         meta = table.meta
-        row = self.current(table, entity.pk)
+        key = row_key(meta, entity)
+        row = self.current(table, key)
         if row is None or any(row[n] != getattr(entity, n) for n in meta.match_fields):
-            raise _missing(table, entity.pk, entity)
+            raise _missing(table, key, entity)
         return row
 
     def insert(self, table: Table, key: Any, row: Row) -> None:
@@ -158,7 +169,7 @@ class Changes:
                 raise CheckViolationError(meta.entity_cls, None, name)
         for fields in table.uniques:
             values = table.unique_values(fields, row)
-            if values is not None and self._taken(table, key, fields, values):
+            if values is not None and self._holder(table, fields, values) not in {None, key}:
                 raise UniqueViolationError(meta.entity_cls, fields)
         for field, fk in meta.foreign_keys.items():
             value = row[field]
@@ -169,16 +180,17 @@ class Changes:
             if not self._exists(target, fk, value, mine):
                 raise ReferenceViolationError(meta.entity_cls, field)
 
-    def _taken(
-        self, table: Table, key: Any, fields: tuple[str, ...], values: tuple[Any, ...]
-    ) -> bool:
-        owner = table.index[fields].get(values)
+    def _holder(self, table: Table, group: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+        """Return the key of the row with these values, None if there is none."""
+        owner = table.index[group].get(values)
         overlay = self._rows.get(table, {})
-        if owner is not None and owner != key and owner not in overlay:
-            return True
-        claimant = self._claims.get((table, fields), {}).get(values)
+        if owner is not None and owner not in overlay:
+            return owner
+        claimant = self._claims.get((table, group), {}).get(values)
         row = overlay.get(claimant)
-        return row is not None and claimant != key and table.unique_values(fields, row) == values
+        return (
+            claimant if row is not None and table.unique_values(group, row) == values else None
+        )
 
     def _exists(self, target: Table, fk: Any, value: Any, tenant: str | None) -> bool:
         """Tell whether a reference has a row, of the referring row's tenant when both have one."""

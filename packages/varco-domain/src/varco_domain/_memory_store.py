@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 from varco_domain.exception import RepositoryClassCreationFailed
-from varco_domain.mapper import insert_values, load_entity, update_values
+from varco_domain.mapper import keep_values, load_entity
 from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta, UniqueConstraint
 from varco_domain.model import DomainModel
 from varco_query import NotNode, QueryError, compile_predicate
@@ -72,32 +71,24 @@ class Table:
         else:
             self.rows[key] = row
 
-    def new_row(self, entity: DomainModel, now: datetime) -> tuple[Any, Row]:
-        """Return (key, row) of a new entity."""
-        meta = self.meta
-        row = insert_values(meta, entity, now)
-        name = meta.pk_fields[0]
+    def number(self, row: Row) -> None:
+        """Give a new row a counted key, unless it has one.
+
+        Raises:
+            ModelValueError: No more keys are left.
+        """
+        name = self.meta.pk_fields[0]
         if row[name] is None:
             row[name] = self.next_id
-        if not meta.is_composite_pk and isinstance(row[name], int):
+            keep_values(self.meta, row, (name,))
+        if not self.meta.is_composite_pk and isinstance(row[name], int):
             self.next_id = max(self.next_id, row[name] + 1)
-        copy_mutable(meta, row)
-        return meta.pk_of(row), row
-
-    def changed_row(self, entity: DomainModel, current: Row, now: datetime) -> Row:
-        """Return the row of a changed entity; its key and creation stay what they are."""
-        meta = self.meta
-        row = update_values(meta, entity, now)
-        for name in (*meta.pk_fields, meta.created_at_field):
-            if name is not None:
-                row[name] = current[name]
-        copy_mutable(meta, row)
-        return row
 
     def load(self, row: Row) -> Any:
         """Return the entity of a row; it shares nothing with the row that could change."""
         copy = dict(row)
-        copy_mutable(self.meta, copy)
+        for name in self.meta.mutable_fields:
+            copy[name] = _copy(copy[name])
         return load_entity(self.meta, copy, MappingProxyType(row))
 
 
@@ -143,12 +134,6 @@ class Store:
 def referenced_field(table: Table, key: ForeignKey) -> str:
     """Return the field that a foreign key refers to."""
     return table.meta.pk_fields[0] if key.field == "pk" else key.field
-
-
-def copy_mutable(meta: ParsedMeta, row: Row) -> None:
-    """Replace the values that could be changed in place by copies."""
-    for name in meta.mutable_fields:
-        row[name] = _copy(row[name])
 
 
 def _copy(value: Any) -> Any:

@@ -21,6 +21,7 @@ from varco_domain._hints import (
     UniqueConstraint,
     table_name,
 )
+from varco_domain._storable import keyed_fields, storable
 from varco_domain.meta import ParsedMeta
 
 _DEFAULT_STRATEGY = {
@@ -66,6 +67,9 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
     foreign = {n: f.foreign_key for n, f in ordered.items() if f.foreign_key is not None}
     _check_meta(cls)
     generated = set(pk_fields) if strategy is PKStrategy.INT_AUTO else set[str]()
+    constraints = _constraints(cls, ordered)
+    groups = [c.fields for c in constraints if isinstance(c, UniqueConstraint)]
+    keyed = keyed_fields(ordered, pk_fields, groups)
     version, tenant = roles.get(FieldRole.VERSION), roles.get(FieldRole.TENANT)
     return ParsedMeta(
         entity_cls=cls,
@@ -75,7 +79,7 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
         pk_strategy=strategy,
         pk_type=pk_type,
         foreign_keys=MappingProxyType(foreign),
-        constraints=_constraints(cls, ordered),
+        constraints=constraints,
         relationships=tuple(_declared(cls, "relationships", Relationship)),
         many_to_many=tuple(_declared(cls, "many_to_many", ManyToMany)),
         version_field=version,
@@ -86,14 +90,12 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
         abstract=abstract,
         resource=getattr(cls.__dict__.get("Meta"), "resource", None) or table_name(cls),
         mutable_fields=tuple(n for n, f in ordered.items() if f.is_mutable),
-        aware_fields=tuple(n for n, f in ordered.items() if f.kind is FieldKind.DATETIME),
-        required_fields=tuple(
-            n for n, f in ordered.items() if not f.nullable and n not in generated
-        ),
-        limited_fields=tuple(
-            (n, f.hint.max_length) for n, f in ordered.items() if f.hint.max_length is not None
-        ),
         match_fields=tuple(n for n in (version, tenant) if n is not None),
+        keyed_fields=keyed,
+        storable=tuple(
+            (n, not f.nullable and n not in generated, storable(f, keyed=n in keyed))
+            for n, f in ordered.items()
+        ),
     )
 
 

@@ -198,6 +198,10 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
         """Remove the tenant's entities, all or none."""
         await self._inner.delete_many([self._owned(entity) for entity in entities])
 
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert or update entities of the tenant, all or none."""
+        await self._inner.upsert([self._owned(entity) for entity in entities], by=by)
+
     async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
         """Set fields on the tenant's rows that a query selects."""
         return await self._inner.update_many_by_query(self._params(params), update)

@@ -6,8 +6,16 @@ from typing import Any, TypeVar
 
 from varco_domain._memory_changes import Changes
 from varco_domain._memory_store import Row, Store, Table, visible
-from varco_domain.exception import FieldNotFound
-from varco_domain.mapper import utc_now
+from varco_domain.exception import FieldNotFound, UniqueViolationError
+from varco_domain.mapper import (
+    check_distinct,
+    children_first,
+    insert_values,
+    keep_values,
+    update_values,
+    upsert_rows,
+    utc_now,
+)
 from varco_domain.model import DomainModel
 from varco_domain.providers import RepositoryProvider
 from varco_domain.repository import AsyncRepository
@@ -49,7 +57,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
 
     async def save(self, entity: D) -> D:
         """Insert or update, and return the entity as stored."""
-        saved: D = self._table.load(self._save(entity))
+        saved: D = self._table.load(self._save_all([entity])[0])
         return saved
 
     async def delete(self, entity: D) -> None:
@@ -71,24 +79,40 @@ class InMemoryRepository(AsyncRepository[D, Any]):
 
     async def save_many(self, entities: Sequence[D]) -> list[D]:
         """Save all or, with an error, none."""
-        saved = self._changes.savepoint()
-        try:
-            rows = [self._save(entity) for entity in entities]
-        except BaseException:
-            self._changes.restore(saved)
-            raise
+        check_distinct(self._table.meta, entities)
+        with self._changes.all_or_nothing():
+            rows = self._save_all(entities)
         return [self._table.load(row) for row in rows]
 
     async def delete_many(self, entities: Sequence[D]) -> None:
         """Remove all or, with an error, none."""
-        saved = self._changes.savepoint()
-        try:
-            for entity in entities:
-                self._changes.matching(self._table, entity)
-                self._changes.delete(self._table, entity.pk)
-        except BaseException:
-            self._changes.restore(saved)
-            raise
+        meta = self._table.meta
+        check_distinct(meta, entities)
+        with self._changes.all_or_nothing():
+            for entity in children_first(meta, entities):
+                row = self._changes.matching(self._table, entity)
+                self._changes.delete(self._table, meta.pk_of(row))
+
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert entities, or update the rows with the same values of ``by``."""
+        meta = self._table.meta
+        uniques = (meta.pk_fields, *self._table.uniques)
+        rows = upsert_rows(meta, entities, by, uniques, self._clock())
+        kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
+        kept.discard(None)
+        group = next(each for each in uniques if set(each) == set(by))
+        with self._changes.all_or_nothing():
+            for row in rows:
+                found = self._changes.holder(self._table, group, row)
+                if found is None:
+                    self._insert(row)
+                    continue
+                if meta.tenant_field and found[meta.tenant_field] != row[meta.tenant_field]:
+                    raise UniqueViolationError(meta.entity_cls, group)
+                changed = {**row, **{name: found[name] for name in kept}}
+                if meta.version_field is not None:
+                    changed[meta.version_field] += 1
+                self._changes.update(self._table, meta.pk_of(found), changed)
 
     async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
         """Set fields on all rows that the query's node selects."""
@@ -97,18 +121,17 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         for name in update:
             if name not in meta.fields or name in fixed:
                 raise FieldNotFound(name, meta.table)
-        now = self._clock()
-        saved = self._changes.savepoint()
+        values = dict(update)
+        if meta.updated_at_field is not None:
+            values[meta.updated_at_field] = self._clock()
+        keep_values(meta, values, values)
         rows = list(self._matching(params.node))
-        try:
+        with self._changes.all_or_nothing():
             for row in rows:
-                changed = self._table.load({**row, **update})
-                self._changes.update(
-                    self._table, meta.pk_of(row), self._table.changed_row(changed, row, now)
-                )
-        except BaseException:
-            self._changes.restore(saved)
-            raise
+                changed = {**row, **values}
+                if meta.version_field is not None:
+                    changed[meta.version_field] += 1
+                self._changes.update(self._table, meta.pk_of(row), changed)
         return len(rows)
 
     async def stream_by_query(self, params: QueryParams) -> AsyncGenerator[D]:
@@ -128,16 +151,28 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         self._check_fields(where, ())
         return row if compile_predicate(where)(row) else None
 
-    def _save(self, entity: D) -> Row:
-        now = self._clock()
-        if entity.is_persisted():
-            current = self._changes.matching(self._table, entity)
-            row = self._table.changed_row(entity, current, now)
-            self._changes.update(self._table, self._table.meta.pk_of(row), row)
-        else:
-            key, row = self._table.new_row(entity, now)
-            self._changes.insert(self._table, key, row)
-        return row
+    def _save_all(self, entities: Sequence[D]) -> list[Row]:
+        """New rows first, of which those with a key of their own, then the changed ones."""
+        meta, now = self._table.meta, self._clock()
+        rows = [
+            (update_values if entity.is_persisted() else insert_values)(meta, entity, now)
+            for entity in entities
+        ]
+        places = [place for place, entity in enumerate(entities) if not entity.is_persisted()]
+        places.sort(key=lambda place: rows[place][meta.pk_fields[0]] is None)
+        for place in places:
+            self._insert(rows[place])
+        for entity, row in zip(entities, rows, strict=True):
+            if entity.is_persisted():
+                current = self._changes.matching(self._table, entity)
+                if meta.created_at_field is not None:
+                    row[meta.created_at_field] = current[meta.created_at_field]
+                self._changes.update(self._table, meta.pk_of(current), row)
+        return rows
+
+    def _insert(self, row: Row) -> None:
+        self._table.number(row)
+        self._changes.insert(self._table, self._table.meta.pk_of(row), row)
 
     def _matching(self, node: TransformerNode | None) -> list[Row]:
         rows = visible(self._table, self._changes.overlay(self._table))

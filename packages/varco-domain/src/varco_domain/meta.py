@@ -1,7 +1,7 @@
 """What a model declares, read once per class: table, fields, keys, constraints, roles."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, cast
@@ -49,6 +49,8 @@ class ParsedMeta:
     the key first, then the model's own fields, then those the library keeps. ``pk_fields`` has one
     name, or several for a composite key. ``match_fields`` are what an UPDATE or DELETE has to match
     besides the key, with the entity's values: version and tenant.
+    ``keyed_fields`` are what an index or a constraint holds. ``storable`` has of each field its
+    name, whether a value is required, and what checks one (see ``mapper.insert_values``).
     """
 
     entity_cls: type
@@ -69,10 +71,9 @@ class ParsedMeta:
     abstract: bool = False
     resource: str = ""
     mutable_fields: tuple[str, ...] = ()
-    aware_fields: tuple[str, ...] = ()
-    required_fields: tuple[str, ...] = ()
-    limited_fields: tuple[tuple[str, int], ...] = ()
     match_fields: tuple[str, ...] = ()
+    keyed_fields: frozenset[str] = frozenset()
+    storable: tuple[tuple[str, bool, Callable[[Any], Any]], ...] = ()
 
     @property
     def is_composite_pk(self) -> bool:

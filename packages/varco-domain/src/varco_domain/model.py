@@ -57,6 +57,8 @@ class DomainModel:
 
     # The backend's own object for this entity; set on instances that came from a store.
     _raw_orm: Any = None
+    # The key of the row that this entity came from, whatever its key is now.
+    _stored_key: Any = None
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,6 +94,11 @@ class DomainModel:
                 f"this {type(self).__name__} has no stored object behind it; save or load it first"
             )
         return self._raw_orm
+
+    @property
+    def stored_key(self) -> Any:
+        """The key of the row that the entity came from; None if it did not come from a store."""
+        return self._stored_key
 
     def is_persisted(self) -> bool:
         """Whether the entity came from a store, so that saving it updates a row."""

@@ -146,6 +146,11 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
         async with self._provider.make_uow() as uow:
             await uow.repository(self._entity_cls).delete_many(entities)
 
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert or update, all or none."""
+        async with self._provider.make_uow() as uow:
+            await uow.repository(self._entity_cls).upsert(entities, by=by)
+
     async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
         """Set fields on all rows that a query selects."""
         async with self._provider.make_uow() as uow:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from varco_domain.exception import RepositoryException
 from varco_domain.model import DomainModel
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
       as stored; the argument is left as it was. It fills in a generated key, the audit times and
       the version (1, then one more with each update). ``save`` of a persisted entity matches the
       row by key, by version and by tenant, all in the statement that writes.
+    - A persisted entity stands for the row that it was loaded from: one whose key was changed since
+      is refused (``ModelValueError``), and so is a bulk call that names a row twice.
+    - What ``save`` takes comes back equal and of the same type; a value that not every engine can
+      give back is refused (``ModelValueError``).
     - ``where`` narrows a single-row statement by a condition, in that same statement.
     - Changes are visible in this unit of work at once and elsewhere after its commit.
     - Only mapped fields can be named in queries; another name raises ``FieldNotFound``.
@@ -46,7 +51,8 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
             EntityNotFound: The row is gone, and the model has no version.
             UniqueViolationError: Another row has the same key or the same unique values.
             ReferenceViolationError: A foreign key points to no row.
-            CheckViolationError: A check constraint or a length does not hold.
+            CheckViolationError: A check constraint does not hold.
+            ModelValueError: A value cannot be stored, or the key was changed.
         """
 
     @abstractmethod
@@ -73,11 +79,32 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
 
     @abstractmethod
     async def save_many(self, entities: Sequence[D]) -> list[D]:
-        """Save all or, with an error, none; in few statements."""
+        """Save all or, with an error, none; in few statements.
+
+        New entities come first, those with a key of their own before those that get one.
+        """
 
     @abstractmethod
     async def delete_many(self, entities: Sequence[D]) -> None:
-        """Remove all or, with an error, none; in few statements."""
+        """Remove all or, with an error, none; in few statements.
+
+        Those that refer to others of the call go before them.
+        """
+
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert entities, or update the rows with the same values of ``by``, the key or a unique.
+
+        All or, with an error, none. Versions count up; the key, the tenant and the creation time
+        of a row stay. No entity is left out in silence.
+
+        Raises:
+            FieldNotFound: ``by`` names no field.
+            RepositoryException: ``by`` is not unique, or the backend has no upsert.
+            ModelValueError: A row is named twice, a key was changed, or a value cannot be stored.
+            UniqueViolationError: The row belongs to another tenant, or another row has the same
+                values of something else that is unique.
+        """
+        raise RepositoryException(f"{type(self).__name__} has no upsert")
 
     @abstractmethod
     async def update_many_by_query(self, params: "QueryParams", update: dict[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -141,6 +141,14 @@ class AsyncUnitOfWork(ABC):
     def model(self, table: str) -> type[DomainModel] | None:
         """Return the registered model of a table, if there is one."""
         return self._models.get(table)
+
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert entities of one model, or update the rows with the same values of ``by``.
+
+        It is ``AsyncRepository.upsert`` of their model, and raises what that does.
+        """
+        if entities:
+            await self.repository(type(entities[0])).upsert(entities, by=by)
 
     def on_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Run an async callback after the commit has succeeded; never after a rollback."""

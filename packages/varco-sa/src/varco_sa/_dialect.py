@@ -111,6 +111,11 @@ class Dialect(ABC):
         """
         raise NotImplementedError
 
+    def follow_key(  # most count on by themselves
+        self, connection: sa.Connection, table: sa.Table, name: str, key: int
+    ) -> None:
+        """Count on from a key that was given, not counted, and that a row is about to have."""
+
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # for engines that need it
         """Text that is compared by code point, of at most ``length`` characters."""
         return sa.VARCHAR(length) if length else sa.TEXT()
@@ -138,8 +143,11 @@ class Dialect(ABC):
     def decimal_limits(
         self, precision: int | None, scale: int | None
     ) -> tuple[int | None, int | None]:
-        """How many digits a decimal column holds, and how many of them behind the point."""
-        return precision, scale
+        """How many digits a decimal column holds, and how many of them behind the point.
+
+        Of one without a scale as many as the engine can.
+        """
+        return (None, None) if scale is None else (precision, scale)
 
     def moment(self) -> TypeEngine[Any]:
         """A point in time, to the microsecond."""
@@ -162,6 +170,14 @@ class Dialect(ABC):
     def json(self) -> TypeEngine[Any]:
         """JSON."""
         return sa.JSON()
+
+
+# Nothing for a key that is not ahead, or that no sequence counts.
+_FOLLOW: Final = sa.text(
+    "SELECT setval(counter, :key) FROM (SELECT CAST(pg_get_serial_sequence(:table, :column) AS "
+    "regclass) AS counter) AS found "
+    "WHERE counter IS NOT NULL AND coalesce(pg_sequence_last_value(counter), 0) < :key"
+).bindparams(sa.bindparam("key", type_=sa.BigInteger()))
 
 
 def _plain_uuid(value: Any) -> UUID:
@@ -204,6 +220,10 @@ class _SQLite(Dialect):
         return sa.Integer()
 
     def decimal(self, precision: int | None, scale: int | None) -> TypeEngine[Any]:  # noqa: ARG002  # as text
+        return sa.TEXT()
+
+    def json(self) -> TypeEngine[Any]:
+        """As text: in a column called JSON, a number would become one of SQLite's."""
         return sa.TEXT()
 
     def moment(self) -> TypeEngine[Any]:
@@ -258,6 +278,16 @@ class _PostgreSQL(Dialect):
 
     load_uuid = staticmethod(_plain_uuid)
 
+    def follow_key(
+        self, connection: sa.Connection, table: sa.Table, name: str, key: int
+    ) -> None:
+        """Move the sequence, before others get the key: it does not look at the table."""
+        moved = connection.get_execution_options().get("schema_translate_map") or {}
+        schema = moved.get(table.schema, table.schema)
+        quote = connection.dialect.identifier_preparer.quote_identifier
+        named = ".".join(quote(each) for each in (schema, table.name) if each)
+        connection.execute(_FOLLOW, {"table": named, "column": table.c[name].name, "key": key})
+
     def json(self) -> TypeEngine[Any]:
         return postgresql.JSONB()
 
@@ -309,7 +339,7 @@ class _MySQL(Dialect):
         self, precision: int | None, scale: int | None
     ) -> tuple[int | None, int | None]:
         """The most that DECIMAL holds, of a column that names none."""
-        return (65, 30) if scale is None else (precision, scale)
+        return (65, 30) if scale is None else (precision or 65, scale)
 
     def moment(self) -> TypeEngine[Any]:
         return mysql.DATETIME(fsp=6)

@@ -1,44 +1,61 @@
 """Between entities and rows."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final
 
-from varco_domain.mapper import json_codec
+from varco_domain.exception import StoredValueError
+from varco_domain.mapper import json_codec, load_entity, load_rows
+from varco_domain.meta import FieldKind, FieldMeta
 from varco_domain.model import DomainModel
 from varco_sa._tables import EntityTable
+from varco_sa._types import Choice
+
+type Codec = tuple[Callable[[Any], Any] | None, Callable[[Any], Any]]
+
+# A string, which is left alone, or a number with an exponent.
+_EXPONENTS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+e\+\d+')
 
 
 class RowMapper:
     """Makes entities of rows and rows of entities.
 
     ``entity.raw()`` is the row it was loaded from or stored as: what a later save compares with.
+    In it enum members are their values and JSON is text.
     Has no state that changes; shared by all units of work.
     """
 
     def __init__(self, entity: EntityTable) -> None:
-        self.entity_cls: type[DomainModel] = entity.entity_cls
-        self.names: tuple[str, ...] = tuple(entity.meta.fields)
-        self._json: dict[str, tuple[Callable[[Any], str | None], Callable[[Any], Any]]] = {
-            name: _text_codec(entity, name) for name in entity.meta.mutable_fields
+        self._meta = entity.meta
+        self._names: tuple[str, ...] = tuple(entity.meta.fields)
+        codecs = {
+            name: _codec(field, entity.columns[name].type)
+            for name, field in entity.meta.fields.items()
         }
+        self._reads = {name: codec[1] for name, codec in codecs.items() if codec is not None}
+        self._writes = {
+            name: codec[0] for name, codec in codecs.items() if codec is not None and codec[0]
+        }
+        self._json = frozenset(entity.meta.mutable_fields)
 
     def load(self, rows: Iterable[Any]) -> list[Any]:
-        """The entities of rows, whose columns are in the order of the fields."""
-        cls, names = self.entity_cls, self.names
-        new = object.__new__
-        found: list[Any] = []
-        for row in rows:
-            entity: Any = new(cls)
-            values = dict(zip(names, row, strict=False))
-            values["_raw_orm"] = row
-            entity.__dict__ = values
-            found.append(entity)
-        if self._json:
+        """The entities of rows, whose columns are in the order of the fields.
+
+        Raises:
+            StoredValueError: A row holds a value that its field does not have any more.
+        """
+        found = load_rows(self._meta, rows)
+        for name, read in self._reads.items():
             for entity in found:
                 values = entity.__dict__
-                for name, (_, read) in self._json.items():
+                try:
                     values[name] = read(values[name])
+                except (LookupError, ValueError, TypeError):
+                    key = entity.stored_key
+                    raise StoredValueError(self._meta.entity_cls, key, name) from None
         return found
 
     def stored(self, row: dict[str, Any], parameters: Mapping[str, Any]) -> Any:
@@ -48,34 +65,31 @@ class RowMapper:
             row: All fields; belongs to the entity afterwards.
             parameters: The same as it was written.
         """
-        for name, (_, read) in self._json.items():
-            # The entity shares nothing with the one that was given.
-            row[name] = read(parameters[name])
-        entity: Any = object.__new__(self.entity_cls)
-        row["_raw_orm"] = tuple(parameters[name] for name in self.names)
-        entity.__dict__ = row
-        return entity
+        return load_entity(self._meta, row, tuple(parameters[name] for name in self._names))
 
-    def parameters(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row as it is written: JSON as text."""
-        if not self._json:
-            return row
-        return {**row, **{name: dump(row[name]) for name, (dump, _) in self._json.items()}}
+    def parameters(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """All or some fields as they are written: JSON as text, enum members as their values."""
+        found = dict(row)
+        for name, write in self._writes.items():
+            if found.get(name) is not None:
+                found[name] = write(found[name])
+        return found
 
-    def partial(self, update: Mapping[str, Any]) -> dict[str, Any]:
-        """Some fields as they are written."""
-        return {
-            name: self._json[name][0](value) if name in self._json else value
-            for name, value in update.items()
-        }
+    def loaded(self, entity: DomainModel) -> dict[str, Any]:
+        """The row that an entity was loaded from, as it was written; empty if it is not known."""
+        try:
+            raw = entity.raw()
+        except LookupError:
+            return {}
+        known = isinstance(raw, tuple) or hasattr(raw, "_fields")
+        return dict(zip(self._names, raw, strict=True)) if known else {}
 
-    def changes(self, entity: DomainModel, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def changes(self, loaded: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """What of a row differs from the one the entity was loaded from; all if it was not."""
-        raw: Any = getattr(entity, "_raw_orm", None)
-        if not isinstance(raw, tuple) and not hasattr(raw, "_fields"):
+        if not loaded:
             return dict(parameters)
         changed: dict[str, Any] = {}
-        for name, old in zip(self.names, cast("Iterable[Any]", raw), strict=True):
+        for name, old in loaded.items():
             new = parameters[name]
             if new is old:
                 continue
@@ -88,15 +102,46 @@ class RowMapper:
         return changed
 
 
-def _text_codec(
-    entity: EntityTable, name: str
-) -> tuple[Callable[[Any], str | None], Callable[[Any], Any]]:
-    dump, load = json_codec(entity.meta.fields[name])
+def _codec(field: FieldMeta, column_type: Any) -> Codec | None:
+    """How values of a field are written and read, where the column's type does not do it."""
+    if field.kind is FieldKind.JSON:
+        return _json_text(field)
+    if isinstance(column_type, Choice):
+        return _value_of, _Members(column_type.enum).__getitem__
+    if field.kind is FieldKind.LITERAL:
+        return None, {None: None, **{value: value for value in field.choices}}.__getitem__
+    return None
 
-    def write(value: Any) -> str | None:
-        return None if value is None else json.dumps(dump(value), ensure_ascii=False)
+
+def _value_of(member: Enum) -> Any:
+    return member.value
+
+
+class _Members(dict[Any, Any]):
+    """The members of an enum by value; those that are combined, or missing, the enum makes."""
+
+    def __init__(self, enum: type[Enum]) -> None:
+        super().__init__({None: None, **{member.value: member for member in enum}})
+        self._enum = enum
+
+    def __missing__(self, value: Any) -> Any:
+        return self._enum(value)
+
+
+def _json_text(field: FieldMeta) -> Codec:
+    dump, load = json_codec(field)
+
+    def write(value: Any) -> str:
+        text = json.dumps(dump(value), ensure_ascii=False)
+        # PostgreSQL takes 1e+22 for the int that it is.
+        return _EXPONENTS.sub(_plain, text) if "e+" in text else text
 
     def read(text: Any) -> Any:
-        return None if text is None else load(json.loads(text))
+        return load(json.loads(text)) if isinstance(text, str) else load(text)
 
     return write, read
+
+
+def _plain(found: re.Match[str]) -> str:
+    text = found[0]
+    return text if text[0] == '"' else f"{Decimal(text):f}.0"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
 from varco_query import QueryParams, TransformerNode
+from varco_sa._upsert import upsert
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -79,6 +80,13 @@ class SQLAlchemyRepository[D: DomainModel](AsyncRepository[D, Any]):
         """Remove all or, with an error, none."""
         if entities:
             await self._uow.write_all(self._storage, self._storage.writes.delete_many, entities)
+
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+        """Insert entities, or update the rows with the same values of ``by``."""
+        if entities:
+            await self._uow.write_all(
+                self._storage, upsert, self._storage, entities, by, self._uow.now()
+            )
 
     async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
         """Set fields on all rows that the query's node selects, in one statement."""

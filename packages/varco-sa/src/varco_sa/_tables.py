@@ -85,11 +85,10 @@ def build_table(
         raise RepositoryClassCreationFailed(
             f"{entity_cls.__name__} is an abstract base and has no table", entity_cls
         )
-    keyed = _keyed_fields(meta)
     columns = {
         name: sa.Column(
             name,
-            column_type(entity_cls, each, in_key=name in keyed),
+            column_type(entity_cls, each, in_key=name in meta.keyed_fields),
             primary_key=each.primary_key,
             nullable=each.nullable,
             autoincrement=meta.pk_strategy is PKStrategy.INT_AUTO and each.primary_key,
@@ -118,14 +117,6 @@ def build_table(
         _pairs_table(metadata, meta, pairs)
     uniques = (meta.pk_fields, *(fields for fields, _ in unique_fields(meta)))
     return EntityTable(entity_cls, meta, table, columns, constraints, checks, uniques)
-
-
-def _keyed_fields(meta: ParsedMeta) -> set[str]:
-    keyed = set(meta.pk_fields) | set(meta.foreign_keys)
-    keyed |= {name for name, each in meta.fields.items() if each.hint.index or each.hint.unique}
-    for names, _ in unique_fields(meta):
-        keyed.update(names)
-    return keyed
 
 
 def _foreign_keys(meta: ParsedMeta, constraints: dict[str, tuple[str, ...]]) -> list[Any]:

@@ -1,14 +1,13 @@
 """Column types that give a value one meaning on every engine.
 
-Text compares by code point, times are UTC, decimals are exact. Each type checks what it stores, so
-that no engine cuts, rounds or refuses in its own way.
+Text compares by code point, times are UTC, decimals are exact. What a field may hold varco-domain
+has checked before.
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import Enum
-from math import isfinite
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +15,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from varco_domain.exception import CheckViolationError
+from varco_domain.mapper import plain_decimal
 from varco_sa._decimals import decode_decimal, encode_decimal
 from varco_sa._dialect import dialect_of
 
@@ -23,7 +23,7 @@ from varco_sa._dialect import dialect_of
 type Processor = Any
 
 _MICROSECOND = timedelta(microseconds=1)
-_BIGGEST = 2**63
+_EXACT = Context(prec=2_000)
 
 
 def _each(convert: Callable[[Any], Any]) -> Processor:
@@ -99,33 +99,11 @@ class Integer(Checked):
         """A type that can count."""
         return dialect_of(dialect).integer()
 
-    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
-        """Refuse what 64 bits do not hold."""
-
-        def process(value: Any) -> Any:
-            if value is not None and not -_BIGGEST <= value < _BIGGEST:
-                raise self.refuse("the range of 64-bit integers")
-            return value
-
-        return process
-
 
 class Float(Checked):
-    """A finite double."""
+    """A double."""
 
     impl = sa.Double
-
-    def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
-        """Refuse NaN and infinity, which engines do not agree on."""
-
-        def process(value: Any) -> Any:
-            if value is None:
-                return None
-            if not isfinite(value):
-                raise self.refuse("the rule that numbers are finite")
-            return float(value)
-
-        return process
 
 
 class Bytes(Checked):
@@ -178,32 +156,18 @@ class Number(Checked):
         return ours.decimal(*ours.decimal_limits(self.precision, self.scale))
 
     def bind_processor(self, dialect: Dialect) -> Processor:
-        """Refuse what would be rounded."""
-        ours = dialect_of(dialect)
-        precision, scale = ours.decimal_limits(self.precision, self.scale)
-        encode = None if ours.exact_decimals else encode_decimal
-
-        def process(value: Any) -> Any:
-            if value is None:
-                return None
-            if not value.is_finite():
-                raise self.refuse("the rule that numbers are finite")
-            _, digits, exponent = value.as_tuple()
-            if scale is not None and exponent < -scale and value != round(value, scale):
-                raise self.refuse(f"the scale of {scale} decimal places")
-            if precision is not None and value and value.adjusted() >= precision - (scale or 0):
-                raise self.refuse(f"the precision of {precision} digits")
-            if scale is None and precision is not None and len(digits) > precision:
-                raise self.refuse(f"the precision of {precision} digits")
-            return encode(value) if encode is not None else value
-
-        return process
+        """Text where there is no exact type."""
+        return None if dialect_of(dialect).exact_decimals else _each(encode_decimal)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
-        """Decimals, whatever the driver gives."""
-        if dialect_of(dialect).exact_decimals:
+        """Decimals with the digits of their scale; without one, with no more than they need."""
+        exact = dialect_of(dialect).exact_decimals
+        if self.scale is None:
+            return _each(plain_decimal if exact else lambda text: plain_decimal(decode_decimal(text)))
+        if exact:
             return super().result_processor(dialect, coltype)
-        return _each(decode_decimal)
+        step = Decimal(1).scaleb(-self.scale)
+        return _each(lambda text: decode_decimal(text).quantize(step, context=_EXACT))
 
 
 class Timestamp(Checked):
@@ -261,16 +225,7 @@ class Duration(Checked):
 
     def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Count microseconds."""
-
-        def process(value: Any) -> Any:
-            if value is None:
-                return None
-            count = value // _MICROSECOND
-            if not -_BIGGEST <= count < _BIGGEST:
-                raise self.refuse("the range of 292,000 years")
-            return count
-
-        return process
+        return _each(lambda value: value // _MICROSECOND)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Back to a timedelta."""
@@ -300,9 +255,8 @@ class Choice(Checked):
         return _each(lambda value: value.value if isinstance(value, Enum) else value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
-        """The member of the value."""
-        members = {member.value: member for member in self.enum}
-        return _each(members.__getitem__)
+        """The value: the mapper makes a member of it, and knows the row if there is none."""
+        return None
 
 
 class JsonText(Checked):

@@ -344,28 +344,6 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         else:
             await self._translated(None, nested.commit)
 
-    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
-        """Insert entities of one model, or update the rows with the same values of ``by``.
-
-        One statement. ``by`` is the key or what is unique together. Tenants are those in context.
-
-        Raises:
-            CrossTenantError: An entity carries another tenant than the one in context.
-            TenantRequiredError: There is no tenant in context, and the model has one.
-            FieldNotFound: ``by`` names no field.
-            RepositoryException: ``by`` is neither the key nor unique together.
-            UniqueViolationError: A row has the same values of something else that is unique.
-        """
-        if not entities:
-            return
-        from varco_sa._upsert import owned, upsert  # noqa: PLC0415  # it needs the service's errors
-
-        model = type(entities[0])
-        self.repository(model)  # refuses a model with tenants when there is none in context
-        storage = self._storage.of(model)
-        rows = owned(entities, self.tenancy)
-        await self.write_all(storage, upsert, storage, rows, by, self.now())
-
     async def connection(self) -> AsyncConnection:
         """This transaction's connection, for statements of your own; do not commit or close it."""
 

@@ -7,16 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from varco_domain.exception import FieldNotFound, RepositoryException, UniqueViolationError
-from varco_domain.mapper import insert_values
-from varco_domain.meta import MetaReader
-from varco_domain.model import DomainModel, domain_replace
-from varco_domain.service.tenant import CrossTenantError, TenantRequiredError
+from varco_domain.exception import CheckViolationError, UniqueViolationError
+from varco_domain.mapper import upsert_rows
+from varco_domain.model import DomainModel
+from varco_sa._errors import translate
 from varco_sa._storage import EntityStorage
 
-# An expression that MariaDB refuses to compute, and the number of its error.
-_REFUSED: sa.ColumnElement[Any] = sa.literal_column("18446744073709551615 + 1", sa.Integer())
+# Expressions that MariaDB refuses to compute, and the number of its error, which quotes them.
 _OUT_OF_RANGE = 1690
+_OTHER_KEY: sa.ColumnClause[Any] = sa.literal_column("18446744073709551615 + 1", sa.Integer())
+_OTHER_TENANT: sa.ColumnClause[Any] = sa.literal_column("18446744073709551615 + 2", sa.Integer())
 
 
 def upsert(
@@ -26,71 +26,50 @@ def upsert(
     by: Sequence[str],
     now: datetime,
 ) -> None:
-    """Insert entities; where a row has the same values of ``by``, update it. One statement.
+    """Insert entities; where a row has the same values of ``by``, update it.
 
-    Versions count up; the key, the tenant and the creation time of a row stay. A row of another
-    tenant is left alone.
-
-    Raises:
-        FieldNotFound: ``by`` names no field.
-        RepositoryException: ``by`` is not unique.
-        UniqueViolationError: A row has the same values of something else that is unique.
+    One statement for those that bring a key, one for those that get one.
     """
     meta = storage.entity.meta
-    for name in by:
-        if name not in meta.fields:
-            raise FieldNotFound(name, meta.table)
-    _check_unique(storage, by)
-    rows = [storage.mapper.parameters(insert_values(meta, each, now)) for each in entities]
-    counted = [name for name in meta.pk_fields if all(row[name] is None for row in rows)]
-    rows = [{name: row[name] for name in row if name not in counted} for row in rows]
+    rows = upsert_rows(meta, entities, by, storage.entity.uniques, now)
+    key = meta.pk_fields[0]
+    given = [row for row in rows if row[key] is not None]
+    storage.writes.follow(connection, given)
+    for names, group in (
+        (tuple(meta.fields), given),
+        (tuple(n for n in meta.fields if n != key), rows[len(given) :]),
+    ):
+        if group:
+            parameters = storage.mapper.parameters
+            brought = [parameters({name: row[name] for name in names}) for row in group]
+            _run(connection, storage, by, names, brought)
+
+
+def _run(
+    connection: sa.Connection,
+    storage: EntityStorage,
+    by: Sequence[str],
+    names: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    meta = storage.entity.meta
     kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
-    changed = [name for name in rows[0] if name not in kept]
+    changed = [name for name in names if name not in kept]
     try:
         connection.execute(_statement(storage, by, changed), rows)
     except DBAPIError as error:
         if _number(error) == _OUT_OF_RANGE:
-            raise UniqueViolationError(meta.entity_cls, ()) from None
+            tenants = _OTHER_TENANT.name in str(error.orig)
+            raise UniqueViolationError(meta.entity_cls, tuple(by) if tenants else ()) from None
+        meant = translate(error, storage.entity)
+        if isinstance(meant, CheckViolationError) and meant.field == meta.tenant_field is not None:
+            # Nothing but the row of another tenant would make this null.
+            raise UniqueViolationError(meta.entity_cls, tuple(by)) from None
         raise
 
 
 def _number(error: DBAPIError) -> object:
     return next(iter(getattr(error.orig, "args", ())), None)
-
-
-def _check_unique(storage: EntityStorage, by: Sequence[str]) -> None:
-    """An engine that is asked for what is not unique answers unclearly, or inserts twice."""
-    groups = storage.entity.uniques
-    if not any(set(group) == set(by) for group in groups):
-        listed = "; ".join(", ".join(group) for group in groups)
-        raise RepositoryException(
-            f"upsert by {', '.join(by) or 'nothing'}: {storage.entity.entity_cls.__name__} is "
-            f"unique by {listed}"
-        )
-
-
-def owned(entities: Sequence[DomainModel], tenancy: Any) -> list[DomainModel]:
-    """The entities as the tenant's in context.
-
-    Raises:
-        CrossTenantError: One carries another tenant.
-        TenantRequiredError: One carries none in a context of all tenants.
-    """
-    field = MetaReader.read(type(entities[0])).tenant_field
-    if field is None:
-        return list(entities)
-    found: list[DomainModel] = []
-    for entity in entities:
-        owner = getattr(entity, field)
-        if tenancy.everyone:
-            if not owner:
-                raise TenantRequiredError
-            found.append(entity)
-        elif owner and owner != tenancy.tenant_id:
-            raise CrossTenantError(type(entity))
-        else:
-            found.append(domain_replace(entity, **{field: tenancy.tenant_id}))
-    return found
 
 
 def _statement(storage: EntityStorage, by: Sequence[str], changed: list[str]) -> Any:
@@ -109,14 +88,18 @@ def _statement(storage: EntityStorage, by: Sequence[str], changed: list[str]) ->
         if meta.tenant_field is not None:
             mine = sa.and_(same, table.c[meta.tenant_field] == new[meta.tenant_field])
         values = {name: sa.case((mine, to), else_=table.c[name]) for name, to in values.items()}
-        values[by[0]] = sa.case((same, table.c[by[0]]), else_=_REFUSED)
+        values[by[0]] = sa.case(
+            (mine, table.c[by[0]]), (same, _OTHER_TENANT), else_=_OTHER_KEY
+        )
         return insert.on_duplicate_key_update(values)
     unique = [table.c[name] for name in by]
+    if meta.tenant_field is not None:
+        tenant = table.c[meta.tenant_field]
+        # The column takes no null, so a row of another tenant fails instead of being left alone.
+        values[meta.tenant_field] = sa.case((tenant == new[meta.tenant_field], tenant))
     if not values:
         return insert.on_conflict_do_nothing(index_elements=unique)
     options: dict[str, Any] = {}
-    if meta.tenant_field is not None:
-        options["where"] = table.c[meta.tenant_field] == new[meta.tenant_field]
     soft = meta.deleted_at_field
     if soft is not None and tuple(by) != meta.pk_fields:
         options["index_where"] = table.c[soft].is_(None)

@@ -7,7 +7,14 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 
 from varco_domain.exception import EntityNotFound, FieldNotFound, StaleEntityError
-from varco_domain.mapper import insert_values, update_values
+from varco_domain.mapper import (
+    check_distinct,
+    children_first,
+    insert_values,
+    keep_values,
+    row_key,
+    update_values,
+)
 from varco_domain.meta import PKStrategy
 from varco_domain.model import DomainModel
 from varco_query import QueryParams
@@ -67,21 +74,26 @@ class Writes:
         parameters = self._mapper.parameters(row)
         counted = self._counted
         if counted is None or row[counted] is not None:
+            self.follow(connection, [row])
             connection.execute(self._insert, parameters)
             return self._mapper.stored(row, parameters)
-        given = {name: value for name, value in parameters.items() if name != counted}
-        result = connection.execute(self._insert, given)
-        row[counted] = result.inserted_primary_key[0]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]  # an INSERT of one row
-        return self._mapper.stored(
-            row, row if parameters is row else {**parameters, counted: row[counted]}
-        )
+        del parameters[counted]
+        result = connection.execute(self._insert, parameters)
+        row[counted] = parameters[counted] = result.inserted_primary_key[0]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]  # an INSERT of one row
+        return self._mapper.stored(row, parameters)
+
+    def follow(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Have the engine count on from the keys that rows bring, before they are inserted."""
+        if self._counted is not None and rows:
+            largest = max(row[self._counted] for row in rows)
+            self._dialect.follow_key(connection, self._entity.table, self._counted, largest)
 
     def _save_changed(self, connection: sa.Connection, entity: DomainModel, now: datetime) -> Any:
         row, parameters, changed = self._changed(entity, now)
         if not changed and self._idle is not None:
             changed = {self._idle: parameters[self._idle]}
-        given = {**changed, **self._old(entity)}
         if changed:
+            given = {**changed, **self._old(entity)}
             result = connection.execute(self._update, given)
             if result.rowcount == 0:
                 raise self._missing(entity)
@@ -92,14 +104,23 @@ class Writes:
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         row = update_values(self._meta, entity, now)
         parameters = self._mapper.parameters(row)
-        changed = self._mapper.changes(entity, parameters)
+        loaded = self._mapper.loaded(entity)
+        changed = self._mapper.changes(loaded, parameters)
         for name in self._fixed:
-            if name is not None:
-                changed.pop(name, None)
+            if name is not None and name in changed:
+                del changed[name]
+                if name in loaded:
+                    # It stays what it is, whatever the entity says.
+                    row[name] = parameters[name] = loaded[name]
         return row, parameters, changed
 
     def _old(self, entity: DomainModel) -> dict[str, Any]:
-        return {f"old {name}": getattr(entity, name) for name in self._match}
+        meta = self._meta
+        key = meta.pk_values(row_key(meta, entity))
+        old = {f"old {name}": value for name, value in zip(meta.pk_fields, key, strict=True)}
+        for name in meta.match_fields:
+            old[f"old {name}"] = getattr(entity, name)
+        return old
 
     def _missing(self, entity: DomainModel) -> Exception:
         version = self._meta.version_field
@@ -116,6 +137,7 @@ class Writes:
         self, connection: sa.Connection, entities: Sequence[DomainModel], now: datetime
     ) -> list[Any]:
         """Insert and update in a statement each, and for each way of giving a key."""
+        check_distinct(self._meta, entities)
         saved: list[Any] = [None] * len(entities)
         given: list[int] = []
         counted: list[int] = []
@@ -128,21 +150,21 @@ class Writes:
             rows[index] = row = insert_values(self._meta, entity, now)
             needs_key = self._counted is not None and row[self._counted] is None
             (counted if needs_key else given).append(index)
+        made = [self._changed(entities[index], now) for index in changed]
         parameters = {index: self._mapper.parameters(row) for index, row in rows.items()}
         if given:
+            self.follow(connection, [rows[index] for index in given])
             connection.execute(self._insert, [parameters[index] for index in given])
         if counted:
             self._insert_many_counted(
                 connection, [rows[i] for i in counted], [parameters[i] for i in counted]
             )
         for index, row in rows.items():
-            saved[index] = self._mapper.stored(
-                row, {**row, **parameters[index]} if parameters[index] is not row else row
-            )
+            saved[index] = self._mapper.stored(row, parameters[index])
         if changed:
-            updated = self._update_many(connection, [entities[index] for index in changed], now)
-            for index, entity in zip(changed, updated, strict=True):
-                saved[index] = entity
+            self._update_many(connection, [entities[index] for index in changed], made)
+            for index, (row, written, _) in zip(changed, made, strict=True):
+                saved[index] = self._mapper.stored(row, written)
         return saved
 
     def _insert_many_counted(
@@ -179,9 +201,11 @@ class Writes:
         connection.execute(self._insert, parameters)
 
     def _update_many(
-        self, connection: sa.Connection, entities: Sequence[DomainModel], now: datetime
-    ) -> list[Any]:
-        made = [self._changed(entity, now) for entity in entities]
+        self,
+        connection: sa.Connection,
+        entities: Sequence[DomainModel],
+        made: Sequence[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]],
+    ) -> None:
         names = {name for _, _, changed in made for name in changed}
         if not names and self._idle is not None:
             names = {self._idle}
@@ -191,13 +215,14 @@ class Writes:
                 for (_, parameters, _), entity in zip(made, entities, strict=True)
             ]
             self._run_matched(connection, self._update, sorted(names), given, entities)
-        return [self._mapper.stored(row, parameters) for row, parameters, _ in made]
 
     def delete_many(self, connection: sa.Connection, entities: Sequence[DomainModel]) -> None:
         """Delete in one statement."""
-        given = [self._old(entity) for entity in entities]
-        if given:
-            self._run_matched(connection, self._delete, [], given, entities)
+        check_distinct(self._meta, entities)
+        ordered = children_first(self._meta, entities)
+        if ordered:
+            given = [self._old(entity) for entity in ordered]
+            self._run_matched(connection, self._delete, [], given, ordered)
 
     def _run_matched(
         self,
@@ -283,15 +308,17 @@ class Writes:
         for name in update:
             if name not in meta.fields or name in fixed:
                 raise FieldNotFound(name, meta.table)
-        values = self._mapper.partial(update)
+        kept = dict(update)
+        if meta.updated_at_field is not None:
+            kept[meta.updated_at_field] = now
+        keep_values(meta, kept, kept)
+        values = self._mapper.parameters(kept)
         set_to: dict[Any, Any] = {
             self._entity.columns[name]: sa.bindparam(
                 f"new {name}", value, type_=self._entity.columns[name].type
             )
             for name, value in values.items()
         }
-        if meta.updated_at_field is not None:
-            set_to.setdefault(self._entity.columns[meta.updated_at_field], now)
         if meta.version_field is not None:
             version = self._entity.columns[meta.version_field]
             set_to[version] = version + 1

@@ -20,6 +20,7 @@ from varco_domain.exception._repository import (
     StaleEntityError,
     StillReferencedError,
     StorageUnavailableError,
+    StoredValueError,
     UniqueViolationError,
 )
 from varco_domain.exception._service import (
@@ -52,6 +53,7 @@ __all__ = (
     "StaleEntityError",
     "StillReferencedError",
     "StorageUnavailableError",
+    "StoredValueError",
     "UniqueViolationError",
     "error_code_for",
     "error_message_for",

@@ -8,6 +8,7 @@ RepositoryException                        domain.repository
 ├── ReferenceViolationError                also a ServiceValidationError
 │   └── StillReferencedError               also a ServiceConflictError
 ├── CheckViolationError                    also a ServiceValidationError
+├── StoredValueError                       domain.stored_value
 ├── StorageUnavailableError                domain.unavailable; safe to retry
 └── RepositoryClassCreationFailed          domain.repository_class
 """
@@ -154,6 +155,27 @@ class CheckViolationError(RepositoryException, ServiceValidationError):
         )
         self.entity_cls = entity_cls
         self.rule = rule
+
+
+class StoredValueError(RepositoryException):
+    """A row holds a value that its field does not have any more, such as a member since removed.
+
+    Attributes:
+        entity_cls: The model.
+        pk: The key of the row.
+        field: The field.
+    """
+
+    code = "domain.stored_value"
+
+    def __init__(self, entity_cls: type, pk: object, field: str) -> None:
+        super().__init__(
+            f"the row of {entity_cls.__name__} with key {pk!r} holds a value in {field!r} that the "
+            "field's type does not have; migrate it, or give the type what it lacks"
+        )
+        self.entity_cls = entity_cls
+        self.pk = pk
+        self.field = field
 
 
 class StorageUnavailableError(RepositoryException):
