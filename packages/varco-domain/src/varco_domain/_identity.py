@@ -77,7 +77,7 @@ def children_first[E: DomainModel](meta: ParsedMeta, entities: Sequence[E]) -> S
         for parent in parents[place]:
             waiting[parent] -= 1
             if not waiting[parent]:
-                order.append(parent)  # noqa: B909 - the queue that is worked off
+                order.append(parent)
     if len(order) < len(entities):
         raise ReferenceViolationError(meta.entity_cls, removing=True)
     return [entities[place] for place in order]

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from varco_domain._limits import JSON_DEPTH, JSON_INT_BITS, check_text
 

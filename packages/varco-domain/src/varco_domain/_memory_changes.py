@@ -188,9 +188,7 @@ class Changes:
             return owner
         claimant = self._claims.get((table, group), {}).get(values)
         row = overlay.get(claimant)
-        return (
-            claimant if row is not None and table.unique_values(group, row) == values else None
-        )
+        return claimant if row is not None and table.unique_values(group, row) == values else None
 
     def _exists(self, target: Table, fk: Any, value: Any, tenant: str | None) -> bool:
         """Tell whether a reference has a row, of the referring row's tenant when both have one."""

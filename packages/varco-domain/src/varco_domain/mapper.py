@@ -111,7 +111,9 @@ def update_values(meta: ParsedMeta, entity: DomainModel, now: datetime) -> dict[
     return row
 
 
-def keep_values(meta: ParsedMeta, row: dict[str, Any], names: Collection[str] | None = None) -> None:
+def keep_values(
+    meta: ParsedMeta, row: dict[str, Any], names: Collection[str] | None = None
+) -> None:
     """Check the values of a row, and put in their place what will come back of them.
 
     Args:

@@ -91,7 +91,7 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
         Those that refer to others of the call go before them.
         """
 
-    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
+    async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:  # noqa: ARG002 - for those who can
         """Insert entities, or update the rows with the same values of ``by``, the key or a unique.
 
         All or, with an error, none. Versions count up; the key, the tenant and the creation time

@@ -111,7 +111,7 @@ class Dialect(ABC):
         """
         raise NotImplementedError
 
-    def follow_key(  # most count on by themselves
+    def follow_key(  # noqa: B027  # most look at the table
         self, connection: sa.Connection, table: sa.Table, name: str, key: int
     ) -> None:
         """Count on from a key that was given, not counted, and that a row is about to have."""
@@ -278,9 +278,7 @@ class _PostgreSQL(Dialect):
 
     load_uuid = staticmethod(_plain_uuid)
 
-    def follow_key(
-        self, connection: sa.Connection, table: sa.Table, name: str, key: int
-    ) -> None:
+    def follow_key(self, connection: sa.Connection, table: sa.Table, name: str, key: int) -> None:
         """Move the sequence, before others get the key: it does not look at the table."""
         moved = connection.get_execution_options().get("schema_translate_map") or {}
         schema = moved.get(table.schema, table.schema)

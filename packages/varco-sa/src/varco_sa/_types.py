@@ -163,7 +163,9 @@ class Number(Checked):
         """Decimals with the digits of their scale; without one, with no more than they need."""
         exact = dialect_of(dialect).exact_decimals
         if self.scale is None:
-            return _each(plain_decimal if exact else lambda text: plain_decimal(decode_decimal(text)))
+            return _each(
+                plain_decimal if exact else lambda text: plain_decimal(decode_decimal(text))
+            )
         if exact:
             return super().result_processor(dialect, coltype)
         step = Decimal(1).scaleb(-self.scale)

@@ -88,9 +88,7 @@ def _statement(storage: EntityStorage, by: Sequence[str], changed: list[str]) ->
         if meta.tenant_field is not None:
             mine = sa.and_(same, table.c[meta.tenant_field] == new[meta.tenant_field])
         values = {name: sa.case((mine, to), else_=table.c[name]) for name, to in values.items()}
-        values[by[0]] = sa.case(
-            (mine, table.c[by[0]]), (same, _OTHER_TENANT), else_=_OTHER_KEY
-        )
+        values[by[0]] = sa.case((mine, table.c[by[0]]), (same, _OTHER_TENANT), else_=_OTHER_KEY)
         return insert.on_duplicate_key_update(values)
     unique = [table.c[name] for name in by]
     if meta.tenant_field is not None:

@@ -2,22 +2,25 @@
 
 from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Self
 
 from varco_domain.providers import RepositoryProvider
 from varco_query import ComparisonNode, Operation
 
 
 class raises:  # noqa: N801 - reads like the function of test frameworks
-    """Fail unless the block raises one of the errors."""
+    """Fail unless the block raises one of the errors; ``error`` is the one that it raised."""
+
+    error: Any
 
     def __init__(self, *expected: type[BaseException]) -> None:
         self._expected = expected
 
-    def __enter__(self) -> None:
-        return
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, where: object) -> bool:
+        self.error = error
         if kind is None:
             names = " or ".join(each.__name__ for each in self._expected)
             raise AssertionError(f"{names} was not raised")

@@ -17,7 +17,8 @@ from varco_domain.exception import (
     UniqueViolationError,
 )
 from varco_domain.model import domain_replace
-from varco_domain.testing._base import ContractBase, eq, raises
+from varco_domain.testing._base import eq, raises
+from varco_domain.testing._identity import IdentityContract
 from varco_domain.testing._models import (
     Address,
     Cell,
@@ -28,12 +29,13 @@ from varco_domain.testing._models import (
     Label,
     Parent,
 )
+from varco_domain.testing._round_trip import RoundTripContract
 from varco_query import AndNode, ComparisonNode, Operation, QueryParams, SortField, SortOrder
 
 _NOTHING: Any = None
 
 
-class RepositoryContract(ContractBase):
+class RepositoryContract(IdentityContract, RoundTripContract):
     """Repositories store, find, change and remove as their docstrings say."""
 
     async def test_every_type_round_trips(self) -> None:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum, IntFlag
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 from varco_domain.meta import (
     CheckConstraint,
@@ -78,6 +81,84 @@ class Everything(DomainModel):
     maybe_level: Literal["low", "high"] | None = None
     maybe_tags: list[str] | None = None
     maybe_address: Address | None = None
+
+
+class Size(IntEnum):
+    """An enum of numbers to store."""
+
+    SMALL = 1
+    LARGE = 20
+
+
+class Rights(IntFlag):
+    """Members that combine."""
+
+    READ = 1
+    WRITE = 2
+
+
+class Place(BaseModel):
+    """A pydantic model to store, whose fields have other names outside."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    street_name: str
+    height: float = 0.0
+
+
+class Kept(DomainModel):
+    """One field of every type, with and without limits; what it takes comes back."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_kept"
+
+    text: str | None = None
+    short: Annotated[str | None, FieldHint(max_length=5)] = None
+    indexed: Annotated[str | None, FieldHint(index=True)] = None
+    number: int | None = None
+    real: float | None = None
+    flag: bool | None = None
+    data: bytes | None = None
+    exact: Decimal | None = None
+    money: Annotated[Decimal | None, FieldHint(precision=12, scale=2)] = None
+    moment: datetime | None = None
+    day: date | None = None
+    clock: time | None = None
+    span: timedelta | None = None
+    token: UUID | None = None
+    color: Color | None = None
+    size: Size | None = None
+    rights: Rights | None = None
+    level: Literal["low", "high"] | None = None
+    step: Literal[1, 2] | None = None
+    anything: Any | None = None
+    tags: list[str] | None = None
+    scores: list[float] | None = None
+    options: dict[str, Any] | None = None
+    pair: tuple[int, str] | None = None
+    either: int | str | list[int] | None = None
+    address: Address | None = None
+    place: Place | None = None
+
+
+class Entry(DomainModel):
+    """A row whose key may be given, and is counted otherwise."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_entries"
+
+    pk: Annotated[int, PrimaryKey(PKStrategy.INT_AUTO)] = pk_field(init=True)
+    name: Annotated[str, FieldHint(unique=True, max_length=20)]
+    note: str = ""
+
+
+class Node(DomainModel):
+    """A row that refers to others of its kind."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_nodes"
+
+    parent: Annotated[int | None, ForeignKey("contract_nodes", on_delete="RESTRICT")] = None
 
 
 class Item(VersionedDomainModel):
@@ -164,6 +245,9 @@ class Remark(TenantDomainModel):
 
 MODELS: tuple[type[DomainModel], ...] = (
     Everything,
+    Kept,
+    Entry,
+    Node,
     Item,
     Label,
     Cell,
