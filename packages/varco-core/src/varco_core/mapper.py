@@ -3,20 +3,34 @@
 
 from varco_domain.mapper import (
     AbstractMapper,
+    check_distinct,
+    children_first,
     insert_values,
     json_codec,
+    keep_values,
     load_entity,
+    load_rows,
+    plain_decimal,
+    row_key,
     update_values,
+    upsert_rows,
     utc_now,
     uuid7,
 )
 
 __all__: tuple[str, ...] = (
     "AbstractMapper",
+    "check_distinct",
+    "children_first",
     "insert_values",
     "json_codec",
+    "keep_values",
     "load_entity",
+    "load_rows",
+    "plain_decimal",
+    "row_key",
     "update_values",
+    "upsert_rows",
     "utc_now",
     "uuid7",
 )

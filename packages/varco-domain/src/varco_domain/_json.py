@@ -121,10 +121,12 @@ def _difference(given: Any, kept: Any) -> str | None:
             [getattr(given, name) for name in names], [getattr(kept, name) for name in names]
         )
     if hasattr(cls, "__pydantic_core_schema__") and given.__dict__.keys() == kept.__dict__.keys():
-        extra = (given.__pydantic_extra__ or {}, kept.__pydantic_extra__ or {})
-        private = (given.__pydantic_private__, kept.__pydantic_private__)
         found = _first_difference([*given.__dict__.values()], [*kept.__dict__.values()])
-        return found or _difference(*extra) or _difference(*private)
+        return (
+            found
+            or _difference(given.__pydantic_extra__, kept.__pydantic_extra__)
+            or _difference(given.__pydantic_private__, kept.__pydantic_private__)
+        )
     return None if given == kept else f"another {cls.__name__}"
 
 

@@ -85,7 +85,7 @@ def _text(limit: int | None) -> Keep:
         if limit is not None and len(value) > limit:
             raise ValueError(f"at most {limit} long, got {len(value)}")
         check_text(value)
-        return cast("str", value)
+        return value
 
     return keep
 
@@ -96,7 +96,7 @@ def _bytes(limit: int | None) -> Keep:
             raise _wrong("bytes", value)
         if limit is not None and len(value) > limit:
             raise ValueError(f"at most {limit} long, got {len(value)}")
-        return cast("bytes", value)
+        return value
 
     return keep
 
@@ -105,7 +105,7 @@ def _integer(value: Any) -> int:
     if value.__class__ is not int:
         raise _wrong("an int", value)
     check_int(value)
-    return cast("int", value)
+    return value
 
 
 def _float(value: Any) -> float:
@@ -119,13 +119,13 @@ def _float(value: Any) -> float:
     if not isfinite(value):
         raise ValueError("a finite number is needed, not NaN or infinity")
     # Of the two zeros engines keep one.
-    return cast("float", value) + 0.0
+    return value + 0.0
 
 
 def _boolean(value: Any) -> bool:
     if value.__class__ is not bool:
         raise _wrong("a bool", value)
-    return cast("bool", value)
+    return value
 
 
 def _decimal(precision: int | None, scale: int | None) -> Keep:
@@ -148,7 +148,7 @@ def _decimal(precision: int | None, scale: int | None) -> Keep:
         if not kept:
             kept = kept.copy_abs()
         if scale is not None:
-            return cast("Decimal", kept)
+            return kept
         kept = plain_decimal(kept)
         if len(kept.as_tuple().digits) > digits:
             raise ValueError(f"at most {digits} digits are kept")
@@ -193,7 +193,7 @@ def _in_utc(value: Any) -> datetime:
 
 def _date(value: Any) -> date:
     if value.__class__ is date:
-        return cast("date", value)
+        return value
     if not isinstance(value, date) or isinstance(value, datetime):
         raise _wrong("a date", value)
     return date(value.year, value.month, value.day)
@@ -204,7 +204,7 @@ def _time(value: Any) -> time:
         raise _wrong("a time", value)
     if value.tzinfo is not None:
         raise ValueError("a time of day without a timezone is needed")
-    return cast("time", value.replace(fold=0)) if value.fold else cast("time", value)
+    return value.replace(fold=0) if value.fold else value
 
 
 def _span(value: Any) -> timedelta:
@@ -212,12 +212,12 @@ def _span(value: Any) -> timedelta:
         raise _wrong("a timedelta", value)
     if not -INT_LIMIT <= value // _MICROSECOND < INT_LIMIT:
         raise ValueError("at most 292,000 years are kept")
-    return cast("timedelta", value)
+    return value
 
 
 def _uuid(value: Any) -> UUID:
     if value.__class__ is UUID:
-        return cast("UUID", value)
+        return value
     if not isinstance(value, UUID):
         raise _wrong("a UUID", value)
     # Drivers and libraries that make UUIDs have subclasses.
@@ -234,7 +234,7 @@ def _member(cls: type[Enum]) -> Keep:
             check_int(value.value)
             if cls(value.value) != value:
                 raise ValueError(f"{cls.__name__} does not make this combination of its value")
-        return cast("Enum", value)
+        return value
 
     return keep
 

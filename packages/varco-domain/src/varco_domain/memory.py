@@ -98,8 +98,8 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         meta = self._table.meta
         uniques = (meta.pk_fields, *self._table.uniques)
         rows = upsert_rows(meta, entities, by, uniques, self._clock())
-        kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
-        kept.discard(None)
+        fixed = (meta.tenant_field, meta.created_at_field, meta.version_field)
+        kept = {*meta.pk_fields, *by, *(name for name in fixed if name is not None)}
         group = next(each for each in uniques if set(each) == set(by))
         with self._changes.all_or_nothing():
             for row in rows:

@@ -280,8 +280,8 @@ class _PostgreSQL(Dialect):
 
     def follow_key(self, connection: sa.Connection, table: sa.Table, name: str, key: int) -> None:
         """Move the sequence, before others get the key: it does not look at the table."""
-        moved = connection.get_execution_options().get("schema_translate_map") or {}
-        schema = moved.get(table.schema, table.schema)
+        moved: Any = connection.get_execution_options().get("schema_translate_map") or {}
+        schema: str | None = moved.get(table.schema, table.schema)
         quote = connection.dialect.identifier_preparer.quote_identifier
         named = ".".join(quote(each) for each in (schema, table.name) if each)
         connection.execute(_FOLLOW, {"table": named, "column": table.c[name].name, "key": key})

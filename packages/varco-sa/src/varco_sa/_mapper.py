@@ -78,11 +78,12 @@ class RowMapper:
     def loaded(self, entity: DomainModel) -> dict[str, Any]:
         """The row that an entity was loaded from, as it was written; empty if it is not known."""
         try:
-            raw = entity.raw()
+            raw: Any = entity.raw()
         except LookupError:
             return {}
-        known = isinstance(raw, tuple) or hasattr(raw, "_fields")
-        return dict(zip(self._names, raw, strict=True)) if known else {}
+        if not (raw.__class__ is tuple or hasattr(raw, "_fields")):
+            return {}
+        return dict(zip(self._names, raw, strict=True))
 
     def changes(self, loaded: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """What of a row differs from the one the entity was loaded from; all if it was not."""

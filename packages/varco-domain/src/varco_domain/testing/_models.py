@@ -27,6 +27,8 @@ from varco_domain.model import (
     VersionedDomainModel,
 )
 
+_NONE: Any = None
+
 
 class Color(Enum):
     """An enum to store."""
@@ -147,7 +149,7 @@ class Entry(DomainModel):
     class Meta:
         table: ClassVar[str] = "contract_entries"
 
-    pk: Annotated[int, PrimaryKey(PKStrategy.INT_AUTO)] = pk_field(init=True)
+    pk: Annotated[int, PrimaryKey(PKStrategy.INT_AUTO)] = field(default=_NONE)
     name: Annotated[str, FieldHint(unique=True, max_length=20)]
     note: str = ""
 
