@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from varco_domain._errors import ModelValueError
-from varco_domain.exception import ReferenceViolationError
+from varco_domain.exception import StillReferencedError
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel
 
@@ -54,7 +54,7 @@ def children_first[E: DomainModel](meta: ParsedMeta, entities: Sequence[E]) -> S
     """Return entities in an order in which they can be removed one after the other.
 
     Raises:
-        ReferenceViolationError: Some refer to each other in a circle.
+        StillReferencedError: Some refer to each other in a circle.
     """
     keys = [
         (field, meta.pk_fields[0] if key.field == "pk" else key.field)
@@ -79,5 +79,5 @@ def children_first[E: DomainModel](meta: ParsedMeta, entities: Sequence[E]) -> S
             if not waiting[parent]:
                 order.append(parent)
     if len(order) < len(entities):
-        raise ReferenceViolationError(meta.entity_cls, removing=True)
+        raise StillReferencedError(meta.entity_cls)
     return [entities[place] for place in order]

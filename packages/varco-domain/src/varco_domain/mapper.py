@@ -140,9 +140,7 @@ def keep_values(
             problems.append(ValidationError(str(error), name))
     if problems:
         first, *others = problems
-        raise ModelValueError(
-            meta.entity_cls.__name__, first.field or "", first.message, *others
-        )
+        raise ModelValueError(meta.entity_cls.__name__, first.field or "", first.message, *others)
 
 
 def upsert_rows(

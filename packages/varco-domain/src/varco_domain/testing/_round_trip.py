@@ -152,7 +152,7 @@ async def _outcome(
         async with provider.make_uow() as uow:
             saved = await uow.repository(Kept).save(entity)
     except ModelValueError as error:
-        return tuple(problem.field for problem in error.errors if problem.message)
+        return tuple(problem.field or "" for problem in error.errors)
     async with provider.make_uow() as uow:
         found = await uow.repository(Kept).find_by_id(saved.pk)
     assert found is not None
