@@ -81,6 +81,7 @@ class Subscription:
         _check(event_type, handler, channel, filter)
         self.event_type = event_type
         self.channel = channel
+        self.filter = filter
         self.priority = priority
         self.number: int = next(_numbers)
         self.name: str = handler_name(handler)

@@ -11,7 +11,12 @@ from pydantic_core import from_json, to_json
 
 from varco_events import _registry
 from varco_events._errors import EventDecodeError, UpcastError
-from varco_events._event_serializer import JsonEventSerializer, raw_event, read_envelope
+from varco_events._event_serializer import (
+    JsonEventSerializer,
+    problems,
+    raw_event,
+    read_envelope,
+)
 from varco_events._upcasting import upcast
 
 if TYPE_CHECKING:
@@ -102,7 +107,7 @@ def _event(name: str, version: int, fields: dict[str, Any], hint: type[Event] | 
         # Both names and aliases: a CloudEvent need not come from here.
         return cls.model_validate_json(to_json(fields), by_alias=True, by_name=True)
     except ValidationError as error:
-        raise EventDecodeError(f"CloudEvent of type {name}: {error}") from error
+        raise EventDecodeError(f"CloudEvent of type {name}: {problems(error)}") from error
 
 
 def _raw(name: str, version: int, fields: dict[str, Any]) -> RawEvent:

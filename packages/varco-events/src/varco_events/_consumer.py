@@ -93,13 +93,14 @@ class EventConsumer:
     """
 
     def register_to(self, bus: AbstractEventBus) -> list[Subscription]:
-        """Subscribe every `@listen` method; doing it again for a bus changes nothing.
+        """Subscribe every `@listen` method that is not subscribed to `bus`.
 
-        A method that overrides a listening one listens as well.
+        Doing it again changes nothing; after `stop()`, or for subscriptions that were cancelled,
+        it subscribes again. A method that overrides a listening one listens as well.
         """
         registered = self._registered()
-        if bus not in registered:
-            registered[bus] = self._subscribe(bus)
+        pairs = registered.get(bus) or self._subscribe(bus)
+        registered[bus] = [(_living(bus, one, handling), handling) for one, handling in pairs]
         return [subscription for subscription, _ in registered[bus]]
 
     def _subscribe(self, bus: AbstractEventBus) -> list[tuple[Subscription, Handling]]:
@@ -157,6 +158,18 @@ class EventConsumer:
             "dict[AbstractEventBus, list[tuple[Subscription, Handling]]]",
             vars(self).setdefault("_varco_registered", {}),
         )
+
+
+def _living(bus: AbstractEventBus, subscription: Subscription, handling: Handling) -> Subscription:
+    if not subscription.is_cancelled:
+        return subscription
+    return bus.subscribe(
+        subscription.event_type,
+        handling.handler,
+        channel=subscription.channel,
+        filter=subscription.filter,
+        priority=subscription.priority,
+    )
 
 
 def _listening(cls: type) -> dict[str, tuple[Listening, ...]]:

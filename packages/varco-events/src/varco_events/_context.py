@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from varco_events._bus import CHANNEL_DEFAULT
 
@@ -12,31 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from varco_events._envelope import EventEnvelope
+    from varco_events._event import Event
 
 
-class Surrounding(NamedTuple):
-    """What surrounds the innermost handler of a task."""
+# What surrounds the innermost handler of a task: how many handlers are on the stack, the channel,
+# the envelope that the event came in (None for one published within the process), the event that
+# was read from it, and the group. A plain tuple: every publish makes one.
+type Surrounding = tuple[int, str, EventEnvelope | None, Event | None, str | None]
 
-    depth: int = 0
-    """How many handlers are on the stack of the task."""
-    channel: str = CHANNEL_DEFAULT
-    envelope: EventEnvelope | None = None
-    """What the event came in; None for one that was published within the process."""
-    group: str | None = None
-
-
-_NOTHING = Surrounding()
-handling: ContextVar[Surrounding] = ContextVar("varco_events_handling", default=_NOTHING)
+handling: ContextVar[Surrounding] = ContextVar(
+    "varco_events_handling", default=(0, CHANNEL_DEFAULT, None, None, None)
+)
 
 
 def current_channel() -> str:
     """The channel of the event that is being handled; the default one outside of a handler."""
-    return handling.get().channel
+    return handling.get()[1]
 
 
 def current_envelope() -> EventEnvelope | None:
     """What the event that is being handled came in; None for one published in this process."""
-    return handling.get().envelope
+    return handling.get()[2]
 
 
 @contextmanager
@@ -45,8 +41,8 @@ def channel_context(channel: str) -> Generator[None]:
 
     For buses of your own: without it, a dead letter does not know where its event came from.
     """
-    around = handling.get()
-    token = handling.set(around._replace(depth=around.depth + 1, channel=channel))
+    depth, _, envelope, event, group = handling.get()
+    token = handling.set((depth + 1, channel, envelope, event, group))
     try:
         yield
     finally:

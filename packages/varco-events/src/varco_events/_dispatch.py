@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 from varco_events import _registry
 from varco_events._bus import Subscription
-from varco_events._context import Surrounding, handling
+from varco_events._context import handling
 from varco_events._envelope import GROUP, HANDLER, EventEnvelope
 from varco_events._errors import (
     BusUnavailableError,
     HandlersFailedError,
     NoSuchHandlerError,
+    UnknownEventTypeError,
 )
 from varco_events._event import Event, RawEvent
 from varco_events._event_serializer import JsonEventSerializer
 from varco_events._outcome import HandlerOutcome, Outcome
-from varco_events._routing import Route, Routes
-from varco_events._surroundings import attached
+from varco_events._routing import NOWHERE, Route, Routes
+from varco_events._surroundings import CORRELATION_ID, attached
+from varco_events._tracing import reset_ids, set_ids
 from varco_resilience import CallRejectedError, RetryExhaustedError
 
 if TYPE_CHECKING:
@@ -76,11 +78,14 @@ def is_rejection(error: BaseException | None) -> bool:
     return isinstance(error, CallRejectedError | BusUnavailableError)
 
 
-def error_of(event_type: str, outcomes: Iterable[HandlerOutcome]) -> Exception | None:
+def error_of(event_type: str, outcomes: Sequence[HandlerOutcome]) -> Exception | None:
     """The error of the outcomes, several as one."""
-    errors = [one.error for one in outcomes if one.error is not None]
-    if not errors:
+    for outcome in outcomes:
+        if outcome.error is not None:
+            break
+    else:  # as nearly always: no list is made
         return None
+    errors = [one.error for one in outcomes if one.error is not None]
     # Alone, that of a handler would say that this bus is down.
     return as_one(event_type, errors, as_group=isinstance(errors[0], BusUnavailableError))
 
@@ -109,6 +114,8 @@ class Dispatcher:
     Args:
         serializer: Reads payloads; JSON unless given.
         middleware: Wrapped around every call of a handler, the first outermost.
+        refuses_unknown: Whether an event whose type has neither a class nor a listener by name is
+            FAILED with `UnknownEventTypeError`, because nobody after this one could have it.
         group: The name of the group of processes this one is of. An envelope that is addressed to
             a handler of another group is not for anybody here.
     """
@@ -119,7 +126,9 @@ class Dispatcher:
         serializer: EventSerializer | None = None,
         middleware: Iterable[EventMiddleware] = (),
         group: str | None = None,
+        refuses_unknown: bool = False,
     ) -> None:
+        self._refuses_unknown = refuses_unknown
         self.group = group
         self.routes = Routes()
         self.middleware: tuple[EventMiddleware, ...] = tuple(middleware)
@@ -176,22 +185,33 @@ class Dispatcher:
             Nothing of a handler's: only cancellation and the like come through. What was reached
             before is remembered then.
         """
+        return Delivery(envelope, await self.outcomes(envelope, handlers))
+
+    async def outcomes(
+        self, envelope: EventEnvelope, handlers: Collection[str] | None = None
+    ) -> tuple[HandlerOutcome, ...]:
+        """Those of `dispatch`."""
         cls = _registry.find(envelope.event_type)
         route = self._route(envelope, cls, handlers)
         if not route.subscriptions:
-            return Delivery(envelope, self._of_nobody(envelope))
-        event, error = self._event(envelope, cls)
-        if error is not None:
-            return await self._unreadable(envelope, route, error)
-        return Delivery(envelope, await self._surrounded(event, envelope, route))
+            return self._of_nobody(envelope)
+        event: Event | None = envelope.event
+        if event is None:
+            event, error = self._event(envelope, cls)
+            if error is not None:
+                return await self._unreadable(envelope, route, error)
+        return await self.deliver(event, envelope.channel, route, envelope)
 
     def _route(
         self, envelope: EventEnvelope, cls: type[Event] | None, handlers: Collection[str] | None
     ) -> Route:
-        if cls is None:
-            route = self.routes.of_unknown(envelope.event_type, envelope.channel)
+        name, channel = envelope.event_type, envelope.channel
+        if cls is not None:
+            route = self.routes.plan(cls).route(channel)
+        elif self._refuses_unknown and not self.routes.named(name, channel):
+            return NOWHERE
         else:
-            route = self.routes.plan(cls).route(envelope.channel)
+            route = self.routes.of_unknown(name, channel)
         if HANDLER in envelope.headers:
             handlers = (envelope.headers[HANDLER],) if self._is_of_this_group(envelope) else ()
         return route if handlers is None else route.only(handlers)
@@ -202,16 +222,17 @@ class Dispatcher:
     def _of_nobody(self, envelope: EventEnvelope) -> tuple[HandlerOutcome, ...]:
         """What came of an envelope that no subscription here is for."""
         name = envelope.headers.get(HANDLER)
-        if name is None or not self._is_of_this_group(envelope):
-            return ()
-        missing = NoSuchHandlerError(name, envelope.event_type, envelope.channel)
-        return (HandlerOutcome(name, Outcome.FAILED, missing),)
+        error: Exception | None = None
+        known = envelope.event_type, envelope.channel
+        if name is not None and self._is_of_this_group(envelope):
+            error = NoSuchHandlerError(name, *known)
+        elif self._refuses_unknown and not self.knows(*known):
+            error = UnknownEventTypeError(*known)
+        return () if error is None else (HandlerOutcome(name or "", Outcome.FAILED, error),)
 
     def _event(
         self, envelope: EventEnvelope, cls: type[Event] | None
     ) -> tuple[Event, Exception | None]:
-        if envelope.event is not None:
-            return envelope.event, None
         if cls is None:
             return envelope.raw(), None
         read = self._serializer.deserialize
@@ -225,24 +246,14 @@ class Dispatcher:
 
     async def _unreadable(
         self, envelope: EventEnvelope, route: Route, error: Exception
-    ) -> Delivery:
+    ) -> tuple[HandlerOutcome, ...]:
         """What cannot be read goes to who asked for raw events, and to nobody else."""
         outcomes = {one.handler: one for one in _all(route, Outcome.UNREADABLE, error)}
         raw = route.of_raw()
         if raw.subscriptions:
-            delivered = await self._surrounded(envelope.raw(), envelope, raw)
+            delivered = await self.deliver(envelope.raw(), envelope.channel, raw, envelope)
             outcomes |= {one.handler: one for one in delivered}
-        return Delivery(envelope, tuple(outcomes.values()))
-
-    async def _surrounded(
-        self, event: Event, envelope: EventEnvelope, route: Route
-    ) -> tuple[HandlerOutcome, ...]:
-        try:
-            surroundings = attached(envelope)
-        except Exception as error:  # noqa: BLE001  # whatever a context raises
-            return _all(route, Outcome.FAILED, error)
-        with surroundings:
-            return await self.deliver(event, envelope.channel, route, envelope)
+        return tuple(outcomes.values())
 
     async def deliver(
         self,
@@ -251,7 +262,10 @@ class Dispatcher:
         route: Route,
         envelope: EventEnvelope | None = None,
     ) -> tuple[HandlerOutcome, ...]:
-        """Call the handlers of `route` that an earlier delivery did not reach."""
+        """Call the handlers of `route` that an earlier delivery did not reach.
+
+        With an `envelope`, in its surroundings.
+        """
         reached: frozenset[Subscription] = frozenset()
         subscriptions: Sequence[Subscription] = route.subscriptions
         if self.partial:
@@ -259,13 +273,28 @@ class Dispatcher:
             if reached:
                 subscriptions = [one for one in subscriptions if one not in reached]
         results: list[Outcome | Exception] = []
-        token = handling.set(Surrounding(handling.get().depth + 1, channel, envelope, self.group))
+        ids = None
+        token = handling.set((handling.get()[0] + 1, channel, envelope, event, self.group))
         try:
-            clean = await self.call(subscriptions, event, channel, results)
+            if envelope is None:
+                clean = await self.call(subscriptions, event, channel, results)
+            else:
+                ids = set_ids(envelope.event_id, envelope.headers.get(CORRELATION_ID))
+                surroundings = attached(envelope)
+                try:
+                    clean = await self.call(subscriptions, event, channel, results)
+                finally:
+                    if surroundings is not None:
+                        surroundings.close()
+        except Exception as error:  # noqa: BLE001  # a context's: none of a handler comes up here
+            results[:] = [error] * len(subscriptions)
+            clean = False
         except BaseException:
             self._remember(event, channel, subscriptions, results, reached)
             raise
         finally:
+            if ids is not None:
+                reset_ids(ids)
             handling.reset(token)
         if clean:
             return route.handled

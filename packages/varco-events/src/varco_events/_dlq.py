@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 import anyio
 
 from varco_events._diagnostics import clean, message_of
+from varco_events._errors import EventsConfigError
 from varco_events._outbox import utcnow
 
 if TYPE_CHECKING:
@@ -155,6 +157,7 @@ class AbstractDeadLetterQueue(ABC):
 
     Entries that `pop_batch` returned are leased: nobody else gets them until they are acknowledged
     (gone), handed back with `nack` (at their old place), or the visibility timeout is over.
+    `push`, `pop_batch`, `ack` and `count` are enough for a queue that is redriven.
     """
 
     @abstractmethod
@@ -175,17 +178,26 @@ class AbstractDeadLetterQueue(ABC):
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""
 
-    @abstractmethod
-    async def nack(self, entry_id: UUID) -> None:
-        """Make a leased entry visible again, at its old place; an unknown id is no error."""
+    async def nack(self, entry_id: UUID) -> None:  # noqa: B027  # its lease ends by itself
+        """Make a leased entry visible again, at its old place; an unknown id is no error.
+
+        Without an implementation it is visible again when its lease is over.
+        """
 
     @abstractmethod
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""
 
-    @abstractmethod
     async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
-        """The oldest entries, leased ones included, without leasing them."""
+        """The oldest entries, leased ones included, without leasing them.
+
+        Raises:
+            EventsConfigError: this queue cannot.
+        """
+        raise EventsConfigError(
+            f"{type(self).__name__} cannot show {limit} entries without leasing them; implement "
+            f"peek(), or use pop_batch() and nack()"
+        )
 
     async def redrive(
         self,
@@ -212,15 +224,20 @@ class AbstractDeadLetterQueue(ABC):
         delivered = 0
         while left > 0:
             last_start = time.monotonic() + visibility_timeout / 2
-            batch = await self.pop_batch(
-                limit=min(left, 100), visibility_timeout=visibility_timeout
-            )
+            batch = await self._leased(min(left, 100), visibility_timeout)
             if not batch:
                 break
             done = await self._redrive(bus, batch, last_start)
             left -= done
             delivered += done
         return delivered
+
+    async def _leased(self, limit: int, seconds: float) -> list[DeadLetterEntry]:
+        # A queue of varco-core 1.0.6 takes a limit alone.
+        takes = signature(self.pop_batch).parameters.values()
+        if any(one.name == "visibility_timeout" or one.kind is one.VAR_KEYWORD for one in takes):
+            return await self.pop_batch(limit=limit, visibility_timeout=seconds)
+        return await self.pop_batch(limit=limit)
 
     async def _redrive(
         self, bus: AbstractEventBus, batch: list[DeadLetterEntry], last_start: float

@@ -10,7 +10,7 @@ from uuid import UUID
 from varco_events._errors import EventDecodeError
 from varco_events._event import RawEvent, type_name_of
 from varco_events._event_serializer import JsonEventSerializer, raw_event, read_envelope
-from varco_events._surroundings import injected
+from varco_events._surroundings import CAUSATION_ID, CORRELATION_ID, injected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,18 +49,6 @@ class EventEnvelope:
             count in comparisons.
     """
 
-    __slots__ = (
-        "channel",
-        "event",
-        "event_id",
-        "event_type",
-        "headers",
-        "key",
-        "payload",
-        "time",
-        "version",
-    )
-
     event_id: UUID
     event_type: str
     version: int
@@ -84,16 +72,17 @@ class EventEnvelope:
         headers: Mapping[str, str] = _NO_HEADERS,
         event: Event | None = None,
     ) -> None:
-        put = object.__setattr__
-        put(self, "event_id", event_id)
-        put(self, "event_type", event_type)
-        put(self, "version", version)
-        put(self, "channel", channel)
-        put(self, "key", key)
-        put(self, "time", datetime.now(UTC) if time is None else time)
-        put(self, "headers", headers)
-        put(self, "payload", payload)
-        put(self, "event", event)
+        # One is made for every event on its way: this takes a third of the time of setattr.
+        values = self.__dict__
+        values["event_id"] = event_id
+        values["event_type"] = event_type
+        values["version"] = version
+        values["channel"] = channel
+        values["key"] = key
+        values["time"] = datetime.now(UTC) if time is None else time
+        values["headers"] = headers
+        values["payload"] = payload
+        values["event"] = event
 
     @classmethod
     def of(
@@ -176,10 +165,12 @@ class EventEnvelope:
 
     def raw(self) -> RawEvent:
         """The event as it came, for those who listen to a type without a class."""
-        ids: dict[str, Any] = {"event_id": self.event_id, "timestamp": self.time}
-        for header, field in _ID_FIELDS.items():
-            if header in self.headers:
-                ids[field] = self.headers[header]
+        ids = {
+            "event_id": self.event_id,
+            "timestamp": self.time,
+            "correlation_id": self.headers.get(CORRELATION_ID),
+            "causation_id": self.headers.get(CAUSATION_ID),
+        }
         return raw_event(self.event_type, self.version, ids, self.payload)
 
     @property
@@ -196,8 +187,7 @@ class EventEnvelope:
 
     def replace(self, **changes: Any) -> Self:
         """The same with other values for the attributes that are named."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return type(self)(**{**values, **changes})
+        return type(self)(**{**vars(self), **changes})
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -206,18 +196,15 @@ class EventEnvelope:
         raise FrozenInstanceError(f"cannot delete field {name!r}")
 
     def __reduce__(self) -> Any:
-        return _restored, ({name: getattr(self, name) for name in self.__slots__},)
+        return _restored, (vars(self) | {"event": None},)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EventEnvelope):
             return NotImplemented
-        return self._compared() == other._compared()
+        return vars(self) | {"event": None} == vars(other) | {"event": None}
 
     def __hash__(self) -> int:
         return hash(self.event_id)
-
-    def _compared(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__ if name != "event")
 
     def __repr__(self) -> str:  # without the payload and the headers: both may hold secrets
         return (
@@ -226,12 +213,8 @@ class EventEnvelope:
         )
 
 
-# Where the ids of an event stand among the headers.
-_ID_FIELDS = {"correlation-id": "correlation_id", "causation-id": "causation_id"}
-
-
 def _restored(values: dict[str, Any]) -> EventEnvelope:
-    return EventEnvelope(**{**values, "event": None})
+    return EventEnvelope(**values)
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:

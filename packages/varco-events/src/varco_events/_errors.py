@@ -13,6 +13,7 @@ EventsError
 │   ├── ChannelUnavailableError  one channel takes no events now
 │   ├── HeldBackError          an earlier event of the key was not sent
 │   └── DeliveryCutOffError    handling was cancelled before it ended
+├── DeadlyEventError           whoever handled an event did not live to say how it went
 ├── DeadLetterQueueFullError   a bounded queue refused an entry
 ├── DeadLetterFailedError      a failed event could not be dead-lettered either
 ├── EventsConfigError          a part that is missing where events need it, or there twice
@@ -174,6 +175,21 @@ class DeliveryCutOffError(BusUnavailableError):
         super().__init__(
             f"the handling of {event_type} {event_id} was cancelled before it ended; publish it "
             f"again, or give stop() more time"
+        )
+
+
+class DeadlyEventError(EventsError):
+    """An event was begun as often as it may be, and no process lived to say how it went."""
+
+    code = "events.deadly"
+
+    def __init__(self, event_type: str, event_id: UUID, attempts: int) -> None:
+        self.event_type = event_type
+        self.event_id = event_id
+        self.attempts = attempts
+        super().__init__(
+            f"{event_type} {event_id} was begun {attempts} times, and whoever handled it did not "
+            f"live to say how it went"
         )
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from varco_events import _registry
+from varco_events._context import handling
 from varco_events._errors import EventDecodeError, UpcastError
 from varco_events._event import Event, RawEvent
 from varco_events._serialization import Serializer
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 type EventSerializer = Serializer[Event]
 
 _DATA = b',"data":'
+# How the fields begin in what `serialize` wrote: it left out no id, which would be made up then.
+_IDS = b'{"event_id":'
 _NAMESPACE = UUID("6f1a3a0e-5d0b-5c11-9a51-0d6a57f4a5c2")
 
+_OLD_TYPE = "__event_type__"
 _BRACE = ord("}")
 
 # How to read the fields after a head, and the head before the fields with how to write them: every
@@ -37,12 +41,15 @@ _registry.on_change(_writers.clear)
 class JsonEventSerializer:
     """JSON with the type name and version around the fields, under their Python names.
 
-    A type without a class, or of a version that cannot be lifted, becomes a `RawEvent` that
-    serializes to the bytes it came from. Holds no state.
+    Also reads what varco-core 1.0.6 wrote. A type without a class, or of a version that cannot be
+    lifted, becomes a `RawEvent` that serializes to the bytes it came from. Holds no state.
     """
 
     def serialize(self, event: Event) -> bytes:
-        """UTF-8 JSON of the event."""
+        """UTF-8 JSON of the event; one that is being handled keeps the bytes it came in."""
+        _, _, envelope, handled, _ = handling.get()
+        if handled is event and envelope is not None:
+            return envelope.payload  # what its class does not know survives
         writer = _writers.get(type(event))
         if writer is None:
             if type(event) is RawEvent:  # isinstance() of a pydantic model takes Python code
@@ -64,7 +71,7 @@ class JsonEventSerializer:
         if type_hint is None:
             head, _, body = data.partition(_DATA)
             read = _readers.get(head)
-            if read is not None and data[-1] == _BRACE:
+            if read is not None and data[-1] == _BRACE and body.startswith(_IDS):
                 try:
                     return read(body[:-1], by_alias=False, by_name=True)
                 except ValidationError:  # the long way says what is wrong, if anything
@@ -82,6 +89,7 @@ def _writer(cls: type[Event]) -> tuple[bytes, Callable[..., bytes]]:
 def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
     """The long way: any JSON with the three members, any version, any type."""
     name, version, fields = read_envelope(data)
+    fields = {**_no_ids(data), **fields}
     cls = type_hint or _registry.find(name)
     if cls is None:
         return raw_event(name, version, fields, data)
@@ -96,7 +104,13 @@ def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
     try:
         return cls.model_validate_json(to_json(fields), by_alias=False, by_name=True)
     except ValidationError as error:
-        raise EventDecodeError(f"{name} version {version}: {error}") from error
+        raise EventDecodeError(f"{name} version {version}: {problems(error)}") from error
+
+
+def problems(error: ValidationError) -> str:
+    """Which fields are wrong, and why, without their values: they stay out of logs."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:10])
 
 
 def read_envelope(data: bytes) -> tuple[str, int, dict[str, Any]]:
@@ -107,13 +121,24 @@ def read_envelope(data: bytes) -> tuple[str, int, dict[str, Any]]:
         raise EventDecodeError(f"not JSON: {error}") from error
     if isinstance(envelope, dict):
         members = cast("dict[str, Any]", envelope)
+        if isinstance(members.get(_OLD_TYPE), str):  # varco-core 1.0.6: the fields beside the type
+            return members.pop(_OLD_TYPE), 1, members
         name, version, fields = (members.get(k) for k in ("type", "version", "data"))
         if isinstance(name, str) and type(version) is int and isinstance(fields, dict):
             return name, version, cast("dict[str, Any]", fields)
     raise EventDecodeError(
         'an event is a JSON object with "type" (a string), "version" (an int) and "data" '
-        f"(an object), not {envelope!r:.200}"
+        f"(an object), not {type(envelope).__name__} of {len(data)} bytes"
     )
+
+
+def _no_ids(data: bytes) -> dict[str, Any]:
+    """The ids of an event that came without them: never those of who reads it."""
+    return {
+        "event_id": str(uuid5(_NAMESPACE, data.hex())),
+        "correlation_id": None,
+        "causation_id": None,
+    }
 
 
 def raw_event(name: str, version: int, fields: dict[str, Any], payload: bytes) -> RawEvent:
@@ -124,8 +149,8 @@ def raw_event(name: str, version: int, fields: dict[str, Any], payload: bytes) -
         if known in fields
     }
     given: dict[str, Any] = {"raw_type": name, "raw_version": version, "payload": payload}
-    fallback = {"event_id": uuid5(_NAMESPACE, payload.hex()), "correlation_id": None}
+    fallback = _no_ids(payload)
     try:
-        return RawEvent.model_validate({**fallback, "causation_id": None, **ids, **given})
+        return RawEvent.model_validate({**fallback, **ids, **given})
     except ValidationError:
-        return RawEvent.model_validate({**fallback, "causation_id": None, **given})
+        return RawEvent.model_validate({**fallback, **given})

@@ -188,7 +188,7 @@ class Handling:
             envelope=envelope,
             channel=envelope.channel,
             handler_name=self.name,
-            group=handling.get().group or "",
+            group=handling.get()[4] or "",
             last_exc=last,
             attempts=delivery.attempts,
             first_failed_at=delivery.first_failed_at or utcnow(),
@@ -215,14 +215,14 @@ class Handling:
 
     def _identity(self, event: Event) -> UUID:
         """What must be handled once: the event, or the dead letter that is driven again."""
-        envelope = handling.get().envelope
+        envelope = handling.get()[2]
         again = None if envelope is None else envelope.headers.get(REDRIVEN)
         return uuid5(event.event_id if again is None else UUID(again), self.name)
 
 
 def _envelope_of(event: Event) -> EventEnvelope:
     """What the event came in, or the one that it would have been sent in."""
-    around = handling.get()
-    if around.envelope is not None and around.envelope.event_id == event.event_id:
-        return around.envelope
-    return EventEnvelope.of(event, channel=around.channel)
+    _, channel, envelope, *_ = handling.get()
+    if envelope is not None and envelope.event_id == event.event_id:
+        return envelope
+    return EventEnvelope.of(event, channel=channel)

@@ -25,9 +25,8 @@ from varco_events._bus import (
     Subscription,
 )
 from varco_events._channel import ChannelManager
-from varco_events._context import Surrounding, handling
+from varco_events._context import handling
 from varco_events._dispatch import Dispatcher, as_one, error_of
-from varco_events._envelope import HANDLER
 from varco_events._errors import (
     BusStoppedError,
     LifecycleError,
@@ -78,7 +77,9 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
     ) -> None:
         self._error_policy = ErrorPolicy(error_policy)
         self._dispatch_mode = DispatchMode(dispatch_mode)
-        self._dispatcher = Dispatcher(serializer=serializer, middleware=middleware or ())
+        self._dispatcher = Dispatcher(
+            serializer=serializer, middleware=middleware or (), refuses_unknown=True
+        )
         self._plans = self._dispatcher.routes.plans
         self._channels: dict[str, ChannelConfig] = {}
         self._background = Background()
@@ -114,7 +115,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         self, event: Event, *, channel: str = CHANNEL_DEFAULT
     ) -> Awaitable[None] | None:
         """Handle `event`, or in BACKGROUND mode begin to."""
-        depth = handling.get().depth
+        depth = handling.get()[0]
         if not self._plain or depth >= _MAX_DEPTH:
             return await self._publish_with_care(event, channel, depth)
         plan = self._plans.get(event.__class__)
@@ -126,7 +127,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             route = plan.other
         # What _handle does without its calls, which cost as much as calling a handler.
         remaining = iter(route.deliveries)
-        token = handling.set(Surrounding(depth + 1, channel))
+        token = handling.set((depth + 1, channel, None, None, None))
         self._running += 1
         try:
             for deliver in remaining:
@@ -179,7 +180,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
     async def _publish_to(
         self, event: Event, channel: str, subscriptions: Sequence[Subscription], depth: int
     ) -> None:
-        token = handling.set(Surrounding(depth + 1, channel))
+        token = handling.set((depth + 1, channel, None, None, None))
         try:
             with self._in_flight():
                 await self._handle(event, channel, subscriptions)
@@ -216,7 +217,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             UnknownEventTypeError: a `RawEvent` whose type nobody listens to by name.
             NoSuchHandlerError: no subscription is called `handler`.
         """
-        depth = handling.get().depth
+        depth = handling.get()[0]
         if depth >= _MAX_DEPTH:
             await on_new_stack(partial(self._deliver_nested, event, channel, handler))
             return
@@ -236,41 +237,40 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             raise error
 
     async def _deliver_nested(self, event: Event, channel: str, handler: str | None) -> None:
-        handling.set(Surrounding(1, channel))  # in a task of its own: nothing to reset
+        handling.set((1, channel, None, None, None))  # in a task of its own: nothing to reset
         await self.deliver(event, channel=channel, handler=handler)
 
     async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
         """Handle each envelope before the next, whatever mode and policy."""
-        if handling.get().depth >= _MAX_DEPTH:
+        if getattr(self.deliver, "__func__", None) is not InMemoryEventBus.deliver:
+            await super().send(envelopes, report)  # what overrides it is called
+            return
+        if handling.get()[0] >= _MAX_DEPTH:
             await on_new_stack(partial(self._send_nested, envelopes, report))
             return
-        held = HoldingBack()
+        held, outcomes = HoldingBack(), self._dispatcher.outcomes
         with self._in_flight():
             for envelope in envelopes:
-                error = held.of(envelope)
+                error = held.of(envelope) if held.is_holding else None
                 if error is None:
-                    error = await self._handled(envelope)
+                    if self._stopped or (self._stopping and not handling.get()[0]):
+                        error = BusStoppedError(envelope.event_type)
+                    else:
+                        error = error_of(envelope.event_type, await outcomes(envelope))
                     if error is not None:
                         held.add(envelope, error)
                 report(envelope, error)
 
-    async def _handled(self, envelope: EventEnvelope) -> Exception | None:
-        """What kept the handlers from handling it."""
-        name, dispatcher = envelope.event_type, self._dispatcher
-        if self._stopped or (self._stopping and not handling.get().depth):
-            return BusStoppedError(name)
-        if HANDLER not in envelope.headers and not dispatcher.knows(name, envelope.channel):
-            return UnknownEventTypeError(name, envelope.channel)
-        return (await dispatcher.dispatch(envelope)).error
-
     async def _send_nested(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
-        handling.set(Surrounding(1))  # in a task of its own: nothing to reset
+        handling.set(
+            (1, CHANNEL_DEFAULT, None, None, None)
+        )  # in a task of its own: nothing to reset
         await self.send(envelopes, report)
 
     async def drain(self) -> None:
         """Return when no event is being handled, nested and background ones included."""
         while self._running or len(self._background):
-            if handling.get().depth:
+            if handling.get()[0]:
                 raise LifecycleError("a handler cannot wait for its own bus to drain or stop")
             if self._running:
                 idle = self._idle = self._idle or anyio.Event()

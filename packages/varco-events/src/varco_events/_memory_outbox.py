@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -55,32 +56,45 @@ class InMemoryOutboxRepository(OutboxRepository):
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
         now = self._clock()
-        until = now + timedelta(seconds=lease)
-        claimed: list[OutboxEntry] = []
+        claimable: list[OutboxEntry] = []
         blocked: set[str] = set()
         leases = self._leased_until
+        plain = True
         for number, entry in self._kept.items():
-            if len(claimed) == limit:
+            if len(claimable) == limit:
                 break
             key = entry.key
             if key is not None and key in blocked:
                 continue
             leased_until = leases.get(number)
-            if (leased_until is None or leased_until <= now) and (
-                entry.available_at is None or entry.available_at <= now
-            ):
-                leases[number] = until
-                claimed.append(entry)
+            if leased_until is not None and leased_until <= now:
+                plain = False
+                claimable.append(replace(entry, leased_until=leased_until))
+            elif leased_until is None and (entry.available_at is None or entry.available_at <= now):
+                claimable.append(entry)
             elif key is not None:
                 blocked.add(key)
-        return claimed
+        if not plain or len(claimable) == 1:
+            claimable = self.batch_of(claimable)
+            for entry in claimable:
+                self._kept[entry.entry_id.int] = _stored(entry)
+        until = now + timedelta(seconds=lease)
+        leases.update((entry.entry_id.int, until) for entry in claimable)
+        return claimable
+
+    async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
+        """Hold entries for so many seconds from now."""
+        until = self._clock() + timedelta(seconds=lease)
+        for entry in entries:
+            if entry.entry_id.int in self._kept:
+                self._leased_until[entry.entry_id.int] = until
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases."""
         for entry in entries:
             number = entry.entry_id.int
             if number in self._kept:
-                self._kept[number] = entry
+                self._kept[number] = _stored(entry)
                 self._leased_until.pop(number, None)
 
     async def park(self, entry: OutboxEntry) -> None:
@@ -92,3 +106,8 @@ class InMemoryOutboxRepository(OutboxRepository):
     async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The entries that were put aside."""
         return list(islice(self._parked.values(), limit))
+
+
+def _stored(entry: OutboxEntry) -> OutboxEntry:
+    """Without what says something about one claim."""
+    return replace(entry, leased_until=None, is_counted=False, was_interrupted=False)

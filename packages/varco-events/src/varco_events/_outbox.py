@@ -38,9 +38,9 @@ class OutboxEntry:
 
     `event_type`, `channel`, `payload`, `key` and what `event_id` begins are the envelope, column
     by column; a store keeps all of them. Rows without an `event_id` are those of older versions.
-    Entries are equal when their envelopes and the other fields are. `is_counted` says that
-    `attempts` has the attempt that the entry was claimed for, see
-    `OutboxRepository.claim`; no store keeps it.
+    Entries are equal when their envelopes and the other fields are. A claim says with `is_counted`
+    that `attempts` has the attempt which it is for, and with `was_interrupted` that the one before
+    did not end; no store keeps the two.
     """
 
     entry_id: UUID
@@ -58,6 +58,7 @@ class OutboxEntry:
     time: datetime | None
     headers: Mapping[str, str]
     is_counted: bool
+    was_interrupted: bool
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class OutboxEntry:
         time: datetime | None = None,
         headers: Mapping[str, str] | None = None,
         is_counted: bool = False,
+        was_interrupted: bool = False,
     ) -> None:
         # An outbox makes one for every row: the __init__ of a frozen dataclass takes four times
         # as long.
@@ -95,6 +97,7 @@ class OutboxEntry:
         values["time"] = time
         values["headers"] = _NO_HEADERS if headers is None else headers
         values["is_counted"] = is_counted
+        values["was_interrupted"] = was_interrupted
 
     @classmethod
     def from_event(
@@ -113,12 +116,15 @@ class OutboxEntry:
     @classmethod
     def of(cls, envelope: EventEnvelope) -> Self:
         """The entry of an envelope."""
-        return cls(**columns_of(envelope))
+        entry = cls(**columns_of(envelope))
+        entry.__dict__["_envelope"] = envelope.replace(event=None)
+        return entry
 
     @property
     def envelope(self) -> EventEnvelope:
         """The whole envelope, for the bus."""
-        return envelope_of(self)
+        made: EventEnvelope | None = self.__dict__.get("_envelope")
+        return envelope_of(self) if made is None else made
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OutboxEntry) and is_same(self, other)
@@ -165,8 +171,8 @@ class OutboxRepository(ABC):
 
     `save`, `get_pending` and `delete` are enough for one relay process: leases, attempts and
     backoff are then kept in memory, per repository object. An implementation that several
-    processes relay from overrides `claim`, `release` and `park` with what its database does
-    atomically.
+    processes relay from overrides `claim`, `renew`, `release` and `park` with what its database
+    does atomically.
     """
 
     @abstractmethod
@@ -198,7 +204,12 @@ class OutboxRepository(ABC):
         """Lease up to `limit` entries for `lease` seconds, in the order they were saved.
 
         Never an entry that is leased, parked or not yet `available_at`, nor one whose key has an
-        earlier entry that is not in the same claim, unless that one is parked.
+        earlier entry that is not in the same claim, unless that one is parked. Time is that of the
+        store (of the database, say), and the entries' `leased_until` tells it to the relay.
+
+        An entry whose lease ran out may have killed the process that had it. It is claimed alone,
+        and a claim of one entry counts its attempt in the store before it is returned: see
+        `batch_of`, which does both. The relay gives back an attempt that was none.
         """
         held = self._held()
         window = limit + len(held)
@@ -214,15 +225,48 @@ class OutboxRepository(ABC):
                 for entry_id in [one for one in held if one not in known]:
                     del held[entry_id]
             until = utcnow() + timedelta(seconds=lease)
-            claimed = [replace(entry, leased_until=until) for entry in claimed]
+            claimed = [replace(entry, leased_until=until) for entry in self.batch_of(claimed)]
             held.update((entry.entry_id, entry) for entry in claimed)
         return claimed
+
+    @staticmethod
+    def batch_of(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+        """What one claim may return of `entries`, which are claimable and in order.
+
+        Their `leased_until` is still what is stored: a time means that a lease ran out. Store the
+        `attempts` of what this returns.
+        """
+        batch: list[OutboxEntry] = []
+        for entry in entries:
+            if entry.leased_until is not None:
+                batch = batch or [entry]
+                break
+            batch.append(entry)
+        if len(batch) != 1:
+            return batch
+        (alone,) = batch
+        interrupted = alone.leased_until is not None
+        attempts = alone.attempts + 1
+        return [replace(alone, attempts=attempts, is_counted=True, was_interrupted=interrupted)]
+
+    async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
+        """Hold claimed entries for `lease` seconds from now; those that are gone are left out.
+
+        Relays call it while what they have in hand is not finished. An implementation that
+        overrides `claim` overrides this too.
+        """
+        held, until = self._held(), utcnow() + timedelta(seconds=lease)
+        for entry in entries:
+            if entry.entry_id in held:
+                held[entry.entry_id] = replace(held[entry.entry_id], leased_until=until)
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End the lease of `entries`; keep their `attempts`, `available_at` and `last_error`."""
         held = self._held()
         for entry in entries:
-            held[entry.entry_id] = replace(entry, leased_until=None)
+            held[entry.entry_id] = replace(
+                entry, leased_until=None, is_counted=False, was_interrupted=False
+            )
 
     async def park(self, entry: OutboxEntry) -> None:
         """Keep `entry` but never claim it again; entries of its key go on."""

@@ -14,13 +14,20 @@ import anyio
 from varco_events._diagnostics import describe
 from varco_events._dispatch import is_rejection
 from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
-from varco_events._errors import BusUnavailableError, HandlersFailedError, HeldBackError
+from varco_events._errors import (
+    BusUnavailableError,
+    DeadlyEventError,
+    HandlersFailedError,
+    HeldBackError,
+)
 from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
 from varco_resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from anyio.abc import TaskGroup
 
     from varco_events._bus import AbstractEventBus
     from varco_events._envelope import EventEnvelope
@@ -41,10 +48,9 @@ class _Batch:
     """What became of the entries of one claim."""
 
     entries: Sequence[OutboxEntry]
+    begun: float
     # By the id() of their envelopes: those the bus has taken and not reported.
-    taken: dict[int, tuple[EventEnvelope, OutboxEntry]] = field(
-        default_factory=dict[int, "tuple[EventEnvelope, OutboxEntry]"]
-    )
+    taken: dict[int, OutboxEntry] = field(default_factory=dict[int, "OutboxEntry"])
     delivered: list[OutboxEntry] = field(default_factory=list["OutboxEntry"])
     failed: list[tuple[OutboxEntry, BaseException]] = field(
         default_factory=list["tuple[OutboxEntry, BaseException]"]
@@ -52,7 +58,7 @@ class _Batch:
 
     def report(self, envelope: EventEnvelope, error: Exception | None) -> None:
         """What a bus calls."""
-        _, entry = self.taken.pop(id(envelope))
+        entry = self.taken.pop(id(envelope))
         if error is None:
             self.delivered.append(entry)
         else:
@@ -60,16 +66,20 @@ class _Batch:
 
     def fail(self, error: BaseException) -> None:
         """What was taken and not reported failed."""
-        self.failed += [(entry, error) for _, entry in self.taken.values()]
+        self.failed += [(entry, error) for entry in self.taken.values()]
         self.taken.clear()
+
+    def unfinished(self) -> list[OutboxEntry]:
+        """What has to be held: all but what was delivered."""
+        delivered = set(map(id, self.delivered))
+        return [entry for entry in self.entries if id(entry) not in delivered]
 
     def untouched(self) -> list[OutboxEntry]:
         """What is neither delivered nor failed."""
         if len(self.delivered) == len(self.entries):
             return []
-        # By id(), for the hash of an entry is that of all its fields.
-        touched = {id(entry) for entry in self.delivered}
-        touched.update(id(entry) for entry, _ in self.failed)
+        # By id(), for two entries are compared by all that they have.
+        touched = set(map(id, self.delivered)).union(id(entry) for entry, _ in self.failed)
         return [entry for entry in self.entries if id(entry) not in touched]
 
 
@@ -91,8 +101,9 @@ class OutboxRelay(Runner):
         retry_policy: `max_attempts`, the delay between them and which errors deserve another.
         lease: Seconds for which a batch is claimed. Deliveries begin in its first half, and one
             that goes on to its end is cancelled and counts as failed: keep it above twice what the
-            slowest handler needs.
-        clock: The current time, with a time zone.
+            slowest handler needs. What cannot be cancelled, a thread, keeps its lease by renewal
+            until it ends, unless the event loop is blocked or the store cannot be reached.
+        clock: The current time, with a time zone, for outboxes that do not tell theirs.
     """
 
     def __init__(
@@ -123,17 +134,22 @@ class OutboxRelay(Runner):
         self._policy = retry_policy or _DEFAULT_POLICY
         self._lease = lease
         self._clock = clock
+        self._in_hand: _Batch | None = None
+        self._beside: TaskGroup | None = None
+        self._renewing: anyio.CancelScope | None = None
 
     async def run_once(self) -> int:
         """Claim one batch, deliver it, and return how many entries it had."""
-        deadline = anyio.current_time() + self._lease * _WORKING_SHARE
+        begun = time.monotonic()
         entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
         if not entries:
             return 0
-        batch = _Batch(entries)
+        batch = self._in_hand = _Batch(entries, begun)
+        self._hold()
         try:
-            await self._send_all(batch, deadline)
+            await self._send_all(batch)
         finally:
+            self._in_hand = None
             # What was delivered must be written down, also when the relay is cancelled; the lease
             # bounds how long that may take.
             rest = self._lease * (1 - _WORKING_SHARE)
@@ -141,33 +157,69 @@ class OutboxRelay(Runner):
                 await self._settle(batch)
         return len(entries)
 
-    async def _send_all(self, batch: _Batch, deadline: float) -> None:
-        last_start = time.monotonic() + self._lease * _STARTING_SHARE
-        waiting = self._taken(batch, last_start)
-        with anyio.CancelScope(deadline=deadline) as scope:
-            while True:
-                try:
-                    await self._bus.send(waiting, batch.report)
-                except (Exception, asyncio.CancelledError) as error:
-                    if is_own_cancellation(error) or not batch.taken:
-                        raise
-                    batch.fail(error)
-                    waiting = self._taken(batch, last_start)
-                else:
-                    return
+    async def _send_all(self, batch: _Batch) -> None:
+        """Send what there is time for."""
+        with anyio.move_on_after(self._lease * _WORKING_SHARE) as scope:
+            await self._send(batch)
         if scope.cancelled_caught:
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
             # A transport that had many in hand was slow, which is no fault of theirs.
             batch.fail(late if len(batch.taken) == 1 else BusUnavailableError(str(late)))
 
-    def _taken(self, batch: _Batch, last_start: float) -> Iterator[EventEnvelope]:
+    async def _send(self, batch: _Batch) -> None:
+        while True:
+            waiting = self._taken(batch)
+            try:
+                await self._bus.send(waiting, batch.report)
+            except (Exception, asyncio.CancelledError) as error:
+                if is_own_cancellation(error) or not batch.taken:
+                    raise
+                batch.fail(error)
+            else:
+                return
+
+    async def _work(self) -> None:
+        # Renewing goes on beside the work, so that a batch that is done at once costs nothing. It
+        # is shielded, for a handler in a thread goes on although the relay is cancelled.
+        self._renewing = None
+        async with anyio.create_task_group() as self._beside:
+            try:
+                await super()._work()
+            finally:
+                self._beside = None
+                if self._renewing is not None:
+                    self._renewing.cancel()
+
+    def _hold(self) -> None:
+        """Begin to renew, when there is something in hand for the first time."""
+        if self._beside is not None and self._renewing is None:
+            self._renewing = anyio.CancelScope(shield=True)
+            self._beside.start_soon(self._renew, self._renewing)
+
+    async def _renew(self, scope: anyio.CancelScope) -> None:
+        """Hold what is in hand for as long as it takes."""
+        with scope:
+            while True:
+                await anyio.sleep(self._lease / 3)
+                entries = () if self._in_hand is None else self._in_hand.unfinished()
+                if entries:
+                    try:
+                        await self._outbox.renew(entries, lease=self._lease)
+                    except Exception:
+                        logger.exception("the lease of %d entries was not renewed", len(entries))
+
+    def _taken(self, batch: _Batch) -> Iterator[EventEnvelope]:
         """The envelopes of what is neither delivered nor failed, while time is left."""
+        last_start = batch.begun + self._lease * _STARTING_SHARE
         blocked = {entry.key for entry, _ in batch.failed}
         for entry in batch.untouched():
             # Handlers that never suspend cannot be cut off, so the time is looked at here too.
             if self._stopping or time.monotonic() >= last_start:
                 return
             if entry.key is not None and entry.key in blocked:
+                continue
+            if entry.was_interrupted and entry.attempts > self._policy.max_attempts:
+                batch.failed.append((entry, _deadly(entry)))
                 continue
             envelope = entry.envelope
             if self._serializer is not None:
@@ -179,51 +231,60 @@ class OutboxRelay(Runner):
                         blocked.add(entry.key)
                     continue
                 envelope = envelope.replace(event=event)
-            batch.taken[id(envelope)] = (envelope, entry)
+            batch.taken[id(envelope)] = entry
             yield envelope
 
     async def _settle(self, batch: _Batch) -> None:
         if batch.delivered:
             await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
-        released = batch.untouched()
+        released = [_given_back(entry) for entry in batch.untouched()]
         for entry, error in batch.failed:
-            left = await self._failed(entry, error)
+            left = await self._failed(batch, entry, error)
             if left is not None:
                 released.append(left)
         if released:
             await self._outbox.release(released)
 
-    async def _failed(self, entry: OutboxEntry, error: BaseException) -> OutboxEntry | None:
+    async def _failed(
+        self, batch: _Batch, entry: OutboxEntry, error: BaseException
+    ) -> OutboxEntry | None:
         """The entry as it waits for another attempt; None when it was given up."""
         if isinstance(error, HeldBackError):
-            return entry
+            return _given_back(entry)
         if not isinstance(error, Exception) or is_rejection(error):
             # Nothing was tried, or what the handler awaited was cancelled: it is not counted.
             logger.warning("%s was not taken: %s", entry.entry_id, describe(error))
-            return self._postponed(entry, error, self._poll_interval, entry.attempts)
-        attempts = entry.attempts + 1
-        counted = replace(entry, attempts=attempts, last_error=describe(error))
-        hopeless = attempts >= self._policy.max_attempts or not self._is_retryable(error)
-        if hopeless and await self._give_up(counted, error):
-            return None
-        logger.warning("delivery %d of %s failed: %s", attempts, entry.entry_id, describe(error))
-        return self._postponed(entry, error, self._policy.compute_delay(attempts - 1), attempts)
+            waits, delay = _given_back(entry), self._poll_interval
+        else:
+            attempts = entry.attempts + (not entry.is_counted)
+            waits = replace(entry, attempts=attempts, last_error=describe(error))
+            hopeless = attempts >= self._policy.max_attempts or not self._is_retryable(error)
+            if hopeless and await self._give_up(waits, error):
+                return None
+            if isinstance(error, DeadlyEventError):
+                return None  # never to be begun again: it stays leased, and is given up after that
+            logger.warning(
+                "delivery %d of %s failed: %s", attempts, entry.entry_id, describe(error)
+            )
+            delay = self._policy.compute_delay(attempts - 1)
+        return replace(
+            waits,
+            available_at=self._now(batch, entry) + timedelta(seconds=delay),
+            last_error=describe(error),
+        )
+
+    def _now(self, batch: _Batch, entry: OutboxEntry) -> datetime:
+        """The time of the store, which the end of the lease tells; the host's may be another."""
+        if entry.leased_until is None:
+            return self._clock()
+        spent = time.monotonic() - batch.begun - self._lease
+        return entry.leased_until + timedelta(seconds=spent)
 
     def _is_retryable(self, error: Exception) -> bool:
         """Whether another attempt may do what one of the handlers could not."""
         if isinstance(error, HandlersFailedError):
             return any(map(self._is_retryable, error.exceptions))
         return self._policy.is_retryable(error)
-
-    def _postponed(
-        self, entry: OutboxEntry, error: BaseException, delay: float, attempts: int
-    ) -> OutboxEntry:
-        return replace(
-            entry,
-            attempts=attempts,
-            available_at=self._clock() + timedelta(seconds=delay),
-            last_error=describe(error),
-        )
 
     async def _give_up(self, entry: OutboxEntry, error: Exception) -> bool:
         """Hand the entry to the dead letter queue, or park it; False when that failed."""
@@ -256,3 +317,15 @@ class OutboxRelay(Runner):
 
     async def _rest(self) -> None:
         await self._outbox.wait_for_work(self._poll_interval)
+
+
+def _given_back(entry: OutboxEntry) -> OutboxEntry:
+    """The entry without the attempt that was counted for nothing."""
+    if not entry.is_counted:
+        return entry
+    return replace(entry, attempts=entry.attempts - 1, is_counted=False)
+
+
+def _deadly(entry: OutboxEntry) -> DeadlyEventError:
+    envelope = entry.envelope
+    return DeadlyEventError(envelope.event_type, envelope.event_id, entry.attempts - 1)

@@ -50,6 +50,9 @@ class Route:
         )
 
 
+NOWHERE = Route((), (), (), ())
+
+
 @dataclass(slots=True)
 class Plan:
     """The routes of one event type: per channel that is named, and for any other channel.

@@ -24,6 +24,7 @@ class HoldingBack:
     everything: BusUnavailableError | None = None
     channels: dict[str, Exception] = field(default_factory=dict[str, Exception])
     keys: set[str] = field(default_factory=set[str])
+    is_holding: bool = False
 
     def of(self, envelope: EventEnvelope) -> Exception | None:
         """Why `envelope` may not be sent; None when it may."""
@@ -37,6 +38,7 @@ class HoldingBack:
 
     def add(self, envelope: EventEnvelope, error: Exception) -> None:
         """Note that `envelope` was not sent."""
+        self.is_holding = True
         if isinstance(error, ChannelUnavailableError):
             self.channels[envelope.channel] = error
         elif isinstance(error, BusUnavailableError) and not isinstance(error, HeldBackError):
@@ -54,9 +56,10 @@ async def send_each(
         error = held.of(envelope)
         if error is None:
             around = handling.get()
-            token = handling.set(around._replace(channel=envelope.channel, envelope=envelope))
+            token = handling.set(around)
             try:
                 event = envelope.event or read(envelope.payload)
+                handling.set((around[0], envelope.channel, envelope, event, None))
                 handler = envelope.headers.get(HANDLER)
                 if handler is None:
                     await deliver(event, channel=envelope.channel)

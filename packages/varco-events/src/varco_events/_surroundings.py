@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
-
-from varco_events._tracing import handling_of
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +12,11 @@ if TYPE_CHECKING:
 
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
+
+
+# The ids that every event has, as headers.
+CORRELATION_ID: Final = "correlation-id"
+CAUSATION_ID: Final = "causation-id"
 
 
 class ContextPart(ABC):
@@ -37,22 +40,6 @@ class ContextPart(ABC):
         """
 
 
-class _Correlation(ContextPart):
-    """The correlation id of the event, and the id of the event that caused it."""
-
-    def inject(self, event: Event) -> Mapping[str, str]:
-        found: dict[str, str] = {}
-        if event.correlation_id is not None:
-            found["correlation-id"] = event.correlation_id
-        if event.causation_id is not None:
-            found["causation-id"] = str(event.causation_id)
-        return found
-
-    def attach(self, envelope: EventEnvelope) -> AbstractContextManager[object]:
-        return handling_of(envelope.event_id, envelope.headers.get("correlation-id"))
-
-
-_correlation = _Correlation()
 _parts: list[ContextPart] = []
 
 
@@ -73,20 +60,24 @@ def remove_context(part: ContextPart) -> None:
 
 def injected(event: Event, *, of_now: bool = True) -> dict[str, str]:
     """The headers for `event`; without those of the moment when it was produced elsewhere."""
-    headers = dict(_correlation.inject(event))
+    headers: dict[str, str] = {}
+    if event.correlation_id is not None:
+        headers[CORRELATION_ID] = event.correlation_id
+    if event.causation_id is not None:
+        headers[CAUSATION_ID] = str(event.causation_id)
     if of_now:
         for part in _parts:
             headers.update(part.inject(event))
     return headers
 
 
-def attached(envelope: EventEnvelope) -> AbstractContextManager[object]:
-    """The surroundings of the handlers of `envelope`."""
+def attached(envelope: EventEnvelope) -> ExitStack | None:
+    """What `attach` of the parts entered; None when there are none."""
     if not _parts:
-        return _correlation.attach(envelope)
+        return None
     stack = ExitStack()
     try:
-        for part in (_correlation, *_parts):
+        for part in _parts:
             stack.enter_context(part.attach(envelope))
     except BaseException:
         stack.close()

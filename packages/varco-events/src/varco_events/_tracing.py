@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 if TYPE_CHECKING:
     from types import TracebackType
 
-_correlation: ContextVar[str | None] = ContextVar("varco_correlation_id", default=None)
+# The id of the event that begins a correlation becomes text when somebody asks.
+_correlation: ContextVar[str | UUID | None] = ContextVar("varco_correlation_id", default=None)
 _causation: ContextVar[UUID | None] = ContextVar("varco_causation_id", default=None)
 
 
@@ -21,7 +22,8 @@ def generate_correlation_id() -> str:
 
 def current_correlation_id() -> str | None:
     """The correlation id of the running context, or None outside of one."""
-    return _correlation.get()
+    value = _correlation.get()
+    return str(value) if isinstance(value, UUID) else value
 
 
 def current_causation_id() -> UUID | None:
@@ -37,7 +39,7 @@ class correlation_context:  # noqa: N801  # reads like the function it replaces
 
     def __init__(self, correlation_id: str, *, causation_id: UUID | None = None) -> None:
         self._ids = (correlation_id, causation_id)
-        self._tokens: tuple[Token[str | None], Token[UUID | None]] | None = None
+        self._tokens: tuple[Token[str | UUID | None], Token[UUID | None]] | None = None
 
     def __enter__(self) -> str:
         correlation_id, causation_id = self._ids
@@ -73,6 +75,20 @@ def handling_of(event_id: UUID, correlation_id: str | None) -> correlation_conte
     return correlation_context(correlation_id or str(event_id), causation_id=event_id)
 
 
+def set_ids(
+    event_id: UUID, correlation_id: str | None
+) -> tuple[Token[str | UUID | None], Token[UUID | None]]:
+    """`handling_of` without a block, for the one who calls most handlers; see `reset_ids`."""
+    return _correlation.set(correlation_id or event_id), _causation.set(event_id)
+
+
+def reset_ids(tokens: tuple[Token[str | UUID | None], Token[UUID | None]]) -> None:
+    """Undo `set_ids`."""
+    correlation, causation = tokens
+    _causation.reset(causation)
+    _correlation.reset(correlation)
+
+
 class CorrelationIdFilter(logging.Filter):
     """Add `correlation_id` to every log record, so that a format can show it."""
 
@@ -82,5 +98,5 @@ class CorrelationIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set the attribute and let the record pass."""
-        record.correlation_id = _correlation.get() or self.fallback
+        record.correlation_id = current_correlation_id() or self.fallback
         return True
