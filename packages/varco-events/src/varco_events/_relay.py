@@ -181,7 +181,6 @@ class OutboxRelay(Runner):
     async def _work(self) -> None:
         # Renewing goes on beside the work, so that a batch that is done at once costs nothing. It
         # is shielded, for a handler in a thread goes on although the relay is cancelled.
-        self._renewing = None
         async with anyio.create_task_group() as self._beside:
             try:
                 await super()._work()
@@ -189,6 +188,7 @@ class OutboxRelay(Runner):
                 self._beside = None
                 if self._renewing is not None:
                     self._renewing.cancel()
+                self._renewing = None
 
     def _hold(self) -> None:
         """Begin to renew, when there is something in hand for the first time."""
