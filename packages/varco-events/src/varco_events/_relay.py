@@ -181,7 +181,8 @@ class OutboxRelay(Runner):
     async def _work(self) -> None:
         # Renewing goes on beside the work, so that a batch that is done at once costs nothing. It
         # is shielded, for a handler in a thread goes on although the relay is cancelled.
-        async with anyio.create_task_group() as self._beside:
+        async with anyio.create_task_group() as group:
+            self._beside = group
             try:
                 await super()._work()
             finally:
