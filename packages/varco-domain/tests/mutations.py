@@ -40,13 +40,18 @@ SCOPING: dict[str, tuple[str, ...]] = {
     "service/tenant.py": ("*",),
     "service/soft_delete.py": ("*",),
     "service/_reader.py": ("*",),
+    "service/_references.py": ("*",),
+    "_lookup.py": ("*",),
     "service/base.py": (
         *("create", "create_many", "update", "update_many", "delete", "delete_many"),
-        *("_changed", "_check_version"),
+        *("_changed", "_check_version", "_check_references"),
     ),
     "service/_paging.py": ("query", "unlimited", "stream", "page", "_checked", "_schema"),
     "service/_setup.py": ("check_service", "check_update", "check_assembled"),
-    "auth/_base.py": ("can", "_covers", "is_anonymous", "ask", "authorize", "__init_subclass__"),
+    "auth/_base.py": (
+        *("can", "_covers", "is_anonymous", "ask", "authorize", "__init_subclass__"),
+        *("condition_for", "permits"),
+    ),
     "auth/helpers.py": ("*",),
     "uow.py": ("repository", "bind_tenancy", "__aenter__"),
     "providers.py": ("stream_by_query", "_stream"),
@@ -83,7 +88,7 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "decides about each row what the condition says": (
             "_ROW_BY_ROW if node is None else node -> (_ROW_BY_ROW)",
-            "by_row and not await self._permits(ctx, Action.READ, entity) -> (not await self._permits(ctx, Action.READ, entity))",
+            "by_row and not await self._permits(ctx, entity) -> (not await self._permits(ctx, entity))",
             "not by_row -> False",
         ),
         "a conjunction of nothing holds for all rows": ("not nodes -> False",),
@@ -98,28 +103,6 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "isinstance(node, AndNode) and any(child is self._scope for child in node.children) -> False",
         ),
         "makes an equal query": ("node is params.node -> False",),
-    },
-    "service/tenant.py": {
-        "a class that is not registered has no table to refer to": (
-            "key.reference if isinstance(key.reference, type) else uow.model(key.table) -> (uow.model(key.table))",
-        ),
-        "asks whether a row of everyone's exists, which the store asks too": (
-            "target is None or MetaReader.read(target).tenant_field is None -> False",
-            "target is None or MetaReader.read(target).tenant_field is None -> (target is None)",
-            "continue -> pass",
-        ),
-        "the store refuses a reference to a table without a model itself": (
-            "target is None or MetaReader.read(target).tenant_field is None -> (MetaReader.read(target).tenant_field is None)",
-        ),
-        "asks again about a reference that was checked when it was made": (
-            "value is not None and (before is None or getattr(before, field) != value) -> (value is not None)",
-        ),
-        "a single key is called pk": (
-            'target.pk_fields[0] if key.field == "pk" else key.field -> (key.field)',
-        ),
-        "only targets with tenants are asked": (
-            "tenant is not None and target.tenant_field is not None -> (tenant is not None)",
-        ),
     },
     "service/_paging.py": {
         "reads a row that is not shown": ("limit + 1 if limit else 0 -> (limit + 1)",),

@@ -65,12 +65,18 @@ class ForeignKey:
     """The field refers to another model, given as the class or as the name of its table.
 
     ``on_delete`` and ``on_update`` are "CASCADE", "SET NULL" or "RESTRICT" (the default).
+    ``on_soft_delete`` is what a deletion mark of the other row does here, as ``on_delete`` unless
+    given: "CASCADE" marks (and restores) this row with it, and "KEEP" leaves it as it is.
+    Services refuse references to rows that the caller may not read; with ``check_read=False``, to
+    rows that are not there or deleted only.
     """
 
     reference: str | type
     field: str = "pk"
     on_delete: str | None = None
     on_update: str | None = None
+    on_soft_delete: str | None = None
+    check_read: bool = True
 
     def resolve(self) -> str:
         """Return the target as ``table.field``."""

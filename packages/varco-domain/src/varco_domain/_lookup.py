@@ -5,7 +5,7 @@ from typing import Any
 from varco_domain._hooks import takes
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
-from varco_query import TransformerNode, compile_predicate
+from varco_query import QueryParams, TransformerNode, compile_predicate
 
 
 async def find_by_key[D: DomainModel](
@@ -32,3 +32,14 @@ async def has_key(
     if takes(repository.exists, "where"):
         return await repository.exists(pk, where=where)
     return await find_by_key(repository, pk, where) is not None
+
+
+async def count_rows(
+    repository: AsyncRepository[Any, Any], params: QueryParams | None, up_to: int | None
+) -> int:
+    """Count the rows that a query selects, no further than ``up_to``."""
+    if up_to is None:
+        return await repository.count(params)
+    if takes(repository.count, "up_to"):
+        return await repository.count(params, up_to=up_to)
+    return min(await repository.count(params), up_to)

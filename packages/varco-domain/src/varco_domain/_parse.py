@@ -118,6 +118,7 @@ def _fields_of(
         except UnsupportedTypeError as error:
             raise ModelDefinitionError(cls.__name__, declared.name, str(error)) from None
         _check_hint(cls, declared.name, meta.hint)
+        _check_soft_delete(cls, meta)
         fields[declared.name] = meta
         if marker is not None:
             markers[declared.name] = marker
@@ -311,7 +312,8 @@ def _ordered(fields: dict[str, FieldMeta], pk_fields: tuple[str, ...]) -> dict[s
 
 def _check_meta(cls: type) -> None:
     """A name in Meta that nobody reads would be a declaration without effect."""
-    declared: dict[str, Any] = dict(vars(cls.__dict__["Meta"])) if "Meta" in cls.__dict__ else {}
+    own: Any = cls.__dict__.get("Meta", object)
+    declared: dict[str, Any] = dict(own.__dict__)
     for name, value in declared.items():
         if name.startswith("__"):
             continue
@@ -344,6 +346,20 @@ def _check_hint(cls: type, name: str, hint: FieldHint) -> None:
             cls.__name__,
             name,
             f"scale {hint.scale} is more than all {hint.precision} digits of precision",
+        )
+
+
+def _check_soft_delete(cls: type, field: FieldMeta) -> None:
+    action = None if field.foreign_key is None else field.foreign_key.on_soft_delete
+    if action not in {None, "CASCADE", "SET NULL", "RESTRICT", "KEEP"}:
+        raise ModelDefinitionError(
+            cls.__name__,
+            field.name,
+            f"on_soft_delete {action!r} is not one of 'CASCADE', 'SET NULL', 'RESTRICT', 'KEEP'",
+        )
+    if action == "SET NULL" and not field.nullable:
+        raise ModelDefinitionError(
+            cls.__name__, field.name, "on_soft_delete='SET NULL' needs an optional type (| None)"
         )
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, cast
 
 from varco_domain._errors import DomainError
-from varco_domain._lookup import find_by_key, has_key
+from varco_domain._lookup import count_rows, find_by_key, has_key
 from varco_domain.exception import FastrestErrorCodes
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
@@ -182,9 +182,9 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
         """Return the tenant's entities that a query selects."""
         return await self._inner.find_by_query(self._params(params))
 
-    async def count(self, params: QueryParams | None = None) -> int:
+    async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:
         """Count the tenant's rows that a query selects."""
-        return await self._inner.count(self._params(params))
+        return await count_rows(self._inner, self._params(params), up_to)
 
     async def exists(self, pk: PK, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the tenant has a row with this key."""

@@ -69,9 +69,9 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         load = self._table.load
         return [load(row) for row in self._select(params)]
 
-    async def count(self, params: QueryParams | None = None) -> int:
+    async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:
         """Count the rows that a query selects."""
-        return len(self._matching(None if params is None else params.node))
+        return len(self._matching(None if params is None else params.node)[:up_to])
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the key has a row that satisfies ``where``."""

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from varco_domain._errors import ModelDefinitionError
+from varco_domain._lookup import count_rows
 from varco_domain._parse import is_abstract
 from varco_domain._streams import closing
 from varco_domain.meta import MetaReader
@@ -126,10 +127,10 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
         async with self._provider.make_uow() as uow:
             return await uow.repository(self._entity_cls).find_by_query(params)
 
-    async def count(self, params: QueryParams | None = None) -> int:
+    async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:
         """Count the rows that a query selects."""
         async with self._provider.make_uow() as uow:
-            return await uow.repository(self._entity_cls).count(params)
+            return await count_rows(uow.repository(self._entity_cls), params, up_to)
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the key has a row."""

@@ -70,8 +70,11 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
         """Return the entities that a query selects, in its order; ties are in order of the key."""
 
     @abstractmethod
-    async def count(self, params: "QueryParams | None" = None) -> int:
-        """Count the rows that a query selects, without its sort, limit, offset and cursor."""
+    async def count(self, params: "QueryParams | None" = None, *, up_to: int | None = None) -> int:
+        """Count the rows that a query selects, without its sort, limit, offset and cursor.
+
+        With ``up_to`` it stops there: a large table costs no more than so many rows.
+        """
 
     @abstractmethod
     async def exists(self, pk: PK, *, where: "TransformerNode | None" = None) -> bool:

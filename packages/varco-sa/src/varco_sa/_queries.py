@@ -108,13 +108,22 @@ class Queries:
             values["offset"] = offset
         return made, values
 
-    def count(self, node: TransformerNode | None) -> Prepared:
-        """How many rows satisfy a condition."""
+    def count(self, node: TransformerNode | None, up_to: int | None = None) -> Prepared:
+        """How many rows satisfy a condition, counted no further than a number."""
         shape, values = self._shape(node)
-        made = self._made.get(("count", shape))
+        key = ("count", shape, up_to is None)
+        made = self._made.get(key)
         if made is None:
-            counted = sa.select(sa.func.count()).select_from(self.entity.table)
-            made = self._keep(("count", shape), self._filtered(counted, shape))
+            counted: Any = self.entity.table
+            if up_to is not None:
+                one = sa.select(sa.literal(1)).select_from(counted)
+                some = sa.bindparam("limit", type_=sa.Integer())
+                counted = self._filtered(one, shape).limit(some).subquery()
+            statement = sa.select(sa.func.count()).select_from(counted)
+            whole = self._filtered(statement, shape) if up_to is None else statement
+            made = self._keep(key, whole)
+        if up_to is not None:
+            values["limit"] = up_to
         return made, values
 
     def condition(self, node: TransformerNode | None) -> tuple[Any, dict[str, Any]]:

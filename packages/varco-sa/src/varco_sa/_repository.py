@@ -57,10 +57,11 @@ class SQLAlchemyRepository[D: DomainModel](AsyncRepository[D, Any]):
             self._storage, self._storage.queries.rows(params, self._uow.lock)
         )
 
-    async def count(self, params: QueryParams | None = None) -> int:
+    async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:
         """Count the rows that a query selects, without its sort, limit, offset and cursor."""
         node = None if params is None else params.node
-        return int(await self._uow.scalar(self._storage, self._storage.queries.count(node)))
+        prepared = self._storage.queries.count(node, up_to)
+        return int(await self._uow.scalar(self._storage, prepared))
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the key has a row that satisfies ``where``."""

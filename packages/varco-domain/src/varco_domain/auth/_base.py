@@ -192,6 +192,15 @@ async def ask(
         raise refusal(action, resource, f"{type(authorizer).__name__} returned False")
 
 
+async def permits(authorizer: AbstractAuthorizer, ctx: AuthContext, entity: DomainModel) -> bool:
+    """Tell whether an authorizer lets the caller read an entity."""
+    try:
+        await ask(authorizer, ctx, Action.READ, Resource(type(entity), entity))
+    except ServiceAuthorizationError:
+        return False
+    return True
+
+
 def refusal(action: Action, resource: Resource, reason: str) -> ServiceAuthorizationError:
     """Return the error of a refused action, which names what a grant would have to."""
     return ServiceAuthorizationError(

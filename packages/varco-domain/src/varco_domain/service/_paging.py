@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from varco_domain._fields import FieldKind
-from varco_domain.dto import PagedReadDTO, paged_response
+from varco_domain.dto import PagedReadDTO
 from varco_domain.dto._pagination import page_cursor
 from varco_domain.exception import ServiceValidationError
 from varco_query import (
@@ -75,11 +75,8 @@ class Pager:
             CursorError: The cursor is not of this query.
             InvalidNodeError: Both a cursor and an offset are given.
         """
-        if params.offset is not None:
-            if params.cursor is not None:
-                raise InvalidNodeError("give a cursor or an offset, not both")
-            query = self.query(params, where)
-            return Page(query, QueryParams(query.node))
+        if params.offset is not None and params.cursor is not None:
+            raise InvalidNodeError("give a cursor or an offset, not both")
         node, sort = self._checked(params)
         limit = self._limited(params)
         text = params.cursor
@@ -97,7 +94,7 @@ class Pager:
             here = _both(everything, keyset_node(walked, values, nullable=self._nullable))
         # One row more than asked for tells whether there is another page.
         return Page(
-            QueryParams(here, walked, limit + 1 if limit else 0),
+            QueryParams(here, walked, limit + 1 if limit else 0, params.offset),
             QueryParams(everything),
             Walk(self._codec, seen, sort, limit, backward, continued=text is not None),
         )
@@ -156,30 +153,30 @@ class Page:
 
     query: QueryParams
     all_rows: QueryParams
-    walk: Walk | None = None
-
-    def rows[E](self, found: Sequence[E]) -> Sequence[E]:
-        """Return the rows of the page in its order."""
-        return found if self.walk is None else self.walk.rows(found)
+    walk: Walk
 
     def respond[E, T](
-        self, found: Sequence[E], to_read: Callable[[E], T], total: int, raw_query: str | None
+        self,
+        found: Sequence[E],
+        to_read: Callable[[E], T],
+        total: int | None,
+        raw_query: str | None,
     ) -> PagedReadDTO[T]:
         """Return the page."""
-        rows = self.rows(found)
+        walk, offset = self.walk, self.query.offset
+        rows = walk.rows(found)
         results = [to_read(row) for row in rows]
-        walk = self.walk
-        if walk is None:
-            return paged_response(
-                results, params=self.query, total_count=total, raw_query=raw_query
-            )
         following = previous = None
         more = len(found) > walk.limit
         asked = QueryParams(None, walk.sort, walk.limit)
-        if rows and (more or walk.backward):
-            following = page_cursor(asked, cursor=walk.after(rows[-1]), raw_query=raw_query)
-        if rows and walk.continued and (more or not walk.backward):
-            previous = page_cursor(asked, cursor=walk.before(rows[0]), raw_query=raw_query)
+        if offset is not None:
+            if rows and more:
+                following = page_cursor(asked, offset=offset + len(rows), raw_query=raw_query)
+        elif rows:
+            if more or walk.backward:
+                following = page_cursor(asked, cursor=walk.after(rows[-1]), raw_query=raw_query)
+            if walk.continued and (more or not walk.backward):
+                previous = page_cursor(asked, cursor=walk.before(rows[0]), raw_query=raw_query)
         return PagedReadDTO(
             results=results,
             count=len(results),

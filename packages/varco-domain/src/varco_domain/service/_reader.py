@@ -9,14 +9,14 @@ from providify import Inject
 
 from varco_domain._generics import type_arguments
 from varco_domain._hooks import default, untouched
-from varco_domain._lookup import find_by_key, has_key
+from varco_domain._lookup import count_rows, find_by_key, has_key
 from varco_domain._streams import closing
 from varco_domain._tenancy import current_tenant
 from varco_domain.assembler import AbstractDTOAssembler
-from varco_domain.auth import ANONYMOUS, AbstractAuthorizer, Action, AuthContext, Resource
-from varco_domain.auth._base import ask, condition_for
+from varco_domain.auth import ANONYMOUS, AbstractAuthorizer, Action, AuthContext
+from varco_domain.auth._base import condition_for, permits
 from varco_domain.dto import PagedReadDTO
-from varco_domain.exception import ServiceAuthorizationError, ServiceNotFoundError
+from varco_domain.exception import ServiceNotFoundError
 from varco_domain.meta import MetaReader, ParsedMeta
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider
@@ -116,7 +116,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             page = self._pager.page(params, where, current_tenant())
             async with self._uow_provider.make_uow() as uow:
                 rows = await self._select(uow, page.query, ctx, by_row=by_row)
-                return [self._assembler.to_read_dto(entity) for entity in page.rows(rows)]
+                return [self._assembler.to_read_dto(entity) for entity in page.walk.rows(rows)]
         query = self._pager.query(params, where)
         to_read = self._assembler.to_read_dto
         async with self._uow_provider.make_uow() as uow:
@@ -136,8 +136,12 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         ctx: AuthContext = ANONYMOUS,
         *,
         raw_query: str | None = None,
+        total: bool | int = False,
     ) -> PagedReadDTO[R]:
-        """Return a page, the total, and the way to the pages beside it.
+        """Return a page and the way to the pages beside it.
+
+        A page costs the same however many rows there are. Counting them all does not: it is done
+        with ``total=True``; with a number it stops there, and ``total_count`` is that at most.
 
         Without an ``offset``, pages are told apart by signed cursors: pass ``page.next.cursor`` as
         ``params.cursor`` with the same filter and sort. With an ``offset`` they are counted.
@@ -150,8 +154,11 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         to_read = self._assembler.to_read_dto
         async with self._uow_provider.make_uow() as uow:
             rows = await self._select(uow, page.query, ctx, by_row=by_row)
-            total = await self._count(uow, page.all_rows, ctx, by_row=by_row)
-            return page.respond(rows, to_read, total, raw_query)
+            number = None
+            if total is not False:
+                up_to = None if total is True else total
+                number = await self._count(uow, page.all_rows, ctx, by_row=by_row, up_to=up_to)
+            return page.respond(rows, to_read, number, raw_query)
 
     def stream(
         self,
@@ -181,7 +188,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
                 if by_row:
                     if left == 0:
                         return
-                    if not await self._permits(ctx, Action.READ, entity):
+                    if not await self._permits(ctx, entity):
                         continue
                     if skip:
                         skip -= 1
@@ -214,12 +221,9 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         return Visibility(nodes[0] if len(nodes) == 1 else AndNode(*nodes), by_row)
 
     @default
-    async def _permits(self, ctx: AuthContext, action: Action, entity: D) -> bool:
-        try:
-            await ask(self._authorizer, ctx, action, Resource(self._entity_cls, entity))
-        except ServiceAuthorizationError:
-            return False
-        return True
+    async def _permits(self, ctx: AuthContext, entity: D) -> bool:
+        """Tell whether the authorizer lets the caller read an entity."""
+        return await permits(self._authorizer, ctx, entity)
 
     @default
     async def _find(
@@ -232,7 +236,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         by_row: bool,
     ) -> D:
         entity = await find_by_key(self._get_repo(uow), pk, where)
-        if entity is None or (by_row and not await self._permits(ctx, Action.READ, entity)):
+        if entity is None or (by_row and not await self._permits(ctx, entity)):
             raise ServiceNotFoundError(pk, self._entity_cls)
         return entity
 
@@ -255,7 +259,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         entities: builtins.list[D] = []
         for pk in pks:
             entity = found.get(pk)
-            if entity is None or (by_row and not await self._permits(ctx, Action.READ, entity)):
+            if entity is None or (by_row and not await self._permits(ctx, entity)):
                 raise ServiceNotFoundError(pk, self._entity_cls)
             entities.append(entity)
         return entities
@@ -273,7 +277,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         everything = QueryParams(query.node, query.sort)
         async with closing(self._get_repo(uow).stream_by_query(everything)) as stream:
             async for entity in stream:
-                if not await self._permits(ctx, Action.READ, entity):
+                if not await self._permits(ctx, entity):
                     continue
                 if skip:
                     skip -= 1
@@ -284,8 +288,15 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         return rows
 
     async def _count(
-        self, uow: AsyncUnitOfWork, query: QueryParams, ctx: AuthContext, *, by_row: bool
+        self,
+        uow: AsyncUnitOfWork,
+        query: QueryParams,
+        ctx: AuthContext,
+        *,
+        by_row: bool,
+        up_to: int | None = None,
     ) -> int:
         if by_row:
-            return len(await self._select(uow, query, ctx, by_row=True))
-        return await self._get_repo(uow).count(query)
+            some = QueryParams(query.node, limit=up_to)
+            return len(await self._select(uow, some, ctx, by_row=True))
+        return await count_rows(self._get_repo(uow), query, up_to)

@@ -9,6 +9,7 @@ from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel, domain_replace
 from varco_domain.providers import IUoWProvider
+from varco_domain.service._references import children_of, models_of
 
 
 class AssemblerError(DomainError):
@@ -38,6 +39,9 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
             if meta.deleted_at_field is not None
             else f"{model} has no deletion mark; derive it from SoftDeleteMixin",
         )
+    if meta.deleted_at_field is not None:
+        for child in children_of(meta, models_of(provider).values()):
+            del child  # it raises where there is one that cannot be marked
     scopes: bool = service_cls._scopes_tenants  # noqa: SLF001 - as above
     if meta.tenant_field is not None and not scopes:
         raise ModelDefinitionError(

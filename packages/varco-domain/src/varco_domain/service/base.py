@@ -7,14 +7,21 @@ from typing import Generic
 
 from varco_domain._hooks import default, untouched
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
-from varco_domain.auth._base import ask
-from varco_domain.exception import ServiceValidationError, StaleEntityError
+from varco_domain.auth._base import ask, condition_for, permits
+from varco_domain.exception import (
+    ReferenceViolationError,
+    ServiceValidationError,
+    StaleEntityError,
+)
+from varco_domain.meta import MetaReader
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._reader import EntityReader
+from varco_domain.service._references import live_rows, new_references, target_of
 from varco_domain.service._setup import check_assembled, check_update, snapshot
 from varco_domain.service._types import PK, C, ChangeKind, D, EntityChange, R, U
-from varco_domain.uow import AsyncUnitOfWork, on_commit
+from varco_domain.uow import AsyncUnitOfWork, on_commit, repository_of
 from varco_domain.validation import VALID, ValidationResult
+from varco_query import AndNode, QueryParams
 
 __all__ = ("AsyncService", "ChangeKind", "EntityChange", "IUoWProvider")
 
@@ -30,6 +37,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     row as it will be. Safe to use from several tasks: it keeps no state of a call.
 
     Subclasses and mixins extend the hooks ``_scope``, ``_prepare_new``, ``_validate``,
+    ``_check_references``,
     ``_check_writes``, ``_remove``, ``_after_write`` and ``_after_commit``; each calls ``super()``.
     """
 
@@ -57,6 +65,38 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         self, uow: AsyncUnitOfWork, entities: Sequence[D], befores: Sequence[D | None]
     ) -> None:
         """Raise if entities may not be written for a reason that only the store knows."""
+
+    async def _check_references(
+        self,
+        uow: AsyncUnitOfWork,
+        ctx: AuthContext,
+        entities: Sequence[D],
+        befores: Sequence[D | None],
+    ) -> None:
+        """Raise if entities refer to rows that the caller does not see, however that comes.
+
+        One statement for each foreign key.
+        """
+        for field, key in self._meta.foreign_keys.items():
+            wanted = new_references(self._meta, field, entities, befores)
+            target = target_of(uow, key) if wanted else None
+            if target is None:
+                continue
+            seen = (
+                condition_for(self._authorizer, ctx, Action.READ, target)
+                if key.check_read
+                else AndNode()
+            )
+            for tenant, values in wanted.items():
+                rows = live_rows(MetaReader.read(target), key, values, tenant)
+                repository = repository_of(uow, target)
+                if seen is None:
+                    found = await repository.find_by_query(QueryParams(rows))
+                    number = sum([await permits(self._authorizer, ctx, row) for row in found])
+                else:
+                    number = await repository.count(QueryParams(AndNode(rows, seen)))
+                if number != len(values):
+                    raise ReferenceViolationError(self._entity_cls, field)
 
     async def _remove(self, uow: AsyncUnitOfWork, entity: D) -> D | None:
         """Remove an entity; return what is left of it."""
@@ -90,6 +130,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
         (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
+            await self._check_references(uow, ctx, [entity], [None])
             await self._check_writes(uow, [entity], [None])
             saved = await self._get_repo(uow).save(entity)
             await self._announce(uow, ctx, ChangeKind.CREATED, [None], [saved])
@@ -106,6 +147,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
         await self._validate_many(entities, ctx)
         async with self._uow_provider.make_uow() as uow:
+            await self._check_references(uow, ctx, entities, [None] * len(entities))
             await self._check_writes(uow, entities, [None] * len(entities))
             saved = await self._get_repo(uow).save_many(entities)
             await self._announce(uow, ctx, ChangeKind.CREATED, [None] * len(saved), saved)
@@ -125,6 +167,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             entity = await self._changed(before, dto, ctx)
             (await self._validate(entity, ctx)).raise_if_invalid()
+            await self._check_references(uow, ctx, [entity], [before])
             await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
             await self._announce(uow, ctx, ChangeKind.UPDATED, [before], [saved])
@@ -150,6 +193,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
                 for before, (_, dto) in zip(befores, updates, strict=True)
             ]
             await self._validate_many(entities, ctx)
+            await self._check_references(uow, ctx, entities, befores)
             await self._check_writes(uow, entities, befores)
             saved = await self._get_repo(uow).save_many(entities)
             await self._announce(uow, ctx, ChangeKind.UPDATED, befores, saved)

@@ -10,6 +10,7 @@ from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask
 from varco_domain.mapper import utc_now
 from varco_domain.model import domain_replace
+from varco_domain.service._references import mark_children, restore_children
 from varco_domain.service._types import PK, C, ChangeKind, D, R, U
 from varco_domain.service.base import AsyncService
 from varco_domain.uow import AsyncUnitOfWork
@@ -29,6 +30,8 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
 
     Deleted entities are hidden from every operation; ``only_deleted()`` and ``with_deleted()``
     return a view of the service that shows them. ``restore`` and ``purge`` need the DELETE action.
+    Rows that refer to a deleted one do what their foreign keys say (``on_soft_delete``); those that
+    were marked with it, which is at the same moment, are restored with it.
     """
 
     _hides_deleted: ClassVar[bool] = True
@@ -58,8 +61,11 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             entity = domain_replace(before, **{self._mark: None})
+            # It refers anew: to what it referred to may be gone meanwhile.
+            await self._check_references(uow, ctx, [entity], [None])
             await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
+            await restore_children(uow, self._meta, [before], getattr(before, self._mark))
             await self._announce(uow, ctx, ChangeKind.RESTORED, [before], [saved])
             return self._assembler.to_read_dto(saved)
 
@@ -102,12 +108,22 @@ class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         return (*nodes, ComparisonNode(self._mark, op))
 
     async def _remove(self, uow: AsyncUnitOfWork, entity: D) -> D | None:
-        """Mark the entity."""
-        return await self._get_repo(uow).save(self._marked(entity))
+        """Mark the entity, and do to those that refer to it what their foreign keys say."""
+        (marked,) = await self._marked(uow, [entity])
+        return marked
 
     async def _remove_many(self, uow: AsyncUnitOfWork, entities: Sequence[D]) -> Sequence[D | None]:
-        """Mark the entities."""
-        return await self._get_repo(uow).save_many([self._marked(entity) for entity in entities])
+        """Mark the entities, all with the same time."""
+        return await self._marked(uow, entities)
 
-    def _marked(self, entity: D) -> D:
-        return domain_replace(entity, **{self._mark: self._now()})
+    async def _marked(self, uow: AsyncUnitOfWork, entities: Sequence[D]) -> Sequence[D]:
+        now = self._now()
+        repository = self._get_repo(uow)
+        marked = [domain_replace(entity, **{self._mark: now}) for entity in entities]
+        if len(marked) == 1:
+            marked = [await repository.save(marked[0])]
+        else:
+            marked = await repository.save_many(marked)
+        if marked:
+            await mark_children(uow, self._meta, marked, getattr(marked[0], self._mark))
+        return marked

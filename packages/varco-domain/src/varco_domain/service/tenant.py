@@ -1,8 +1,8 @@
 """Tenants: whose rows a call may touch, and which database they are in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from threading import Lock
-from typing import Any, ClassVar, Generic
+from typing import ClassVar, Generic
 
 from varco_domain._errors import DomainError, ModelDefinitionError
 from varco_domain._tenancy import (
@@ -16,14 +16,12 @@ from varco_domain._tenancy import (
     tenant_node,
 )
 from varco_domain.auth import AuthContext
-from varco_domain.exception import ReferenceViolationError
-from varco_domain.meta import ForeignKey, MetaReader, ParsedMeta
 from varco_domain.model import domain_replace
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._types import PK, C, D, R, U
 from varco_domain.service.base import AsyncService
 from varco_domain.uow import AsyncUnitOfWork, bind_tenancy
-from varco_query import AndNode, ComparisonNode, Operation, QueryParams, TransformerNode
+from varco_query import TransformerNode
 
 __all__ = (
     "CrossTenantError",
@@ -76,37 +74,6 @@ class TenantAwareService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):
         if owner:
             raise CrossTenantError(self._entity_cls)
         return domain_replace(entity, **{field: tenant})
-
-    async def _check_writes(
-        self, uow: AsyncUnitOfWork, entities: Sequence[D], befores: Sequence[D | None]
-    ) -> None:
-        """Check that references stay within the tenant, with one statement for each foreign key."""
-        await super()._check_writes(uow, entities, befores)
-        own = self._meta.tenant_field
-        for field, key in self._meta.foreign_keys.items():
-            target = key.reference if isinstance(key.reference, type) else uow.model(key.table)
-            if target is None or MetaReader.read(target).tenant_field is None:
-                continue
-            wanted: dict[str | None, set[Any]] = {}
-            for entity, before in zip(entities, befores, strict=True):
-                value = getattr(entity, field)
-                if value is not None and (before is None or getattr(before, field) != value):
-                    tenant = None if own is None else getattr(entity, own)
-                    wanted.setdefault(tenant, set()).add(value)
-            for tenant, values in wanted.items():
-                query = _references(MetaReader.read(target), key, tenant, values)
-                if await uow.repository(target).count(query) != len(values):
-                    raise ReferenceViolationError(self._entity_cls, field)
-
-
-def _references(
-    target: ParsedMeta, key: ForeignKey, tenant: str | None, values: set[Any]
-) -> QueryParams:
-    name = target.pk_fields[0] if key.field == "pk" else key.field
-    node: TransformerNode = ComparisonNode(name, Operation.IN, list(values))
-    if tenant is not None and target.tenant_field is not None:
-        node = AndNode(tenant_node(target.tenant_field, tenant), node)
-    return QueryParams(node=node)
 
 
 class UnknownTenantError(DomainError):

@@ -44,7 +44,12 @@ class ServiceProtocol(Protocol[PK_contra, C_contra, R, U_contra]):
         ...
 
     async def paged_list(
-        self, params: QueryParams = ..., ctx: AuthContext = ..., *, raw_query: str | None = None
+        self,
+        params: QueryParams = ...,
+        ctx: AuthContext = ...,
+        *,
+        raw_query: str | None = None,
+        total: bool | int = False,
     ) -> PagedReadDTO[R]:
         """Return a page."""
         ...

@@ -76,7 +76,7 @@ class IsolationBase(RuleBasedStateMachine):
             "deleted": service.only_deleted(),
             "all": service.with_deleted(),
         }
-        self.everyone = AuthContext("x", grants=(ResourceGrant("contract_remarks", ALL),))
+        self.everyone = AuthContext("x", grants=(ResourceGrant("*", ALL),))
         self.remark_service = RemarkService(provider, GrantBasedAuthorizer())
         seed = [("a", "owner"), ("a", "other"), ("a", None), ("b", "owner"), ("b", None), ("c", "")]
         for number, (tenant, holder) in enumerate(seed):

@@ -201,8 +201,10 @@ class ServiceRules(IsolationBase):
         """Refer to any document, in a new row or in one of the tenant's own."""
         pk = self.pick(number)
         mine = sorted(k for k, (owner, _) in self.remarks.items() if owner == tenant)
+        kept = False
         if moving and mine:
             chosen = mine[moving % len(mine)]
+            kept = self.remarks[chosen][1] == pk
             change = RemarkDto.update.model_validate({"document": pk})
             got = self.run(
                 tenant, lambda: self.remark_service.update(chosen, change, self.everyone)
@@ -211,7 +213,7 @@ class ServiceRules(IsolationBase):
             dto = RemarkDto.create.model_validate({"document": pk, "text": "x"})
             got = self.run(tenant, lambda: self.remark_service.create(dto, self.everyone))
         row = self.rows.get(pk)
-        if row is None or row.tenant != tenant:
+        if row is None or row.tenant != tenant or (row.deleted and not kept):
             assert type(got) is ReferenceViolationError
         else:
             self.remarks[got.pk] = (tenant, pk)
@@ -265,7 +267,7 @@ class ServiceRules(IsolationBase):
             return [dto.pk async for dto in service.stream(query, ctx)]
 
         assert self.run(tenant, stream) == expected[offset : offset + limit]
-        page = self.run(tenant, lambda: service.paged_list(query, ctx))
+        page = self.run(tenant, lambda: service.paged_list(query, ctx, total=True))
         assert [dto.pk for dto in page.results] == expected[offset : offset + limit]
         assert page.total_count == len(expected)
 

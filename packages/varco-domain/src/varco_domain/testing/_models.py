@@ -23,6 +23,7 @@ from varco_domain.model import (
     AuditedDomainModel,
     DomainModel,
     TenantDomainModel,
+    TenantSoftDeleteDomainModel,
     TenantSoftDeleteVersionedDomainModel,
     VersionedDomainModel,
 )
@@ -241,8 +242,57 @@ class Remark(TenantDomainModel):
     class Meta:
         table: ClassVar[str] = "contract_remarks"
 
-    document: Annotated[int, ForeignKey(Document, on_delete="CASCADE")]
+    document: Annotated[int, ForeignKey(Document, on_delete="CASCADE", on_soft_delete="KEEP")]
     text: str
+
+
+class Folder(TenantSoftDeleteVersionedDomainModel):
+    """A tenant's row that others refer to, and that is marked deleted."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_folders"
+
+    name: Annotated[str, FieldHint(max_length=50)]
+    owner_id: Annotated[str | None, FieldHint(max_length=50)] = None
+    inside: Annotated[int | None, ForeignKey("contract_folders", on_delete="CASCADE")] = None
+
+
+class File(TenantSoftDeleteDomainModel):
+    """A row that is marked with the one it refers to."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_files"
+
+    folder: Annotated[int, ForeignKey(Folder, on_delete="CASCADE")]
+    note: Annotated[str | None, FieldHint(max_length=50)] = None
+
+
+class Sheet(TenantSoftDeleteVersionedDomainModel):
+    """A row that is marked with one that is marked with another."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_sheets"
+
+    file: Annotated[int, ForeignKey(File, on_delete="CASCADE")]
+
+
+class Link(TenantDomainModel):
+    """A row that forgets the one that is marked, and keeps another."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_links"
+
+    folder: Annotated[int | None, ForeignKey(Folder, on_delete="SET NULL")] = None
+    kept: Annotated[int | None, ForeignKey(File, on_delete="CASCADE", on_soft_delete="KEEP")] = None
+
+
+class Hold(TenantDomainModel):
+    """A row that has to go before the one it refers to is marked."""
+
+    class Meta:
+        table: ClassVar[str] = "contract_holds"
+
+    folder: Annotated[int, ForeignKey(Folder)]
 
 
 MODELS: tuple[type[DomainModel], ...] = (
@@ -257,5 +307,10 @@ MODELS: tuple[type[DomainModel], ...] = (
     Child,
     Document,
     Remark,
+    Folder,
+    File,
+    Sheet,
+    Link,
+    Hold,
 )
 """All models of the suite; a provider factory has to make tables for them."""

@@ -3,7 +3,7 @@
 from varco_domain.auth import AbstractAuthorizer, Action, AuthContext, Resource
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO
 from varco_domain.service import SoftDeleteService, TenantAwareService
-from varco_domain.testing._models import Document, Remark
+from varco_domain.testing._models import Document, File, Folder, Hold, Link, Remark, Sheet
 
 
 class DocumentService(
@@ -15,6 +15,39 @@ class DocumentService(
 
 class RemarkService(TenantAwareService[Remark, int, CreateDTO, ReadDTO, UpdateDTO]):
     """A service whose rows refer to documents."""
+
+
+class FolderService(
+    TenantAwareService[Folder, int, CreateDTO, ReadDTO, UpdateDTO],
+    SoftDeleteService[Folder, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    """Rows that others refer to."""
+
+
+class FileService(
+    TenantAwareService[File, int, CreateDTO, ReadDTO, UpdateDTO],
+    SoftDeleteService[File, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    """Rows that are marked with their folder."""
+
+
+class SheetService(
+    TenantAwareService[Sheet, int, CreateDTO, ReadDTO, UpdateDTO],
+    SoftDeleteService[Sheet, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    """Rows that are marked with their file."""
+
+
+class LinkService(
+    TenantAwareService[Link, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    """Rows that forget their folder."""
+
+
+class HoldService(
+    TenantAwareService[Hold, int, CreateDTO, ReadDTO, UpdateDTO],
+):
+    """Rows that hold their folder."""
 
 
 class RowByRow(AbstractAuthorizer):
