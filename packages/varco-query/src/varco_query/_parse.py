@@ -91,11 +91,12 @@ def _rest_of_chain(
     if token is None or token.lastgroup != word:
         return last, token
     complete = values[-2] = gathered(values[-2])
+    comparison = reading.comparison
     while token is not None and token.lastgroup == word:
         following = simple_at(text, token.end())
         if following is None:
             break
-        complete.append(reading.comparison(last))
+        complete.append(comparison(last))
         last = following
         token = token_at(text, last.end())
     return last, token

@@ -11,7 +11,6 @@ from varco_query._operation import RELATIONS, Operation
 from varco_query._params import QueryParams, SortField, SortOrder, sort_keys
 from varco_query._parse import read
 from varco_query._schema import QuerySchema
-from varco_query._value import FIELDS
 
 _CACHED_TEXTS: Final = 256
 # A longer text is parsed every time, so that the cache stays within ten megabytes.
@@ -148,7 +147,7 @@ def parse_sort(text: str) -> tuple[SortField, ...]:
 
 
 def _comparison(field: str, op: Operation, value: object) -> ComparisonNode:
-    # The parser has checked integers and text; a field that was seen before is one.
-    if value.__class__ in _SAFE and op in RELATIONS and field in FIELDS:
+    # The parser has checked integers and text: with a plain name and a relation all is right.
+    if value.__class__ in _SAFE and field.isidentifier() and field[0] != "_" and op in RELATIONS:
         return trusted_comparison(field, op, value)  # type: ignore[arg-type]  # an int or str
     return ComparisonNode(field, op, value)

@@ -68,7 +68,7 @@ class Reading:
         self._terms_left -= 1
         if self._terms_left < 0:
             raise self._too_large("max_terms", match.start("FIELD"))
-        name, relation = match.group(1, 2)
+        name, relation = match.group(1, 2)  # FIELD and RELATION: numbers cost half of names
         if relation is not None:
             op, value = _RELATIONS[relation], self.value(match)
         else:
@@ -88,10 +88,11 @@ class Reading:
         """The value that a match ends in."""
         kind = match.lastgroup or ""
         text = match[kind]
-        if kind in _NUMBERS and len(text) > self._max_digits:
-            raise self._too_large("max_digits", match.start(kind))
-        if kind == "INTEGER":
-            return int(text)
+        if kind in _NUMBERS:
+            if len(text) > self._max_digits:
+                raise self._too_large("max_digits", match.start(kind))
+            if kind == "INTEGER":
+                return int(text)
         try:
             if kind in _TEXTS:
                 return unescape(text[1:-1])
