@@ -5,6 +5,7 @@ They are forked off a process that has imported everything: `line` leads to the 
 
 import asyncio
 import logging
+import os
 import random
 
 import redis.asyncio
@@ -13,6 +14,7 @@ from varco_cache import InMemoryCache, LayeredCache
 from varco_domain.model import DomainModel
 from varco_events import Event, EventConsumer, OutboxRelay, listen
 from varco_redis import (
+    RedisChannelManager,
     RedisEventBus,
     RedisEventBusSettings,
     RedisLock,
@@ -94,6 +96,31 @@ async def log(line, url, prefix):
             await asyncio.Event().wait()
 
 
+class Deadly(Event):
+    __event_type__ = "varco.redis.test.deadly"
+    number: int
+    deadly: bool
+
+
+async def die(line, options, pause):
+    """Handles until it dies of something, or until nothing waits."""
+    settings = RedisEventBusSettings(**options)
+    bus, client = RedisEventBus(settings), redis.Redis.from_url(settings.url)
+
+    async def handle(event):
+        client.rpush(f"{settings.key_prefix}begun", event.number)
+        if event.deadly:
+            os._exit(9)  # as a segmentation fault would
+        if pause:
+            await asyncio.sleep(pause)  # so that others are under way when one dies
+        client.rpush(f"{settings.key_prefix}done", event.number)
+
+    bus.subscribe(Deadly, handle, channel="c")
+    async with bus, RedisChannelManager(settings) as manager:
+        while await manager.backlog("c"):
+            await asyncio.sleep(0.02)
+
+
 async def race(line, url, prefix, seed, rounds):
     """Reads and writes at random; no read may return what was old when it began."""
     chance = random.Random(seed)
@@ -165,4 +192,4 @@ async def herd(line, url, prefix, kind):
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
     role, *arguments = globals()["arguments"]  # the test puts them there
-    asyncio.run({f.__name__: f for f in (relay, consume, log, race, herd)}[role](*arguments))
+    asyncio.run({f.__name__: f for f in (relay, consume, log, die, race, herd)}[role](*arguments))

@@ -135,6 +135,8 @@ class GroupMember:
     async def count(self, begun: Sequence[Ready]) -> list[Ready]:
         """Count their next attempt; those of them that are still ours."""
         counted: list[Ready] = []
+        if self._settings.max_attempts == 1 or any(received.claimed for _, received in begun):
+            await self._acks.flush()  # should it be deadly, what is done is not to look undone
         by_channel = _by_channel(begun)
         answers = await self._link.run_each(
             [self._count(channel, some, attempts=1) for channel, some in by_channel.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
@@ -23,6 +24,8 @@ logger = logging.getLogger("varco_redis.bus")
 
 _LEAST_REST = 0.1
 _START = "0-0"
+# How many times as many as may be taken at once are kept here while they wait behind their keys.
+_IN_MEMORY = 4
 
 
 class Partition:
@@ -119,7 +122,7 @@ class Partition:
             if lane is not None:
                 lane.append(received)
                 self._waiting += 1
-                if self._waiting > self._workers.settings.prefetch:
+                if self._waiting > _IN_MEMORY * self._workers.settings.prefetch:
                     received.fields = None
                 return
             self._lanes[received.key] = deque([received])
@@ -133,15 +136,21 @@ class Partition:
         else:
             self._workers.begin(self, received)
 
+    def next_to(self, received: Received, most: int) -> list[Received]:
+        """What waits behind it and may begin at once when it is done, `most` at most."""
+        lane = self._lanes.get(received.key, ())
+        return [
+            one for one in itertools.islice(lane, 1, 1 + most) if not (one.counted or one.claimed)
+        ]
+
     def drop(self, received: Received) -> None:
         """Leave it, and what waits behind it, to whoever has the partition."""
         self.unclaimed = True
-        self.upstream.dropped(self, received)
-        self._in_hand.discard(received.number)
-        lane = self._lanes.pop(received.key, None)
-        if lane is not None:
-            self._waiting -= len(lane) - 1
-            self._in_hand.difference_update(one.number for one in lane)
+        dropped = self._lanes.pop(received.key, None) or (received,)
+        self._waiting -= len(dropped) - 1
+        for one in dropped:
+            self._in_hand.discard(one.number)
+            self.upstream.dropped(self, one)
 
     def _finish(self, received: Received) -> None:
         self.upstream.finished(self, received)
@@ -172,6 +181,7 @@ class Partition:
                 await self._dead_letter(received, nothing)
                 return
             delivery = await self._delivered(received)
+            received.claimed = False  # it was lived through
             if delivery is not None and delivery.is_done:
                 self._finish(received)
                 return
@@ -180,8 +190,9 @@ class Partition:
                 if not delivery.is_rejected:
                     await self._failed(received, delivery)
                     return
-            await self.upstream.uncount([(self, received)])
-            received.counted = False
+            if received.key not in self._lanes:
+                await self.upstream.uncount([(self, received)])
+                received.counted = False
             received.rejections += 1
             await self._again(received, received.rejections)
         except BaseException:
@@ -222,6 +233,11 @@ class Partition:
 
     async def _again(self, received: Received, times: int) -> None:
         """Begin anew after a pause, if it is still ours then."""
+        waiting = [one for one in self._lanes.get(received.key, ()) if one.counted]
+        if waiting:  # which began too early to count them
+            await self.upstream.uncount([(self, one) for one in waiting])
+            for one in waiting:
+                one.counted = False
         settings = self._workers.settings
         seconds = min(settings.retry_delay * 2.0 ** min(times - 1, 30), settings.max_retry_delay)
         if self.alive:

@@ -24,6 +24,8 @@ logger = logging.getLogger("varco_redis.bus")
 # For how long others do not begin, at most, before and while an event has its last attempt that
 # may be what processes die of.
 _ALONE = 1.0
+# How many of one key are counted at once, though they begin one after the other.
+_AHEAD = 16
 
 type Ready = tuple[Partition, Received]
 
@@ -88,7 +90,6 @@ class Workers:
         """Begin as soon as there is room and the attempt is counted."""
         most = self.settings.max_attempts
         if received.claimed and 1 < most <= received.attempts + 1:
-            received.claimed = False
             self.spawn(self._begin_alone(partition, received))
         elif received.counted and self.room > 0 and not self._held_back:
             self.spawn(partition.handle(received))
@@ -125,8 +126,8 @@ class Workers:
 
     @property
     def spare(self) -> int:
-        """How many more may begin, when nothing waits for that."""
-        return 0 if self._ready else self.room
+        """How many may begin as soon as they are taken."""
+        return 0 if self._ready or self.settings.max_attempts == 1 else self.room
 
     def start(self, received: Received) -> None:
         """A handler is called in the current task."""
@@ -156,7 +157,9 @@ class Workers:
         ready, attempt = self._ready[upstream], 0
         try:
             while ready and self.room > 0 and not self._held_back and not self.stopping.is_set():
-                chosen = [ready.popleft() for _ in range(min(self.room, len(ready)))]
+                chosen = [ready.popleft()]
+                while ready and len(chosen) < self.room and not self._by_itself(chosen[0][1]):
+                    chosen.append(ready.popleft())
                 try:
                     mine = await self._counted(upstream, chosen)
                     attempt = 0
@@ -175,6 +178,13 @@ class Workers:
         if ready:
             self._go_on()
 
+    def _by_itself(self, received: Received) -> bool:
+        """Whether it is begun before another is counted, which may never begin if this is deadly.
+
+        That takes a round trip each; else an event may have one attempt that was none.
+        """
+        return received.claimed or self.settings.max_attempts == 1
+
     async def _counted(self, upstream: Upstream, chosen: list[Ready]) -> list[Ready]:
         """Those that may begin; what is not ours any more is dropped."""
         alive: list[Ready] = []
@@ -184,6 +194,9 @@ class Workers:
             else:
                 one[0].drop(one[1])
         fresh = [one for one in alive if not one[1].counted]
+        for partition, received in tuple(fresh):
+            if not self._by_itself(received):
+                fresh += [(partition, one) for one in partition.next_to(received, _AHEAD)]
         if not fresh:
             return alive
         # They hold their room, and count as running, from here on.
@@ -198,7 +211,7 @@ class Workers:
                 del partition.running[received]
         for _, received in counted:
             received.counted = True
-        lost = [one for one in fresh if not one[1].counted]
+        lost = [one for one in alive if not one[1].counted]
         for partition, received in lost:
             partition.drop(received)
         return [one for one in alive if one[1].counted]
