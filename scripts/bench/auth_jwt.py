@@ -86,6 +86,22 @@ def sign_ours_from_scratch(algorithm: str) -> Callable[[], object]:
     return call
 
 
+def sign_ours_with_the_secret() -> Callable[[], object]:
+    values = claims()
+
+    def call() -> str:
+        builder = JwtBuilder().subject(values["sub"]).issuer(ISSUER).audience(AUDIENCE)
+        builder.token_id(values["jti"]).claim("scope", values["scope"]).expires_in(3600)
+        return builder.encode(SECRET)
+
+    return call
+
+
+def verify_ours_with_the_secret() -> Callable[[], object]:
+    token = token_of("HS256")
+    return lambda: JwtParser.parse(token, SECRET, algorithms=["HS256"], audience=AUDIENCE)
+
+
 def verify_joserfc(algorithm: str, *, validate: bool) -> Callable[[], object]:
     from joserfc import jwt
 
@@ -244,6 +260,8 @@ def _cases() -> list[Case | Published]:
             Case(group, "raw bound", of(verify_raw, alg)),
         ]
         if alg == "HS256":
+            once = verify_ours_with_the_secret
+            cases.append(Case(group, "varco (JwtParser.parse with the secret)", once))
             cases.append(Published(group, PUBLISHED_VERIFY))
         group = f"sign {alg}"
         cases += [
@@ -256,6 +274,8 @@ def _cases() -> list[Case | Published]:
             Case(group, "raw bound", of(sign_raw, alg)),
         ]
         if alg == "HS256":
+            once = sign_ours_with_the_secret
+            cases.append(Case(group, "varco (new builder, encode with the secret)", once))
             cases.append(Published(group, PUBLISHED_SIGN))
     cases.append(Case("refuse a token of 10 MB", "varco", refuse_too_large, ours=True))
     return cases

@@ -20,6 +20,7 @@ import varco_resilience as vr
 logging.disable()  # some peers log each retry
 
 FOREVER = 3600.0
+MANY = 10**7  # so that no limiter ever refuses or waits
 
 
 def plain() -> int:
@@ -111,14 +112,18 @@ def hyx_breaker(func: Any) -> Any:
 def hyx_timeout(func: Any) -> Any:
     from hyx.timeout import timeout
 
-    limited: Any = None
+    return within_loop(lambda: timeout(10.0)(func))
+
+
+def within_loop(make: Callable[[], Callable[[], Awaitable[Any]]]) -> Any:
+    """What can only be made while the loop runs. Testing for it costs next to nothing."""
+    made: Any = None
 
     async def call() -> Any:
-        # It can only be made while the loop runs. Testing for it costs next to nothing.
-        nonlocal limited
-        if limited is None:
-            limited = timeout(10.0)(func)
-        return await limited()
+        nonlocal made
+        if made is None:
+            made = make()
+        return await made()
 
     return call
 
@@ -169,6 +174,18 @@ def fail_after(func: Callable[[], Awaitable[Any]]) -> Any:
             return await func()
 
     return call
+
+
+def aiolimiter() -> Any:
+    from aiolimiter import AsyncLimiter
+
+    return AsyncLimiter(MANY, 1.0).acquire
+
+
+def hyx_limiter(func: Any) -> Any:
+    from hyx.ratelimit import tokenbucket
+
+    return within_loop(lambda: tokenbucket(max_executions=MANY, per_time_secs=1.0)(func))
 
 
 def asyncio_semaphore(func: Callable[[], Awaitable[Any]]) -> Any:
@@ -356,6 +373,21 @@ CASES: list[Case | Published] = [
         {
             "varco": lambda: vr.Bulkhead(vr.BulkheadConfig(10)).protect(plain_async),
             "asyncio.Semaphore": lambda: asyncio_semaphore(plain_async),
+        },
+    ),
+    *group(
+        "rate limiter, async",
+        plain_async,
+        {
+            "varco": lambda: vr.InMemoryRateLimiter(vr.RateLimitConfig(MANY, 1.0)).acquire,
+            "varco, token bucket": lambda: (
+                vr.InMemoryRateLimiter(vr.RateLimitConfig(MANY, 1.0, "token_bucket")).acquire
+            ),
+            "varco, decorator": lambda: vr.rate_limit(
+                vr.InMemoryRateLimiter(vr.RateLimitConfig(MANY, 1.0))
+            )(plain_async),
+            "aiolimiter": aiolimiter,
+            "hyx": lambda: hyx_limiter(plain_async),
         },
     ),
 ]

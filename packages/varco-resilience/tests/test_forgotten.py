@@ -129,7 +129,7 @@ async def test_a_timeout_made_for_one_call_leaves_no_timer_behind():
     for _ in range(50):
         limit = timeout(3600.0)
         await limit(asyncio.sleep)(0)
-        queues.append(weakref.ref(limit._queues[loop]))
+        queues.append(weakref.ref(limit._queues.known[loop]))
     del limit
     gc.collect()
     assert [queue() for queue in queues] == [None] * 50

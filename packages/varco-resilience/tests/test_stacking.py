@@ -418,7 +418,7 @@ def strategy(name, *, used_up=False):
         "retry": retry(THREE),
         "circuit_breaker": a_breaker(),
         "bulkhead": room,
-        "hedge": hedge(HedgeConfig(0.001, 2)),
+        "hedge": hedge(HedgeConfig(60.0, 2)),
         "rate_limit": rate_limit(limiter),
     }[name]
 

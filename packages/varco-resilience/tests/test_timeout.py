@@ -261,7 +261,7 @@ class TestOnAsyncio(OnAsyncio):
         alive = [timer for timer in loop._scheduled if not timer.cancelled()]
         # Sleeping makes timers as well, but those are gone.
         assert len(alive) <= before + 2
-        assert not limit._queues[loop].pending
+        assert not limit._queues.known[loop].pending
 
     async def test_the_deadlines_of_one_timer_are_kept_apart(self):
         limit = timeout(0.15)
@@ -279,7 +279,7 @@ class TestOnAsyncio(OnAsyncio):
         await asyncio.gather(*(call(number) for number in range(10)))
         assert ended.keys() == {0, 3, 6, 9}
         assert all(0.149 < seconds < 5 for seconds in ended.values())
-        queue = limit._queues[asyncio.get_running_loop()]
+        queue = limit._queues.known[asyncio.get_running_loop()]
         assert not queue.pending
         assert queue.timer is None
 
@@ -326,7 +326,7 @@ def test_it_serves_one_event_loop_after_the_other():
     for _ in range(5):
         with pytest.raises(CallTimeoutError):
             asyncio.run(limit(asyncio.sleep)(60))
-    assert len(limit._queues) == 1, "queues of closed loops are dropped"
+    assert len(limit._queues.known) == 1, "queues of closed loops are dropped"
 
 
 def test_it_serves_event_loops_side_by_side():

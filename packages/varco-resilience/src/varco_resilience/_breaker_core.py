@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from varco_resilience._breaker_config import CircuitBreakerConfig, StateListener
-    from varco_resilience._surround import Permit
 
 
 class _Outcome(Enum):
@@ -117,16 +116,15 @@ class BreakerCore(Gate):
         "failures",
         "listeners",
         "name",
-        "ready",
     )
 
     def __init__(self, config: CircuitBreakerConfig, name: str, clock: Callable[[], float]) -> None:
+        super().__init__()
         self.config: CircuitBreakerConfig = config
         self.name: str = name
         self.clock: Callable[[], float] = clock
         self.failures: int = 0
         self.listeners: tuple[StateListener, ...] = ()
-        self.ready: Permit | None = None
         self._lock = threading.RLock()
         self._announcing = threading.Lock()  # held by the one thread that tells the listeners
         self._changes: deque[StateChange] = deque()

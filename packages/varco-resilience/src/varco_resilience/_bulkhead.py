@@ -54,11 +54,11 @@ class _Slots(Gate):
     middle of anything, and that gives its slot back.
     """
 
-    __slots__ = ("_config", "_lock", "_name", "_waiters", "free")
-
-    reports_success = True
+    __slots__ = ("_config", "_lock", "_name", "_waiters", "free", "reports_success")
 
     def __init__(self, config: BulkheadConfig, name: str) -> None:
+        super().__init__()
+        self.reports_success: bool = True
         self._config = config
         self._name = name
         self.free = config.max_concurrent

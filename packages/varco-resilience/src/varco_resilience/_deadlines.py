@@ -16,50 +16,56 @@ if TYPE_CHECKING:
 class Deadline:
     """Cancels a task, and knows that cancellation from all others."""
 
-    __slots__ = ("_cancelling", "_fired", "_task")
+    __slots__ = ("_cancelling", "_task", "fired")
 
     def __init__(self, task: asyncio.Task[object]) -> None:
         self._task = task
         self._cancelling = task.cancelling()
-        self._fired = False
+        self.fired = False
 
     def fire(self) -> None:
         """Cancel the task."""
-        self._fired = True
+        self.fired = True
         self._task.cancel()
 
     def is_the_reason(self) -> bool:
         """Whether a cancellation that has arrived comes from here, and from nowhere else."""
         # Whoever else has cancelled the task has also raised its count.
-        return self._fired and self._task.cancelling() - 1 <= self._cancelling
+        return self.fired and self._task.cancelling() - 1 <= self._cancelling
 
     def over(self) -> None:
         """Take the cancellation back, if there was one."""
-        if self._fired:
+        if self.fired:
             self._task.uncancel()
 
 
 class QueuedDeadline(Deadline):
-    """A deadline that waits in a queue."""
+    """A deadline of the task that runs now, in a queue; who sets it takes it out, or `over`.
 
-    __slots__ = ("_pending", "at")
+    `pending` is the queue, and None when no task of asyncio runs.
+    """
 
-    def __init__(
-        self, task: asyncio.Task[object], at: float, pending: dict[QueuedDeadline, None]
-    ) -> None:
-        # No super().__init__: this is on the way of every call.
+    __slots__ = ("at", "pending")
+
+    def __init__(self, queues: DeadlineQueues) -> None:
+        # All of it in one frame: this is on the way of every call.
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None
+        if task is None:
+            self.pending: dict[QueuedDeadline, None] | None = None
+            return
+        loop = task.get_loop()
+        queue = queues.known.get(loop) or queues.make(loop)
         self._task = task
         self._cancelling = task.cancelling()
-        self._fired = False
-        self._pending = pending
-        self.at = at
-
-    def over(self) -> None:
-        """Leave the queue, or take the cancellation back."""
-        if self._fired:
-            self._task.uncancel()
-        else:
-            del self._pending[self]
+        self.fired = False
+        self.at: float = queue.clock() + queues.seconds
+        self.pending = pending = queue.pending
+        pending[self] = None
+        if queue.timer is None:
+            queue.arm(self)
 
 
 class DeadlineQueue:
@@ -111,3 +117,21 @@ def _ring(queue: Callable[[], DeadlineQueue | None]) -> None:
     alive = queue()
     if alive is not None:
         alive.ring()
+
+
+class DeadlineQueues:
+    """One queue for each event loop, which only that loop's thread looks up and uses."""
+
+    __slots__ = ("known", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds: float = seconds
+        self.known: dict[asyncio.AbstractEventLoop, DeadlineQueue] = {}
+
+    def make(self, loop: asyncio.AbstractEventLoop) -> DeadlineQueue:
+        """The queue of one more loop; those of closed loops go."""
+        for other in list(self.known):
+            if other.is_closed():
+                self.known.pop(other, None)
+        queue = self.known[loop] = DeadlineQueue(loop)
+        return queue

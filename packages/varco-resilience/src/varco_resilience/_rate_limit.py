@@ -121,10 +121,8 @@ class _Keys[S](ABC):
     def _idle(self, key: str, now: float) -> bool: ...
 
     def _touch(self, key: str, now: float) -> None:
-        """Note that a key has been active, and forget some that have not."""
+        """Note which of several keys has been active, and forget some that have not."""
         keys = self.keys
-        if len(keys) == 1:
-            return
         keys.move_to_end(key)
         # A call brings one key at most and takes two away, so the idle ones become fewer.
         for _ in range(2):
@@ -148,11 +146,12 @@ class _TokenBuckets(_Keys[float]):
     def take(self, key: str, now: float) -> float:
         keys = self.keys
         full_at = keys.get(key, now)
-        seconds = full_at - self._slack - now
+        seconds = full_at - now - self._slack
         if seconds > 0:
             return seconds
-        keys[key] = max(full_at, now) + self._interval
-        self._touch(key, now)
+        keys[key] = (full_at if full_at > now else now) + self._interval
+        if len(keys) > 1:
+            self._touch(key, now)
         return 0.0
 
     def _idle(self, key: str, now: float) -> bool:
@@ -160,7 +159,7 @@ class _TokenBuckets(_Keys[float]):
 
 
 class _SlidingWindows(_Keys[deque[float]]):
-    """For each key, when its calls of the last period started."""
+    """For each key, when each of its calls will have started a period ago."""
 
     def __init__(self, config: RateLimitConfig) -> None:
         super().__init__()
@@ -168,30 +167,31 @@ class _SlidingWindows(_Keys[deque[float]]):
         self._period = config.period
 
     def wait(self, key: str, now: float) -> float:
-        starts = self.keys.get(key)
-        if starts is None or len(starts) < self._rate:
+        ends = self.keys.get(key)
+        if ends is None or len(ends) < self._rate:
             return 0.0
-        return max(0.0, starts[-self._rate] + self._period - now)
+        return max(0.0, ends[-self._rate] - now)
 
     def take(self, key: str, now: float) -> float:
-        keys, period = self.keys, self._period
-        starts = keys.get(key)
-        if starts is None:
-            starts = keys[key] = deque()
-        elif (seconds := starts[0] + period - now) > 0:
-            if len(starts) == self._rate:
-                return seconds
+        keys = self.keys
+        ends = keys.get(key)
+        if ends is None:
+            ends = keys[key] = deque()
+        elif ends[0] > now:
+            if len(ends) == self._rate:
+                return ends[0] - now
         else:
             # Two for each that comes, so the old ones become fewer.
-            starts.popleft()
-            if starts and starts[0] + period <= now:
-                starts.popleft()
-        starts.append(now)
-        self._touch(key, now)
+            ends.popleft()
+            if ends and ends[0] <= now:
+                ends.popleft()
+        ends.append(now + self._period)
+        if len(keys) > 1:
+            self._touch(key, now)
         return 0.0
 
     def _idle(self, key: str, now: float) -> bool:
-        return self.keys[key][-1] + self._period <= now
+        return self.keys[key][-1] <= now
 
 
 def _takes(limiter: RateLimiter) -> TypeGuard[InMemoryRateLimiter]:
@@ -206,9 +206,10 @@ def _takes(limiter: RateLimiter) -> TypeGuard[InMemoryRateLimiter]:
 class _Free:
     """The permit of calls that nobody asks about once they have started."""
 
-    __slots__ = ()
+    __slots__ = ("reports_success",)
 
-    reports_success = False
+    def __init__(self) -> None:
+        self.reports_success: bool = False
 
     def leave(self, error: BaseException | None) -> None: ...
 
@@ -222,6 +223,7 @@ class _Local(Gate):
     __slots__ = ("_key_fn", "_take")
 
     def __init__(self, limiter: InMemoryRateLimiter, key_fn: Callable[..., str] | None) -> None:
+        super().__init__()
         self._take = limiter.take
         self._key_fn = key_fn
 
@@ -240,6 +242,7 @@ class _Shared(Gate):
     __slots__ = ("_key_fn", "_limiter")
 
     def __init__(self, limiter: RateLimiter, key_fn: Callable[..., str] | None) -> None:
+        super().__init__()
         self._limiter = limiter
         self._key_fn = key_fn
 

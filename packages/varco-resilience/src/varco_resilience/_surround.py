@@ -28,12 +28,12 @@ class Permit(Protocol):
 
 
 class Gate(ABC):
-    """What lets calls start."""
+    """What lets calls start; `ready` is the permit that they share, as long as there is one."""
 
-    __slots__ = ()
+    __slots__ = ("ready",)
 
-    ready: Permit | None = None
-    """The permit that all calls share, as long as there is one."""
+    def __init__(self) -> None:
+        self.ready: Permit | None = None
 
     @abstractmethod
     def admit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Permit | None:

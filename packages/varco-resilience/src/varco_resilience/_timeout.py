@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import anyio
 
 from varco_resilience._checks import above_zero
-from varco_resilience._deadlines import Deadline, DeadlineQueue, QueuedDeadline
+from varco_resilience._deadlines import Deadline, DeadlineQueues, QueuedDeadline
 from varco_resilience._errors import CallTimeoutError
 from varco_resilience._functions import Kind
 from varco_resilience._strategy import AsyncStrategy, Part
@@ -85,11 +85,7 @@ async def limited(
 
 
 class Timeout(AsyncStrategy, Part):
-    """The decorator that `timeout` returns.
-
-    It may be shared between event loops; `_queues` has one queue for each loop, which only that
-    loop's thread looks up and uses.
-    """
+    """The decorator that `timeout` returns; it may be shared between event loops."""
 
     __slots__ = ("_queues", "seconds")
 
@@ -103,7 +99,7 @@ class Timeout(AsyncStrategy, Part):
     def __init__(self, seconds: float) -> None:
         above_zero("seconds", seconds)
         self.seconds: float = seconds
-        self._queues: dict[asyncio.AbstractEventLoop, DeadlineQueue] = {}
+        self._queues = DeadlineQueues(seconds)
 
     def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # always async
         """The function that surrounds calls of another, and is of the same kind.
@@ -111,11 +107,12 @@ class Timeout(AsyncStrategy, Part):
         With the guarantees of asyncio.timeout: the task is cancelled once, and only that
         cancellation becomes the error, never one from outside.
         """
-        set_deadline, seconds = self._set_deadline, self.seconds
+        queues, seconds = self._queues, self.seconds
 
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            deadline = set_deadline()
-            if deadline is None:
+            deadline = QueuedDeadline(queues)
+            pending = deadline.pending
+            if pending is None:
                 return await limited(func(*args, **kwargs), seconds, name)
             try:
                 return await func(*args, **kwargs)
@@ -124,32 +121,12 @@ class Timeout(AsyncStrategy, Part):
                     raise CallTimeoutError(name, seconds) from error
                 raise
             finally:
-                deadline.over()
+                if deadline.fired:
+                    deadline.over()
+                else:  # without a frame of its own, as most calls end so
+                    del pending[deadline]
 
         return wrapper
-
-    def _set_deadline(self) -> QueuedDeadline | None:
-        try:  # running_task() without its frame
-            task = asyncio.current_task()
-        except RuntimeError:
-            return None
-        if task is None:
-            return None
-        loop = task.get_loop()
-        queue = self._queues.get(loop) or self._queue_for(loop)
-        pending = queue.pending
-        deadline = QueuedDeadline(task, queue.clock() + self.seconds, pending)
-        pending[deadline] = None
-        if queue.timer is None:
-            queue.arm(deadline)
-        return deadline
-
-    def _queue_for(self, loop: asyncio.AbstractEventLoop) -> DeadlineQueue:
-        for other in list(self._queues):
-            if other.is_closed():
-                self._queues.pop(other, None)
-        queue = self._queues[loop] = DeadlineQueue(loop)
-        return queue
 
 
 def timeout(seconds: float) -> Timeout:
