@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from varco_auth_jwt._issuers import IssuerConfig, issuers_in, register
-from varco_auth_jwt._registry import TrustedIssuerRegistry
+from varco_auth_jwt._issuers import IssuerConfig, issuers_in
+from varco_auth_jwt._registry import TrustedIssuerRegistry, register_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,4 +38,4 @@ class AuthorizationConfig:
 
     def register_in(self, registry: TrustedIssuerRegistry) -> None:
         """Make a registry trust these issuers too."""
-        register(self.issuers, registry)
+        register_all(self.issuers, registry)

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from varco_auth_jwt._errors import AuthorityError
-from varco_auth_jwt._sources import IssuerSourceFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from varco_auth_jwt._registry import TrustedIssuerRegistry
+    from collections.abc import Mapping
 
 _LABEL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -29,14 +26,6 @@ class IssuerConfig:
     url_value: str
     iss: str
     algorithm: str | None = None
-
-
-def register(issuers: Iterable[IssuerConfig], registry: TrustedIssuerRegistry) -> None:
-    """Make a registry trust issuers."""
-    for one in issuers:
-        source = IssuerSourceFactory.from_string(one.url_value, algorithm=one.algorithm or "RS256")
-        algorithms = (one.algorithm,) if one.algorithm else None
-        registry.register(one.label, one.iss, source, algorithms=algorithms)
 
 
 def issuers_in(environ: Mapping[str, str] | None) -> tuple[IssuerConfig, ...]:

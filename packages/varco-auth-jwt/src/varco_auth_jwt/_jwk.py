@@ -185,7 +185,7 @@ class JsonWebKey:
         if native is None:
             from varco_auth_jwt._native import native_key  # noqa: PLC0415  # as in thumbprint
 
-            native = native_key(self)
+            native = native_key(self.material(), self.kid)
             object.__setattr__(self, "_native", native)
         return native
 

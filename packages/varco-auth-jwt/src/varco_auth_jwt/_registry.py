@@ -23,20 +23,21 @@ from varco_auth_jwt._errors import (
     UnknownKidError,
     shown,
 )
-from varco_auth_jwt._issuers import issuers_in, register
+from varco_auth_jwt._issuers import issuers_in
 from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
 from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, decode_part, split_compact
 from varco_auth_jwt._parser import accepted_claims
 from varco_auth_jwt._prepare import prepare
 from varco_auth_jwt._revocation import refuse_revoked_async
-from varco_auth_jwt._sources import AuthoritySource
+from varco_auth_jwt._sources import AuthoritySource, IssuerSourceFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterable
     from types import TracebackType
 
     from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
     from varco_auth_jwt._claims import Clock, Duration
+    from varco_auth_jwt._issuers import IssuerConfig
     from varco_auth_jwt._jwk import JsonWebKey
     from varco_auth_jwt._prepare import PreparedKey
     from varco_auth_jwt._revocation import Denylist
@@ -294,7 +295,7 @@ class TrustedIssuerRegistry:
     def from_env(cls, **options: Any) -> Self:
         """A registry of the issuers in the environment; see `AuthorizationConfig`."""
         registry = cls(**options)
-        register(issuers_in(None), registry)
+        register_all(issuers_in(None), registry)
         return registry
 
     async def run(self) -> None:
@@ -348,3 +349,11 @@ class TrustedIssuerRegistry:
         if stack is not None:
             # Not told of the body's exception, which a task group would wrap into a group.
             await stack.__aexit__(None, None, None)
+
+
+def register_all(issuers: Iterable[IssuerConfig], registry: TrustedIssuerRegistry) -> None:
+    """Make a registry trust issuers."""
+    for one in issuers:
+        source = IssuerSourceFactory.from_string(one.url_value, algorithm=one.algorithm or "RS256")
+        algorithms = (one.algorithm,) if one.algorithm else None
+        registry.register(one.label, one.iss, source, algorithms=algorithms)

@@ -149,7 +149,7 @@ class _TokenBuckets(_Keys[float]):
         seconds = full_at - now - self._slack
         if seconds > 0:
             return seconds
-        keys[key] = (full_at if full_at > now else now) + self._interval
+        keys[key] = max(full_at, now) + self._interval
         if len(keys) > 1:
             self._touch(key, now)
         return 0.0
