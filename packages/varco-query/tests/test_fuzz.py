@@ -185,6 +185,14 @@ SLOW_IF_QUADRATIC = {
     "all ": lambda n: "all" + " " * n + "x",
     "minus": lambda n: "a = " + "-" * n,
     "duration": lambda n: "a = P" + "1" * n,
+    "a value in parentheses": lambda n: "a = " + "(" * (n // 2) + "1" + ")" * (n // 2),
+    "text in parentheses": lambda n: "a LIKE " + "(" * (n // 2) + "'x'" + ")" * (n // 2),
+    "digits of a second": lambda n: "a = 08:00:00." + "0" * n + "1",
+    "zeros of a second": lambda n: "a = 08:00:00." + "0" * n,
+    "doubled quotes": lambda n: "a = '" + "''" * (n // 2) + "'",
+    "a comma after the last": lambda n: "a IN (" + "1," * (n // 2) + ")",
+    "ALL with a comma after the last": lambda n: "ALL(" + "a = 1," * (n // 6) + ")",
+    "ALL of lists": lambda n: "ALL(" + "a IN (1)," * (n // 9) + "a = 1)",
     "back quote": lambda n: "`" + "a" * n,
 }
 

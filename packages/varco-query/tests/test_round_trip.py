@@ -6,8 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varco_query import Limits, QueryLimitError, QueryParser, from_json, render, to_json
-from varco_query.testing import nodes
+from varco_query import (
+    F,
+    Limits,
+    QueryLimitError,
+    QueryParser,
+    QuerySyntaxError,
+    from_json,
+    render,
+    to_json,
+)
+from varco_query._literals import literal
+from varco_query.testing import nodes, scalars, texts
 
 LIMITS = Limits(max_length=10**9, max_depth=10**6, max_terms=10**6, max_digits=4_200)
 parser = QueryParser(limits=LIMITS)
@@ -41,3 +51,24 @@ def test_the_depth_of_a_tree_is_that_of_its_text(node, depth):
             QueryParser(limits=limits).parse_node(text)
     else:
         assert QueryParser(limits=limits).parse_node(text) == node
+
+
+@given(scalars(), scalars(), st.integers(0, 3), st.sampled_from(("", " ", "\n")))
+def test_parentheses_around_values(low, high, number, space):
+    def within(value):
+        return f"({space}" * number + literal(value) + f"{space})" * number
+
+    assert parser.parse_node(f"x = {within(low)}") == (F.x == low)
+    assert parser.parse_node(f"x>{within(low)} OR x = 1") == (F.x > low) | (F.x == 1)
+    text = f"NOT x IN ({within(low)}, {within(high)})"
+    assert parser.parse_node(text) == ~F.x.in_([low, high])
+    text = f"x BETWEEN {within(low)} AND {within(high)}"
+    assert parser.parse_node(text) == F.x.between(low, high)
+
+
+@given(texts().map(lambda text: text.replace("\\", "")), st.sampled_from("'\""))
+def test_a_doubled_quote_never_means_something_else(text, quote):
+    text += quote
+    with pytest.raises(QuerySyntaxError, match="is written") as caught:
+        parser.parse_node(f"x = {quote}{text.replace(quote, quote * 2)}{quote} OR y = 1")
+    assert caught.value.column is not None
