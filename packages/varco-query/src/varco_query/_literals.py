@@ -12,10 +12,11 @@ from varco_query._errors import InvalidNodeError, shorten
 from varco_query._table import TERMINALS
 from varco_query._value import Scalar, check_scalar
 
-ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 # What a pattern needs stays as it is written: '50\%' holds a backslash, as '50\\%' does.
-_KEPT: Final = frozenset("%_")
-_QUOTES: Final = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+_KEPT: Final = ("%", "_")
+ESCAPED: Final = tuple(f"\\{each}" for each in (*_ESCAPES, *_KEPT, "uXXXX"))
+_QUOTES: Final = str.maketrans({text: f"\\{by}" for by, text in _ESCAPES.items() if text != '"'})
 
 
 class EscapeError(Exception):
@@ -38,8 +39,8 @@ def unescape(body: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         code, long_code, single = match.groups()
-        if single in ESCAPES:
-            return ESCAPES[single]
+        if single in _ESCAPES:
+            return _ESCAPES[single]
         if single in _KEPT:
             return match[0]
         number = int(code or long_code or "0", 16)

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from varco_query._errors import QueryError, QueryLimitError, QuerySyntaxError
 from varco_query._limits import Limits
-from varco_query._literals import EscapeError, read_scalar, unescape
+from varco_query._literals import ESCAPED, EscapeError, read_scalar, unescape
 from varco_query._node import (
     AndNode,
     ComparisonNode,
@@ -100,7 +100,7 @@ class Reading:
         except EscapeError as error:
             raise QuerySyntaxError(
                 f"{error.escape} in quotes is no character",
-                expected=("\\n", "\\r", "\\t", "\\\\", "\\'", '\\"', "\\%", "\\_", "\\uXXXX"),
+                expected=ESCAPED,
                 found=error.escape,
             ).at(self.text, match.start(kind) + 1 + error.offset) from None
         except QueryError as error:

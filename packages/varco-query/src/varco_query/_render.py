@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Final, cast
 from varco_query._literals import literal
 from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
 from varco_query._operation import Takes, operator_of
+from varco_query._table import TERMINALS
 
 if TYPE_CHECKING:
     from varco_query._value import Scalar
 
-_BARE: Final = re.compile(r"(?!(?:and|or|not)(?!\w))[^\W\d]\w*(?:\.[^\W\d]\w*)*", re.IGNORECASE)
+# No field holds a back quote: one that matches needs none around it.
+_BARE: Final = re.compile(TERMINALS["FIELD"])
 
 
 def render(node: TransformerNode) -> str:
