@@ -3,9 +3,14 @@
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
+import sqlalchemy as sa
+
 import varco_sa
+from varco_domain import DomainModel
+from varco_sa import metadata_for
 
 
 def test_all_is_sorted_complete_and_importable():
@@ -36,3 +41,12 @@ def test_an_engine_is_named_in_one_place():
     found = {each.name for each in source.glob("*.py") if named.search(each.read_text())}
     # The second documents what its caller may write.
     assert found == {"_dialect.py", "_alembic.py"}
+
+
+def test_a_statement_of_no_engine_can_be_shown():
+    class Shown(DomainModel):
+        title: str
+        price: Decimal | None = None
+
+    (table,) = (each for each in metadata_for(Shown).sorted_tables if "price" in each.c)
+    assert "title" in str(sa.select(table).where(table.c.title == "x", table.c.price > 1))

@@ -17,7 +17,8 @@ from varco_cache._errors import CacheKeyError
 from varco_domain.meta import MetaReader
 from varco_domain.service.base import AsyncService
 from varco_domain.service.tenant import current_tenant
-from varco_query import AndNode, ComparisonNode, NotNode, OrNode, QueryParams, TransformerNode
+from varco_query import QueryParams, TransformerNode, optimize
+from varco_query.compile import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from varco_domain.auth import AuthContext
     from varco_domain.service.base import EntityChange
 
-_DEEPEST = 64
 _PLAIN_READS = frozenset[object]({cast("Any", AsyncService).get, cast("Any", AsyncService).list})
 
 
@@ -102,7 +102,7 @@ def _key(
     if tenanted and tenant is None:
         return None  # the rows of all tenants are nobody's to keep
     try:
-        seen = "*" if where is None else _text(where, _DEEPEST)
+        seen = "*" if where is None else _text(where)
         asked = (
             _params(argument) if isinstance(argument, QueryParams) else canonical("pk", argument)
         )
@@ -117,18 +117,17 @@ def _key(
 
 
 def _params(params: QueryParams) -> str:
-    node = "*" if params.node is None else _text(params.node, _DEEPEST)
+    node = "*" if params.node is None else _text(params.node)
     sort = [(one.field, str(one.order)) for one in params.sort]
     return repr((node, sort, params.limit, params.offset, params.cursor))
 
 
-def _text(node: TransformerNode, depth: int) -> str:
-    if not depth:
-        raise CacheKeyError("query", node, f"is nested over {_DEEPEST} deep")
-    if isinstance(node, ComparisonNode):
-        return f"({node.field!r} {node.op} {canonical('value', node.value)})"
-    if isinstance(node, AndNode | OrNode | NotNode):
-        children = node.children if not isinstance(node, NotNode) else (node.child,)
-        inner = ",".join(_text(child, depth - 1) for child in children)
-        return f"{type(node).__name__}[{inner}]"
-    raise CacheKeyError("query", node, "is of a kind that has no text")
+def _text(node: TransformerNode) -> str:
+    """The text of what the filter means: of two that are said in different ways, the same."""
+    return fold(
+        optimize(node),
+        lambda one, negated: (
+            f"({'NOT ' * negated}{one.field!r} {one.op} {canonical('value', one.value)})"
+        ),
+        lambda kind, parts: f"{kind.__name__}[{','.join(parts)}]",
+    )

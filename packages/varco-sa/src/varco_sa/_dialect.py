@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
-from varco_sa._fold import PLAIN, SPECIAL
+from varco_query import QueryLimitError
+from varco_query.compile import CASE_EXCEPTIONS, Pattern, Token, Wildcard
 
 # Options of tables and indexes, of which SQLAlchemy takes those of the engine at hand.
 COUNTED: Final[dict[str, Any]] = {"sqlite_autoincrement": True}
@@ -26,6 +27,19 @@ _KEY_CHARACTERS: Final = 255
 _CREATING: Final = 0x7661_7263_6F
 _CREATING_NAME: Final = "varco_create_tables"
 _CREATING_SECONDS: Final = 60
+# The words of patterns; every other character stands for itself.
+_LIKE: Final[dict[Token, str]] = {
+    Wildcard.ANY: "%",
+    Wildcard.ONE: "_",
+    **{each: f"\\{each}" for each in "%_\\"},
+}
+_GLOB: Final[dict[Token, str]] = {
+    Wildcard.ANY: "*",
+    Wildcard.ONE: "?",
+    **{each: f"[{each}]" for each in "*?["},
+}
+# SQLite refuses longer patterns; in bytes.
+_MAX_PATTERN: Final = 50_000
 
 
 def index_of(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
@@ -53,8 +67,6 @@ class Dialect(ABC):
     """A commit can wake who listens."""
     exact_decimals: ClassVar[bool] = True
     """It has a type of exact decimals; otherwise they are text that sorts as they do."""
-    globs: ClassVar[bool] = False
-    """Only GLOB tells letters apart by case."""
     arrays: ClassVar[bool] = False
     """A parameter may be a list; its driver then decodes JSON, too, and counts no rows of many
     statements."""
@@ -124,6 +136,22 @@ class Dialect(ABC):
         """How many characters the type of such a text holds."""
         return length
 
+    def pattern(self, pattern: Pattern) -> str:
+        """The pattern as `like` takes it: for LIKE, with a backslash as the escape."""
+        return "".join([_LIKE.get(token) or str(token) for token in pattern.tokens])
+
+    def like(
+        self, text: sa.ColumnElement[Any], pattern: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[bool]:
+        """Whether text matches; letters are told apart by case."""
+        return text.like(pattern, escape="\\")
+
+    def among(
+        self, column: sa.ColumnElement[Any], kind: TypeEngine[Any], bind: Callable[..., Any]
+    ) -> sa.ColumnElement[bool]:
+        """Whether a column is one of the values of the parameter that `bind` makes."""
+        return column.in_(bind(kind, expanding=True))
+
     @abstractmethod
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Text as `varco_query` folds it, to be compared without regard to case."""
@@ -191,7 +219,6 @@ def _in_utc(value: datetime) -> datetime:
 class _SQLite(Dialect):
     embedded = True
     exact_decimals = False
-    globs = True
     keys_in_order = False
 
     def begin_write(self, connection: sa.Connection) -> None:
@@ -203,6 +230,18 @@ class _SQLite(Dialect):
     def insert(self, table: sa.Table) -> tuple[Any, Any]:
         insert = sqlite.insert(table)
         return insert, insert.excluded
+
+    def pattern(self, pattern: Pattern) -> str:
+        """For GLOB: LIKE does not tell letters apart by case."""
+        text = "".join([_GLOB.get(token) or str(token) for token in pattern.tokens])
+        if len(text) * 4 > _MAX_PATTERN < (size := len(text.encode())):
+            raise QueryLimitError("max_length", _MAX_PATTERN, size)
+        return text
+
+    def like(
+        self, text: sa.ColumnElement[Any], pattern: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[bool]:
+        return text.op("GLOB", is_comparison=True)(pattern)
 
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return sa.func.varco_fold(text, type_=sa.Text())
@@ -273,8 +312,15 @@ class _PostgreSQL(Dialect):
         return postgresql.VARCHAR(length, collation="C")
 
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        plain = sa.func.translate(text, SPECIAL, PLAIN, type_=sa.Text())
+        special, plain_ones = "".join(CASE_EXCEPTIONS), "".join(CASE_EXCEPTIONS.values())
+        plain = sa.func.translate(text, special, plain_ones, type_=sa.Text())
         return sa.func.lower(plain.collate("und-x-icu"), type_=sa.Text()).collate("C")
+
+    def among(
+        self, column: sa.ColumnElement[Any], kind: TypeEngine[Any], bind: Callable[..., Any]
+    ) -> sa.ColumnElement[bool]:
+        """One statement, whatever the length of the list."""
+        return column == sa.any_(bind(sa.ARRAY(kind)))
 
     load_uuid = staticmethod(_plain_uuid)
 
@@ -314,7 +360,7 @@ class _MySQL(Dialect):
         return table.insert().prefix_with("IGNORE")
 
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        for special, replacement in zip(SPECIAL, PLAIN, strict=True):
+        for special, replacement in CASE_EXCEPTIONS.items():
             text = sa.func.replace(text, special, replacement, type_=sa.Text())
         return sa.func.lower(text, type_=sa.Text())
 
@@ -357,8 +403,9 @@ class _MariaDB(_MySQL):
 
 _MYSQL: Final = _MySQL()
 _MARIADB: Final = _MariaDB()
+_SQLITE: Final = _SQLite()
 _DIALECTS: Final[dict[str, Dialect]] = {
-    "sqlite": _SQLite(),
+    "sqlite": _SQLITE,
     "postgresql": _PostgreSQL(),
     "mysql": _MYSQL,
     "mariadb": _MARIADB,
@@ -388,6 +435,8 @@ def dialect_named(name: str) -> Dialect:
 
 def dialect_of(dialect: Named) -> Dialect:
     """The dialect of an engine by SQLAlchemy's, which knows MariaDB once it is connected."""
+    if dialect.name == "default":
+        return _SQLITE  # of no engine: SQLAlchemy shows a statement, and this has the plain types
     found = dialect_named(dialect.name)
     return _MARIADB if found is _MYSQL and getattr(dialect, "is_mariadb", False) else found
 

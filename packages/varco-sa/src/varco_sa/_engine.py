@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from varco_query.compile import fold_case
 from varco_sa._dialect import DRIVERS, dialect_named, dialect_of
-from varco_sa._fold import fold
 
 _BUSY_SECONDS = 30
 _SET_UP = "varco_set_up"
@@ -152,4 +152,4 @@ async def _pause(_connection: Any) -> None:
 
 
 def _fold(text: str | None) -> str | None:
-    return None if text is None else fold(text)
+    return None if text is None else fold_case(text)
