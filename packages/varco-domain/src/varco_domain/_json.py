@@ -45,12 +45,12 @@ def keep_json(annotation: Any) -> Callable[[Any], Any]:
     def keep(value: Any) -> Any:
         try:
             data = dump(value)
-        except (ValueError, TypeError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a type's own serializer raises
             raise ValueError(f"it cannot be written as JSON: {_first_line(error)}") from None
         _check(data)
         try:
             kept = load(data)
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - likewise
             raise ValueError(f"it could not be read again: {_first_line(error)}") from None
         where = _difference(value, kept)
         if where is not None:

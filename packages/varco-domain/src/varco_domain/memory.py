@@ -109,6 +109,9 @@ class InMemoryRepository(AsyncRepository[D, Any]):
                     continue
                 if meta.tenant_field and found[meta.tenant_field] != row[meta.tenant_field]:
                     raise UniqueViolationError(meta.entity_cls, group)
+                key = meta.pk_of(row)
+                if key != meta.pk_of(found) and self._changes.current(self._table, key) is not None:
+                    raise UniqueViolationError(meta.entity_cls, meta.pk_fields)
                 changed = {**row, **{name: found[name] for name in kept}}
                 if meta.version_field is not None:
                     changed[meta.version_field] += 1

@@ -53,7 +53,7 @@ class RowMapper:
                 values = entity.__dict__
                 try:
                     values[name] = read(values[name])
-                except (LookupError, ValueError, TypeError):
+                except Exception:  # noqa: BLE001  # whatever a type's own validator raises
                     key = entity.stored_key
                     raise StoredValueError(self._meta.entity_cls, key, name) from None
         return found

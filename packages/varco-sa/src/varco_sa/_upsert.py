@@ -13,6 +13,8 @@ from varco_domain.model import DomainModel
 from varco_sa._errors import translate
 from varco_sa._storage import EntityStorage
 
+# What the parameters are called that hold the key of a row for the second time.
+_BROUGHT = "brought "
 # Expressions that MariaDB refuses to compute, and the number of its error, which quotes them.
 _OUT_OF_RANGE = 1690
 _OTHER_KEY: sa.ColumnClause[Any] = sa.literal_column("18446744073709551615 + 1", sa.Integer())
@@ -56,7 +58,11 @@ def _run(
     kept = {*meta.pk_fields, *by, meta.tenant_field, meta.created_at_field, meta.version_field}
     changed = [name for name in names if name not in kept]
     try:
-        connection.execute(_statement(storage, by, changed), rows)
+        keyed = meta.pk_fields[0] in names and set(by) != set(meta.pk_fields)
+        if keyed and storage.dialect.partial_indexes:
+            brought = {f"{_BROUGHT}{name}": name for name in meta.pk_fields}
+            rows = [{**row, **{to: row[name] for to, name in brought.items()}} for row in rows]
+        connection.execute(_statement(storage, by, changed, keyed=keyed), rows)
     except DBAPIError as error:
         if _number(error) == _OUT_OF_RANGE:
             tenants = _OTHER_TENANT.name in str(error.orig)
@@ -72,7 +78,9 @@ def _number(error: DBAPIError) -> object:
     return next(iter(getattr(error.orig, "args", ())), None)
 
 
-def _statement(storage: EntityStorage, by: Sequence[str], changed: list[str]) -> Any:
+def _statement(
+    storage: EntityStorage, by: Sequence[str], changed: list[str], *, keyed: bool
+) -> Any:
     entity, meta, dialect = storage.entity, storage.entity.meta, storage.dialect
     table = entity.table
     insert, new = dialect.insert(table)
@@ -91,6 +99,20 @@ def _statement(storage: EntityStorage, by: Sequence[str], changed: list[str]) ->
         values[by[0]] = sa.case((mine, table.c[by[0]]), (same, _OTHER_TENANT), else_=_OTHER_KEY)
         return insert.on_duplicate_key_update(values)
     unique = [table.c[name] for name in by]
+    if keyed:
+        # A key that is another row's fails as it does in an INSERT; any other one is not taken up.
+        others = table.alias()
+        taken = sa.and_(
+            sa.or_(*(new[name] != table.c[name] for name in meta.pk_fields)),
+            sa.exists().where(
+                *(
+                    others.c[name] == sa.bindparam(f"{_BROUGHT}{name}", type_=table.c[name].type)
+                    for name in meta.pk_fields
+                )
+            ),
+        )
+        for name in meta.pk_fields:
+            values[name] = sa.case((taken, new[name]), else_=table.c[name])
     if meta.tenant_field is not None:
         tenant = table.c[meta.tenant_field]
         # The column takes no null, so a row of another tenant fails instead of being left alone.

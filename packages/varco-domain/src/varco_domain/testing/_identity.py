@@ -145,6 +145,12 @@ class IdentityContract(ContractBase):
             with raises(ModelValueError):
                 await repo.upsert([Entry(name="d"), Entry(name="\0")], by=["name"])
             assert {each.name for each in await repo.find_all()} == {"b", "c"}
+            other = await repo.save(Entry(name="e"))
+            with raises(UniqueViolationError):
+                await repo.upsert([Entry(pk=other.pk, name="b")], by=["name"])
+            await repo.upsert([Entry(pk=other.pk + 100, name="e", note="kept")], by=["name"])
+            assert (await repo.find_by_id(other.pk)) == other
+            assert not await repo.exists(other.pk + 100)
             items = provider.get_repository(Item)
             item = await items.save(Item(name="a", group="g", position=1))
             await items.upsert([Item(name="b", group="g", position=1)], by=["position", "group"])
