@@ -19,6 +19,7 @@ SLICES = (
     "varco_auth_jwt",
     "varco_cache",
     "varco_domain",
+    "varco_domain.backend",
     "varco_events",
     "varco_query",
     "varco_resilience",

@@ -16,7 +16,7 @@ TABLE = [
         "DomainModel AuditedDomainModel VersionedDomainModel SoftDeleteMixin TenantMixin",
     ),
     ("meta", "varco_domain", "FieldHint ForeignKey PrimaryKey PKStrategy pk_field"),
-    ("mapper", "varco_domain", "AbstractMapper"),
+    ("mapper", "varco_domain.backend", "AbstractMapper"),
     ("repository", "varco_domain", "AsyncRepository"),
     ("uow", "varco_domain", "AsyncUnitOfWork"),
     ("registry", "varco_domain", "DomainModelRegistry register"),
@@ -86,6 +86,7 @@ def test_every_name_is_there_and_is_the_object_of_its_slice():
         importlib.import_module(f"varco_{name}")
         for name in ("auth_jwt", "cache", "domain", "events", "query", "resilience")
     ]
+    homes.append(importlib.import_module("varco_domain.backend"))
     assert set(varco_core.__all__) == {name for home in homes for name in home.__all__}
     for home in homes:
         for name in home.__all__:

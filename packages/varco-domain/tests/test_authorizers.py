@@ -21,7 +21,6 @@ from varco_domain import (
     DomainModel,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
-    MetaReader,
     OwnershipAuthorizer,
     PKStrategy,
     PrimaryKey,
@@ -37,6 +36,7 @@ from varco_domain import (
     problem_for,
     tenant_context,
 )
+from varco_domain.backend import MetaReader
 from varco_domain.testing._models import Document
 from varco_domain.testing._services import DocumentService, RowByRow
 from varco_query import ComparisonNode, Operation, OrNode, QueryParams

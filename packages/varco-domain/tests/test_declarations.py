@@ -22,7 +22,6 @@ from varco_domain import (
     FieldHint,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
-    MetaReader,
     ModelDefinitionError,
     ReadDTO,
     ResourceGrant,
@@ -32,6 +31,7 @@ from varco_domain import (
 )
 from varco_domain import FieldHint as Hint
 from varco_domain import PrimaryKey as Key
+from varco_domain.backend import MetaReader
 
 T = TypeVar("T")
 Title = Annotated[str, FieldHint(max_length=3)]

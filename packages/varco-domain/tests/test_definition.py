@@ -20,11 +20,9 @@ from varco_domain import (
     DomainModel,
     DomainModelRegistry,
     FieldHint,
-    FieldKind,
     FieldRole,
     ForeignKey,
     InMemoryRepositoryProvider,
-    MetaReader,
     ModelDefinitionError,
     PKStrategy,
     PrimaryKey,
@@ -40,6 +38,7 @@ from varco_domain import (
     pk_field,
     register,
 )
+from varco_domain.backend import FieldKind, MetaReader
 
 
 class Level(IntEnum):

@@ -15,7 +15,6 @@ from varco_domain import (
     ForeignKey,
     InMemoryRepositoryProvider,
     PrimaryKey,
-    RepositoryClassCreationFailed,
     TenantDomainModel,
     TenantRequiredError,
     TenantUoWProvider,
@@ -28,6 +27,7 @@ from varco_domain import (
     domain_replace,
     tenant_context,
 )
+from varco_domain.backend import RepositoryClassCreationFailed
 from varco_domain.exception import ReferenceViolationError, StaleEntityError
 from varco_domain.testing import MODELS
 from varco_query import F, InvalidNodeError, QueryParams

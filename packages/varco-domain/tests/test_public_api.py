@@ -10,6 +10,7 @@ MODULES = [
     "assembler",
     "auth",
     "auth.helpers",
+    "backend",
     "dto",
     "exception",
     "mapper",
@@ -40,12 +41,14 @@ def test_submodules_export_what_they_say(name: str):
         assert getattr(module, item).__doc__ or not callable(getattr(module, item))
 
 
-def test_the_top_offers_everything_but_the_test_suite():
+def test_the_top_offers_everything_but_the_test_suite_and_what_backends_use():
     names: set[str] = set()
     for module in MODULES:
-        if module != "testing" and not module.startswith("service."):
+        if module not in {"testing", "backend"} and not module.startswith("service."):
             names.update(import_module(f"varco_domain.{module}").__all__)
-    assert set(varco_domain.__all__) == names
+    of_backends = set(import_module("varco_domain.backend").__all__)
+    assert set(varco_domain.__all__) == names - of_backends
+    names -= of_backends
     for name in names:
         assert getattr(varco_domain, name) is not None
     assert set(dir(varco_domain)) >= names
@@ -66,3 +69,12 @@ def test_the_top_loads_nothing_and_models_load_no_pydantic():
         "MetaReader, TenantSoftDeleteVersionedDomainModel, pk_field, register"
     )
     assert not modules & {"pydantic", "pydantic_core", "providify", "anyio", "lark", "hypothesis"}
+
+
+def test_what_moved_answers_once_with_its_new_name():
+    backend = import_module("varco_domain.backend")
+    for name in set(backend.__all__) - {"Tenancy"}:
+        vars(varco_domain).pop(name, None)
+        with pytest.warns(DeprecationWarning, match=rf"varco_domain\.backend\.{name}"):
+            assert getattr(varco_domain, name) is getattr(backend, name)
+        assert getattr(varco_domain, name) is getattr(backend, name)  # and warns no more

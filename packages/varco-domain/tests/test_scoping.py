@@ -17,7 +17,6 @@ from varco_domain import (
     ForeignKey,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
-    MetaReader,
     PKStrategy,
     PrimaryKey,
     ReferenceViolationError,
@@ -38,6 +37,7 @@ from varco_domain import (
     pk_field,
     tenant_context,
 )
+from varco_domain.backend import MetaReader
 from varco_domain.service.tenant import TenantScopedRepository
 from varco_query import F, QueryError, QueryParams
 

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
         ModelDefinitionError,
         ModelValueError,
         ReferenceViolationError,
-        RepositoryClassCreationFailed,
         RepositoryException,
         ServiceAuthorizationError,
         ServiceConflictError,
@@ -69,22 +68,6 @@ if TYPE_CHECKING:
         problem_for,
         register_error_code,
     )
-    from varco_domain.mapper import (
-        AbstractMapper,
-        check_distinct,
-        children_first,
-        insert_values,
-        json_codec,
-        keep_values,
-        load_entity,
-        load_rows,
-        plain_decimal,
-        row_key,
-        update_values,
-        upsert_rows,
-        utc_now,
-        uuid7,
-    )
     from varco_domain.memory import (
         InMemoryRepository,
         InMemoryRepositoryProvider,
@@ -93,13 +76,9 @@ if TYPE_CHECKING:
     from varco_domain.meta import (
         CheckConstraint,
         FieldHint,
-        FieldKind,
-        FieldMeta,
         FieldRole,
         ForeignKey,
         ManyToMany,
-        MetaReader,
-        ParsedMeta,
         PKStrategy,
         PrimaryKey,
         Relationship,
@@ -172,21 +151,16 @@ else:
         "exception": (
             "CheckViolationError DomainError EntityNotFound ErrorCode ErrorMessage "
             "FastrestErrorCodes FieldNotFound ModelDefinitionError ModelValueError "
-            "PROBLEM_MEDIA_TYPE ReferenceViolationError RepositoryClassCreationFailed "
+            "PROBLEM_MEDIA_TYPE ReferenceViolationError "
             "RepositoryException ServiceAuthorizationError ServiceConflictError "
             "ServiceException ServiceNotFoundError ServiceValidationError StaleEntityError "
             "StillReferencedError StorageUnavailableError StoredValueError UniqueViolationError "
             "error_code_for error_message_for problem_for register_error_code"
         ),
-        "mapper": (
-            "AbstractMapper check_distinct children_first insert_values json_codec keep_values "
-            "load_entity load_rows plain_decimal row_key update_values upsert_rows utc_now uuid7"
-        ),
         "memory": "InMemoryRepository InMemoryRepositoryProvider InMemoryUnitOfWork",
         "meta": (
-            "CheckConstraint FieldHint FieldKind FieldMeta FieldRole ForeignKey ManyToMany "
-            "MetaReader PKStrategy ParsedMeta PrimaryKey Relationship UniqueConstraint "
-            "pk_field"
+            "CheckConstraint FieldHint FieldRole ForeignKey ManyToMany PKStrategy PrimaryKey "
+            "Relationship UniqueConstraint pk_field"
         ),
         "model": (
             "AuditedDomainModel DomainModel SoftDeleteAuditedDomainModel "
@@ -212,12 +186,24 @@ else:
             "Validator"
         ),
     }
+    # What backends use is in varco_domain.backend; here it answers once, with a warning.
+    _MOVED = (
+        "AbstractMapper FieldKind FieldMeta MetaReader ParsedMeta RepositoryClassCreationFailed "
+        "check_distinct children_first insert_values json_codec keep_values load_entity load_rows "
+        "plain_decimal row_key update_values upsert_rows utc_now uuid7"
+    )
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+    _HOME_OF |= dict.fromkeys(_MOVED.split(), "backend")
 
     def __getattr__(name: str) -> object:
         home = _HOME_OF.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if home == "backend":
+            from warnings import warn  # noqa: PLC0415 - of old names only
+
+            message = f"varco_domain.{name} is varco_domain.backend.{name} now"
+            warn(message, DeprecationWarning, stacklevel=2)
         from importlib import import_module  # noqa: PLC0415 - lazy
 
         value = getattr(import_module(f"{__name__}.{home}"), name)
@@ -234,7 +220,6 @@ __all__ = (
     "VALID",
     "AbstractAuthorizer",
     "AbstractDTOAssembler",
-    "AbstractMapper",
     "Action",
     "AfterCommitError",
     "AllOf",
@@ -268,8 +253,6 @@ __all__ = (
     "ErrorMessage",
     "FastrestErrorCodes",
     "FieldHint",
-    "FieldKind",
-    "FieldMeta",
     "FieldNotFound",
     "FieldRole",
     "ForeignKey",
@@ -279,19 +262,16 @@ __all__ = (
     "InMemoryRepositoryProvider",
     "InMemoryUnitOfWork",
     "ManyToMany",
-    "MetaReader",
     "ModelDefinitionError",
     "ModelValueError",
     "OwnershipAuthorizer",
     "PKStrategy",
     "PageCursor",
     "PagedReadDTO",
-    "ParsedMeta",
     "PrimaryKey",
     "ReadDTO",
     "ReferenceViolationError",
     "Relationship",
-    "RepositoryClassCreationFailed",
     "RepositoryException",
     "RepositoryProvider",
     "Resource",
@@ -338,30 +318,17 @@ __all__ = (
     "ValidatorServiceMixin",
     "VersionedDomainModel",
     "cast_raw",
-    "check_distinct",
-    "children_first",
     "cross_tenant_access",
     "current_tenant",
     "domain_replace",
     "error_code_for",
     "error_message_for",
     "generate_dtos",
-    "insert_values",
-    "json_codec",
-    "keep_values",
-    "load_entity",
-    "load_rows",
     "paged_response",
     "pk_field",
-    "plain_decimal",
     "problem_for",
     "register",
     "register_error_code",
     "resource_key",
-    "row_key",
     "tenant_context",
-    "update_values",
-    "upsert_rows",
-    "utc_now",
-    "uuid7",
 )

@@ -21,8 +21,8 @@ from varco_domain._hints import (
     UniqueConstraint,
     table_name,
 )
+from varco_domain._parsed import ParsedMeta
 from varco_domain._storable import keyed_fields, storable
-from varco_domain.meta import ParsedMeta
 
 _DEFAULT_STRATEGY = {
     FieldKind.INT: PKStrategy.INT_AUTO,

@@ -113,6 +113,13 @@ class ReferenceContract(ContractBase):
                     ROOT,
                 )
                 assert [(row.pk, row.inside) for row in made] == [(71, None), (72, 71)]
+                everything = folders.with_deleted()
+                await folders.delete(72, ROOT)
+                dto = generate_dtos(Folder).update
+                moves = [(72, dto()), (71, dto.model_validate({"inside": 72}))]
+                with raises(ReferenceViolationError):
+                    await everything.update_many(moves, ROOT)
+                dto = generate_dtos(Folder).create
                 with raises(ReferenceViolationError):
                     await folders.create_many(
                         [dto.model_validate({"name": "73", "inside": 1})], ROOT

@@ -1,0 +1,48 @@
+"""What a backend needs besides the classes it derives from.
+
+Applications need nothing of it: a model's metadata as it was read, the values that go to and come
+from a store, and whose rows a unit of work may touch.
+"""
+
+from varco_domain._tenancy import Tenancy
+from varco_domain.exception import RepositoryClassCreationFailed
+from varco_domain.mapper import (
+    AbstractMapper,
+    check_distinct,
+    children_first,
+    insert_values,
+    json_codec,
+    keep_values,
+    load_entity,
+    load_rows,
+    plain_decimal,
+    row_key,
+    update_values,
+    upsert_rows,
+    utc_now,
+    uuid7,
+)
+from varco_domain.meta import FieldKind, FieldMeta, MetaReader, ParsedMeta
+
+__all__ = (
+    "AbstractMapper",
+    "FieldKind",
+    "FieldMeta",
+    "MetaReader",
+    "ParsedMeta",
+    "RepositoryClassCreationFailed",
+    "Tenancy",
+    "check_distinct",
+    "children_first",
+    "insert_values",
+    "json_codec",
+    "keep_values",
+    "load_entity",
+    "load_rows",
+    "plain_decimal",
+    "row_key",
+    "update_values",
+    "upsert_rows",
+    "utc_now",
+    "uuid7",
+)
