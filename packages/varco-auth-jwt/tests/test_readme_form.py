@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 
 from varco_auth_jwt import (
+    AlgorithmRefusedError,
+    AudienceRefusedError,
     InvalidKeyError,
     JsonWebToken,
     JwtBuilder,
@@ -15,6 +17,8 @@ from varco_auth_jwt import (
     SignatureInvalidError,
     UnverifiedToken,
     WeakKeyError,
+    _builder,
+    _parser,
     _prepare,
 )
 
@@ -23,6 +27,8 @@ from varco_auth_jwt import (
 def unwarned():
     before = set(_prepare._warned)
     _prepare._warned.clear()
+    _builder._signer.cache_clear()  # what is remembered was warned about
+    _parser._ring_of_one.cache_clear()
     yield
     _prepare._warned.clear()
     _prepare._warned.update(before)
@@ -85,3 +91,41 @@ def test_no_secret_at_all_and_no_public_key_as_secret(secret):
         JwtParser(secret=secret)
     with pytest.raises(InvalidKeyError):
         JwtBuilder(secret=secret)
+
+
+def test_what_is_remembered_of_a_secret_is_of_that_secret_and_those_options_alone():
+    one, other = "o" * 64, "p" * 64
+    for _ in range(2):
+        for algorithm in ("HS256", "HS512"):
+            token = JwtBuilder().subject("u").expires_in(60).encode(one, algorithm=algorithm)
+            for secret in (one, one.encode()):
+                assert JwtParser.parse(token, secret, algorithms=[algorithm]).sub == "u"
+            assert JwtParser.parse(token, one, algorithms=["HS256", "HS512"]).sub == "u"
+            with pytest.raises(SignatureInvalidError):
+                JwtParser.parse(token, other, algorithms=[algorithm])
+            with pytest.raises(AlgorithmRefusedError):
+                JwtParser.parse(token, one, algorithms=["HS384"])
+            with pytest.raises(AudienceRefusedError):
+                JwtParser.parse(
+                    JwtBuilder().audience("a").expires_in(60).encode(one), one, audience="b"
+                )
+
+
+def test_a_short_secret_that_is_remembered_is_still_refused_if_strict(unwarned):
+    with warnings.catch_warnings(action="ignore"):
+        JwtBuilder("short").expires_in(60).build()
+        JwtParser("short")
+    for make in (JwtBuilder, JwtParser):
+        with pytest.raises(WeakKeyError):
+            make("short", strict=True)
+
+
+@pytest.mark.parametrize("algorithms", [[], (), set()])
+def test_no_algorithm_at_all_is_none_and_not_the_usual_one(algorithms):
+    token = JwtBuilder().subject("u").expires_in(60).encode("s" * 64)
+    for _ in range(2):
+        with pytest.raises(InvalidKeyError):
+            JwtParser("s" * 64, algorithms=algorithms)
+        with pytest.raises(InvalidKeyError):
+            JwtParser.parse(token, "s" * 64, algorithms=algorithms)
+        assert JwtParser.parse(token, "s" * 64).sub == "u"

@@ -237,7 +237,9 @@ def _ring_of(
         )
     if isinstance(algorithms, str):
         raise InvalidKeyError(f"algorithms must be a list, e.g. [{algorithms!r}]")
-    names = tuple(algorithm_named(name).name for name in algorithms) if algorithms else None
+    names = None
+    if algorithms is not None:
+        names = tuple(algorithm_named(name).name for name in algorithms)
     if isinstance(key, JsonWebKeySet):
         return _ring_of_set(key, names, strict=strict)
     return _ring_of_one(secret_bytes(secret) if key is None else key_given(key), names, strict)

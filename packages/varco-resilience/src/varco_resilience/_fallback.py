@@ -89,7 +89,9 @@ class Fallback[F](Part):
                     raise
                 answer = value if handler is None else handler(error)
                 # A lambda that calls an async function is none, but answers with a coroutine.
-                return await answer if handler and inspect.iscoroutine(answer) else answer
+                if handler is not None and inspect.iscoroutine(answer):
+                    return await answer
+                return answer
 
         return async_wrapper
 

@@ -53,7 +53,7 @@ def _kinds(func: Any) -> set[Kind]:
     if inspect.isgeneratorfunction(func):
         kinds.add(Kind.GENERATOR)
         # What types.coroutine has made can be awaited as well as iterated over.
-        code = getattr(inspect.unwrap(func), "__code__", None)
+        code = getattr(func, "__code__", None)
         if code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE:
             kinds.add(Kind.ASYNC)
     return kinds

@@ -145,11 +145,14 @@ class _TokenBuckets(_Keys[float]):
 
     def take(self, key: str, now: float) -> float:
         keys = self.keys
-        full_at = keys.get(key, now)
-        seconds = full_at - now - self._slack
-        if seconds > 0:
-            return seconds
-        keys[key] = max(full_at, now) + self._interval
+        full_at = keys.get(key)
+        if full_at is not None and full_at > now:
+            seconds = full_at - now - self._slack
+            if seconds > 0:
+                return seconds
+            keys[key] = full_at + self._interval
+        else:
+            keys[key] = now + self._interval
         if len(keys) > 1:
             self._touch(key, now)
         return 0.0
