@@ -1,8 +1,23 @@
+import asyncio
+import functools
+import gc
+import io
+import tempfile
+
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 import pytest
 
-from varco_cache import CacheDeadlockError, InMemoryCache, LayeredCache, NoOpCache, cached
-from varco_cache._flight import _waits
+from varco_cache import (
+    CacheDeadlockError,
+    CacheUsageError,
+    InMemoryCache,
+    LayeredCache,
+    NoOpCache,
+    cached,
+)
+from varco_cache._flight import loading
 from varco_cache.testing import Fault, FaultyCache
 
 pytestmark = pytest.mark.anyio
@@ -204,7 +219,7 @@ async def test_loaders_that_wait_for_each_other_are_told():
         group.start_soon(ask, here, "a", load_here)
         group.start_soon(ask, there, "b", load_there)
     assert len(errors) == 2
-    assert not _waits
+    assert loading.get() is None
 
 
 async def test_many_who_come_after_an_invalidation_over_a_line_make_one_load():
@@ -225,3 +240,214 @@ async def test_many_who_come_after_an_invalidation_over_a_line_make_one_load():
         new.go.set()
     assert new.begun == 1
     assert results == [1] * 100
+
+
+def cyclic(gather):
+    """Data with a cycle, asked for in a child of the loader."""
+
+    @cached(InMemoryCache())
+    async def tree(node):
+        return [node, await gather(tree, {"a": "b", "b": "a"}[node])]
+
+    return tree
+
+
+async def by_await(func, arg):
+    return await func(arg)
+
+
+async def by_task_group(func, arg):
+    results = []
+
+    async def run():
+        results.append(await func(arg))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+    return results
+
+
+async def by_grandchild(func, arg):
+    return await by_task_group(functools.partial(by_task_group, func), arg)
+
+
+async def by_thread(func, arg):
+    return await anyio.to_thread.run_sync(anyio.from_thread.run, func, arg)
+
+
+async def by_gather(func, arg):
+    return await asyncio.gather(func(arg))
+
+
+async def by_thread_with_a_loop(func, arg):
+    async def run():
+        return await func(arg)
+
+    return await asyncio.to_thread(asyncio.run, run())
+
+
+def deadlocks(error):
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(deadlocks, error.exceptions))
+    return isinstance(error, CacheDeadlockError)
+
+
+@pytest.mark.parametrize(
+    "gather", [by_await, by_task_group, by_grandchild], ids=lambda func: func.__name__
+)
+async def test_a_loader_that_waits_for_itself_by_a_child_is_told(gather):
+    with pytest.raises(Exception) as caught, anyio.fail_after(5):
+        await cyclic(gather)("a")
+    assert deadlocks(caught.value)
+    assert loading.get() is None
+
+
+@pytest.mark.parametrize(
+    ("gather", "backend"),
+    [
+        (by_thread, "asyncio"), (by_thread, "trio"), (by_gather, "asyncio"),
+        (by_thread_with_a_loop, "asyncio"),
+    ],
+)  # fmt: skip
+def test_likewise_in_real_time(gather, backend):
+    async def main():
+        with anyio.fail_after(5):
+            await cyclic(gather)("a")
+
+    with pytest.raises(CacheDeadlockError):
+        anyio.run(main, backend=backend)
+
+
+async def test_children_that_wait_for_each_others_loads_are_told():
+    """Each loader waits for the other's in a task of its own."""
+    here, there, both = InMemoryCache(), InMemoryCache(), anyio.Event()
+    errors = []
+
+    async def load_here():
+        await both.wait()
+        return await by_task_group(functools.partial(there.get_or_set, loader=load_there), "b")
+
+    async def load_there():
+        both.set()
+        return await by_task_group(functools.partial(here.get_or_set, loader=load_here), "a")
+
+    async def ask(cache, key, loader):
+        try:
+            await cache.get_or_set(key, loader)
+        except Exception as error:
+            errors.append(error)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, here, "a", load_here)
+            group.start_soon(ask, there, "b", load_there)
+    assert len(errors) == 2
+    assert all(map(deadlocks, errors))
+
+
+async def test_children_of_a_loader_may_share_a_load():
+    cache = InMemoryCache()
+
+    async def leaf():
+        await anyio.sleep(0.01)
+        return "leaf"
+
+    async def load():
+        results = []
+
+        async def ask():
+            results.append(await cache.get_or_set("leaf", leaf))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+        return results
+
+    assert await cache.get_or_set("tree", load) == ["leaf"] * 3
+    assert cache.stats().loads == 2
+
+
+async def test_what_renews_behind_the_scenes_is_no_part_of_a_load(clock):
+    async with InMemoryCache(clock=clock) as cache:
+        renewed = []
+
+        @cached(cache)
+        async def outer():
+            return await inner()
+
+        @cached(cache, ttl=10, stale_while_revalidate=10)
+        async def inner():
+            if renewed:
+                renewed.append(await outer())
+            return len(renewed)
+
+        assert await inner() == 0
+        clock.advance(12)
+        renewed.append("now")
+        assert await outer() == 0
+        await anyio.wait_all_tasks_blocked()
+        assert renewed == ["now", 0]
+
+
+def test_a_loop_that_was_closed_in_mid_load_leaves_no_flight_behind():
+    cache, calls, kept = InMemoryCache(), [], []
+
+    async def load():
+        calls.append(1)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return "value"
+
+    async def begin():
+        kept.append(asyncio.ensure_future(cache.get_or_set("k", load)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+
+    async def again():
+        assert not cache.loading("k")
+        async with asyncio.timeout(5):
+            return await cache.get_or_set("k", load)
+
+    assert calls == [1]
+    assert asyncio.run(again()) == "value"
+    kept.pop()._log_destroy_pending = False
+    gc.collect()
+    assert asyncio.run(again()) == "value"
+    assert calls == [1, 1]
+    assert not cache.leases
+
+
+async def awaitable():
+    return 1
+
+
+async def agen():
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: (n for n in "ab"), lambda: iter("ab"), lambda: map(str, "ab"), awaitable, agen,
+        lambda: io.BytesIO(b"x"), tempfile.NamedTemporaryFile,
+    ],
+)  # fmt: skip
+async def test_what_can_be_used_once_is_refused(make):
+    cache, made = InMemoryCache(), []
+
+    @cached(cache)
+    async def load():
+        made.append(make())
+        return made[-1]
+
+    for _ in range(2):
+        with pytest.raises(CacheUsageError, match="only once"):
+            await load()
+    assert cache.size == 0
+    for one in made:
+        if hasattr(one, "close"):
+            one.close()

@@ -1,42 +1,59 @@
-"""Async cache with layers, tags, single flight and scan-resistant eviction."""
+"""Async cache with layers, tags, single flight and scan-resistant eviction.
 
-from importlib import import_module
+A name is loaded when it is first used; those behind an extra say what to install.
+"""
+
 from typing import TYPE_CHECKING
 
-from varco_cache._base import AsyncCache, CacheBackend
-from varco_cache._cached import CachedFunction, CachedMethod, cached
-from varco_cache._entry import MISSING, CacheEntry, CacheStats
-from varco_cache._errors import (
-    CacheConfigError,
-    CacheDeadlockError,
-    CacheError,
-    CacheKeyError,
-    CacheUsageError,
-)
-from varco_cache._eviction import Eviction
-from varco_cache._guard import GuardedCache
-from varco_cache._layered import LayeredCache
-from varco_cache._lease import Lease
-from varco_cache._memory import InMemoryCache
-from varco_cache._namespace import NamespacedCache
-from varco_cache._noop import NoOpCache
-from varco_cache._settings import CacheSettings
-from varco_cache._strategies import (
-    INVALIDATION_CHANNEL,
-    CompositeStrategy,
-    EventDrivenStrategy,
-    ExplicitStrategy,
-    InvalidationStrategy,
-    TaggedStrategy,
-    TTLStrategy,
-)
-from varco_cache._warming import (
-    CacheWarmer,
-    CompositeWarmer,
-    QueryCacheWarmer,
-    SnapshotCacheWarmer,
-)
-from varco_cache._write_mode import WriteMode
+if TYPE_CHECKING:
+    from varco_cache._backend import AsyncCache, CacheBackend, GuardedCache, NamespacedCache
+    from varco_cache._cached import cached
+    from varco_cache._channel import INVALIDATION_CHANNEL
+    from varco_cache._checks import checked_ttl
+    from varco_cache._entry import MISSING, CacheEntry, CacheStats
+    from varco_cache._errors import (
+        CacheConfigError,
+        CacheDeadlockError,
+        CacheError,
+        CacheKeyError,
+        CacheUsageError,
+    )
+    from varco_cache._event_driven import EventDrivenStrategy
+    from varco_cache._eviction import Eviction
+    from varco_cache._function import CachedFunction, CachedMethod
+    from varco_cache._invalidated import (
+        CacheInvalidated,
+        CacheInvalidationConsumer,
+        CacheInvalidationEvent,
+    )
+    from varco_cache._layered import LayeredCache
+    from varco_cache._lease import Lease
+    from varco_cache._memory import InMemoryCache
+    from varco_cache._noop import NoOpCache
+    from varco_cache._service import CachedService, CacheServiceMixin
+    from varco_cache._settings import CacheSettings
+    from varco_cache._strategies import (
+        CompositeStrategy,
+        ExplicitStrategy,
+        InvalidationStrategy,
+        TaggedStrategy,
+        TTLStrategy,
+    )
+    from varco_cache._tags import checked_tags
+    from varco_cache._warming import (
+        CacheWarmer,
+        CompositeWarmer,
+        QueryCacheWarmer,
+        SnapshotCacheWarmer,
+    )
+    from varco_cache._write_mode import WriteMode
+else:
+    from varco_cache._names import load
+
+    def __getattr__(name: str) -> object:
+        """Load a name when it is first used."""
+        return globals().setdefault(name, load(name))
+
 
 __all__: tuple[str, ...] = (
     "INVALIDATION_CHANNEL",
@@ -77,34 +94,6 @@ __all__: tuple[str, ...] = (
     "TaggedStrategy",
     "WriteMode",
     "cached",
+    "checked_tags",
+    "checked_ttl",
 )
-
-if TYPE_CHECKING:
-    from varco_cache._invalidated import (
-        CacheInvalidated,
-        CacheInvalidationConsumer,
-        CacheInvalidationEvent,
-    )
-    from varco_cache._service import CachedService, CacheServiceMixin
-else:
-    _BEHIND_EXTRAS = {
-        "CacheInvalidated": ("events", "_invalidated"),
-        "CacheInvalidationConsumer": ("events", "_invalidated"),
-        "CacheInvalidationEvent": ("events", "_invalidated"),
-        "CacheServiceMixin": ("domain", "_service"),
-        "CachedService": ("domain", "_service"),
-    }
-
-    def __getattr__(name: str) -> object:
-        """Import what lies behind an extra when it is asked for."""
-        if name not in _BEHIND_EXTRAS:
-            raise AttributeError(f"module 'varco_cache' has no attribute {name!r}")
-        extra, module = _BEHIND_EXTRAS[name]
-        try:
-            return getattr(import_module(f"varco_cache.{module}"), name)
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.startswith("varco_cache"):
-                raise
-            raise ImportError(
-                f"{name} needs {error.name}: pip install 'varco-cache[{extra}]'"
-            ) from error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from varco_cache._flight import loading
+
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
@@ -66,6 +68,7 @@ class Background:
 
 
 async def _logged(job: Job) -> None:
+    loading.set(None)  # no load waits for what runs behind the scenes
     try:
         await job()
     except Exception:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from varco_cache._background import Background, Job
-from varco_cache._entry import FOREVER, MISSING, CacheEntry, CacheStats, checked_ttl
+from varco_cache._checks import checked_ttl
+from varco_cache._entry import MISSING, CacheEntry, CacheStats
+from varco_cache._errors import CacheUsageError
 from varco_cache._flight import Flights, LoadRequest
 from varco_cache._lease import Lease, LeaseBook
 from varco_cache._tags import checked_tags
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from varco_cache._namespace import NamespacedCache
     from varco_cache._warming import CacheWarmer
 
 
@@ -50,8 +51,21 @@ class AsyncCache[K, V](Protocol):
         ...
 
 
+class Views(NamedTuple):
+    """What makes views of a cache, which are caches themselves and so stand above this file."""
+
+    adopted: Callable[[Any], CacheBackend]
+    guarded: Callable[[CacheBackend], CacheBackend]
+    namespaced: Callable[[CacheBackend, str], CacheBackend]
+
+
 class CacheBackend(ABC):
     """Base of every cache: six operations to implement, the rest stands on them.
+
+    They are `get_entry`, `set`, `delete`, `clear`, `delete_prefix` and `invalidate_tags`. A backend
+    that has `get` and `exists` instead of `get_entry` and `invalidate_tags`, and a `set` without
+    tags, is supplied with those: its values stay as they are, tags lie beside them in keys of their
+    own, and nobody knows how long an entry has left.
 
     A backend whose `fill` is more than one step that nothing can interleave overrides `lease`,
     `fill`, `release` and `holds`; the others call `self.leases.revoke...` in every write and
@@ -69,17 +83,36 @@ class CacheBackend(ABC):
     reliable: bool = False
     """Whether operations never fail, and wait no longer than a limit of the cache's own."""
 
+    is_whole: ClassVar[bool] = True
+    """Whether it has `get_entry` and `invalidate_tags` of its own."""
+
+    shared: bool = False
+    """Whether other processes see its entries: then all keys must mean the same in each."""
+
+    knows_ttl: bool = True
+    """Whether an entry tells how long it has left."""
+
     patience: float = 0.0
     """How many seconds `arm` may wait for a load of another process; 0 where nobody else loads."""
 
+    _views: ClassVar[Views]
     leases: LeaseBook
     _background: Background
     _flights: Flights
     _guarded: CacheBackend | None
     _warmers: list[CacheWarmer]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        base = CacheBackend
+        cls.is_whole = (
+            cls.get_entry is not base.get_entry and cls.invalidate_tags is not base.invalidate_tags
+        )
+
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Prepare the shared state, so that a subclass need not call `super().__init__`."""
+        if cls.get is CacheBackend.get and cls.get_entry is CacheBackend.get_entry:
+            raise CacheUsageError(f"{cls.__qualname__} can read nothing: implement get_entry")
         self = super().__new__(cls)
         self.leases = LeaseBook()
         self._background = Background()
@@ -88,9 +121,9 @@ class CacheBackend(ABC):
         self._warmers = []
         return self
 
-    @abstractmethod
     async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
         """The value with its remaining time to live and its tags; None on a miss."""
+        return await self._views.adopted(self).get_entry(key, type_hint=type_hint)
 
     @abstractmethod
     async def set(
@@ -110,9 +143,9 @@ class CacheBackend(ABC):
     async def delete_prefix(self, prefix: str) -> None:
         """Forget every string key that begins with `prefix`."""
 
-    @abstractmethod
     async def invalidate_tags(self, *tags: str) -> None:
         """Forget everything that was stored with one of these tags."""
+        await self._views.adopted(self).invalidate_tags(*tags)
 
     def peek(self, key: Any) -> Any:  # noqa: ARG002 # the interface; a remote cache has none at hand
         """The value if this process has it at hand, without waiting; else `MISSING`."""
@@ -135,8 +168,9 @@ class CacheBackend(ABC):
     async def get_many(self, keys: Iterable[Any], *, type_hint: Any = None) -> dict[Any, Any]:
         """The values of those keys that hit."""
         found: dict[Any, Any] = {}
+        whole = self._whole
         for key in keys:
-            value = await self.get(key, MISSING, type_hint=type_hint)
+            value = await whole.get(key, MISSING, type_hint=type_hint)
             if value is not MISSING:
                 found[key] = value
         return found
@@ -156,9 +190,9 @@ class CacheBackend(ABC):
         self, items: Mapping[Any, Any], *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store several values alike."""
-        held = checked_tags(tags)
+        held, whole = checked_tags(tags), self._whole
         for key, value in items.items():
-            await self.set(key, value, ttl=ttl, tags=held)
+            await whole.set(key, value, ttl=ttl, tags=held)
 
     async def delete_many(self, keys: Iterable[Any]) -> None:
         """Forget several keys."""
@@ -181,7 +215,7 @@ class CacheBackend(ABC):
         """
         value = self.peek(key)
         if value is MISSING and not self.local:
-            value = await self._survive_get(key, type_hint)
+            value = await self._whole._survive_get(key, type_hint)  # noqa: SLF001 # perhaps itself
         if value is not MISSING:
             return value
         return await self.load(key, loader, ttl=ttl, tags=tags, type_hint=type_hint)
@@ -204,7 +238,7 @@ class CacheBackend(ABC):
         """
         held = checked_tags(tags) if tags else frozenset[str]()
         request = LoadRequest(key, loader, checked_ttl(ttl), held, type_hint)
-        return await self._flights.load(self, request, join=join, look=look)
+        return await self._flights.load(self._whole, request, join=join, look=look)
 
     def loading(self, key: Any) -> bool:
         """Whether a load of this key is running in this process."""
@@ -258,20 +292,16 @@ class CacheBackend(ABC):
         for tag in held:
             self.leases.tags.invalidate(tag)
 
-    def namespace(self, name: str) -> NamespacedCache:
+    def namespace(self, name: str) -> CacheBackend:
         """A view in which every key is prefixed with `name:`; clearing it clears that part."""
-        from varco_cache._namespace import NamespacedCache  # noqa: PLC0415 # it subclasses this
-
-        return NamespacedCache(self, name)
+        return self._views.namespaced(self._whole, name)
 
     def guarded(self) -> CacheBackend:
         """A view that never fails, always the same one; itself when it is `reliable`."""
         if self.reliable:
             return self
         if self._guarded is None:
-            from varco_cache._guard import GuardedCache  # noqa: PLC0415 # it subclasses this
-
-            self._guarded = GuardedCache(self)
+            self._guarded = self._views.guarded(self._whole)
         return self._guarded
 
     def stats(self) -> CacheStats:
@@ -296,7 +326,10 @@ class CacheBackend(ABC):
 
     async def __aenter__(self) -> Self:
         try:
-            await self._start(scoped=True)
+            if type(self).start is CacheBackend.start:
+                await self._start(scoped=True)
+            else:
+                await self.start()
         except BaseException:
             await self.stop()  # nobody will leave what was not entered
             raise
@@ -317,6 +350,11 @@ class CacheBackend(ABC):
         for warmer in self._warmers:
             await warmer.warm_safely(self)
 
+    @property
+    def _whole(self) -> CacheBackend:
+        """Itself, with all that a cache has."""
+        return self if self.is_whole else self._views.adopted(self)
+
     async def _survive_get(self, key: Any, type_hint: Any) -> Any:
         try:
             return await self.get(key, MISSING, type_hint=type_hint)
@@ -324,8 +362,3 @@ class CacheBackend(ABC):
             if self.reliable:
                 raise
             return MISSING
-
-
-def remaining(deadline: float, now: float) -> float:
-    """Seconds from `now` to `deadline`, `FOREVER` when there is none."""
-    return FOREVER if deadline == FOREVER else deadline - now

@@ -10,11 +10,10 @@ import inspect
 from collections.abc import Callable
 from inspect import Parameter
 from typing import Any
-from uuid import uuid4
-from weakref import WeakKeyDictionary
 
-from varco_cache._canonical import LONGEST, PLAIN, canonical, qualified, shortened
+from varco_cache._canonical import LONGEST, PLAIN, canonical, shortened
 from varco_cache._errors import CacheConfigError, CacheKeyError
+from varco_cache._identity import given_key, plain_function
 
 type KeyMaker = Callable[..., str]
 
@@ -31,11 +30,13 @@ def key_maker(
     `leading` says what stands in the key for the first argument of a method.
     """
     if callable(key):
-        return lambda *args, **kwargs: prefix + key(*args, **kwargs)
+        name = f"key= of {plain_function(func).__qualname__}"
+        return lambda *args, **kwargs: prefix + given_key(key(*args, **kwargs), name, key)
     parameters = list(inspect.signature(func).parameters.values())
     # Names that no parameter has: one of the same name would hide them.
     scope: dict[str, Any] = {
         "_varco_plain": PLAIN,
+        "_varco_type": type,
         "_varco_canonical": canonical,
         "_varco_prefix": prefix,
         "_varco_shortened": shortened,
@@ -64,8 +65,9 @@ def key_maker(
         )
     exec(source, scope)  # noqa: S102 # the text is made of the parameter names of a live function
     maker: KeyMaker = scope["make"]
-    maker.__qualname__ = func.__qualname__
-    maker.__name__ = func.__name__
+    named = plain_function(func)
+    maker.__qualname__ = named.__qualname__
+    maker.__name__ = named.__name__
     return maker
 
 
@@ -102,7 +104,7 @@ def _part(one: Parameter, default: str) -> str:
     text = f"_varco_canonical('{name}', {name})"
     if one.kind in {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}:
         return f"{{{text}}}"
-    plain = f"{name} if {name}.__class__ in _varco_plain else {text}"
+    plain = f"{name} if _varco_type({name}) in _varco_plain else {text}"
     if one.default is not Parameter.empty and not _has_text(one.default):
         # A sentinel, which has no text but is the same in every call that leaves it out.
         return f"{{'=' if {name} is {default} else repr({plain})}}"
@@ -136,37 +138,3 @@ class _Anything:
 
     def __format__(self, spec: str) -> str:
         return ""
-
-
-# Weak keys: an identity dies with its object. One event loop owns it; each entry is made once.
-_identities: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-
-
-def owner_key(owner: Any) -> str:
-    """What tells the owner of a method on a shared cache from other owners.
-
-    A class its name, an instance its `__cache_key__`, or else an identity that no other process
-    repeats.
-    """
-    kind: type[Any] = owner.__class__
-    if isinstance(owner, type):
-        return f"{qualified(owner)}|"
-    if hasattr(kind, "__cache_key__"):
-        return f"{owner.__cache_key__()!r}|"
-    try:
-        found = _identities.get(owner)
-        if found is None:
-            found = _identities[owner] = uuid4().hex
-    except TypeError:
-        raise CacheKeyError(
-            "self", owner, "give its class a __cache_key__() -> str to tell its instances apart"
-        ) from None
-    return f"{found}|"
-
-
-def chosen_owner_key(owner: Any) -> str:
-    """Likewise where the owner chose the cache itself: nothing, unless it has a `__cache_key__`."""
-    kind: type[Any] = owner.__class__
-    if isinstance(owner, type) or hasattr(kind, "__cache_key__"):
-        return owner_key(owner)
-    return ""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
-from varco_cache._errors import CacheConfigError
-
 FOREVER: Final = math.inf
 
 
@@ -30,7 +28,10 @@ MISSING: Final = Missing.MISSING
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A cached value, the seconds it has left (`math.inf` when it does not expire) and its tags."""
+    """A cached value, the seconds it has left and its tags.
+
+    `ttl` is `math.inf` when the entry does not expire, and `math.nan` when its backend cannot tell.
+    """
 
     value: Any
     ttl: float = FOREVER
@@ -60,15 +61,3 @@ class CacheStats:
         """Hits per read, 0.0 before the first one."""
         reads = self.hits + self.misses
         return self.hits / reads if reads else 0.0
-
-
-def checked_ttl(ttl: float | None, name: str = "ttl") -> float | None:
-    """The time to live when it is one: None, or seconds above zero.
-
-    Raises:
-        CacheConfigError: Zero, negative or not a number.
-    """
-    given: object = ttl  # untyped callers pass spans of time, or text
-    if ttl is None or (isinstance(given, int | float) and ttl > 0):
-        return ttl
-    raise CacheConfigError(name, ttl, "seconds above zero, or None for the default of the cache")

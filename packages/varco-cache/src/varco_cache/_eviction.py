@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from array import array
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from varco_cache._errors import CacheConfigError
-from varco_cache._tags import NO_CELLS, Cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAIN = 4
 """The bit of `Slot.hits` that says the entry is in the main ring; the two bits below count hits."""
@@ -33,7 +35,9 @@ class Slot:
     prev: Slot
     next: Slot
 
-    def __init__(self, key: Any, value: Any, deadline: float, tags: Cells, epoch: int) -> None:
+    def __init__(
+        self, key: Any, value: Any, deadline: float, tags: tuple[str, ...], epoch: int
+    ) -> None:
         self.key = key
         self.value = value
         self.deadline = deadline
@@ -45,7 +49,7 @@ class Slot:
 
 def ring() -> Slot:
     """An empty ring: a link that is no entry, its own neighbour."""
-    head = Slot(None, None, 0.0, NO_CELLS, 0)
+    head = Slot(None, None, 0.0, (), 0)
     head.prev = head.next = head
     return head
 
@@ -84,13 +88,15 @@ class FifoPolicy:
     def touch(self, slot: Slot) -> None:
         """A hit; called only when `touches`."""
 
-    def victim(self, epoch: int) -> Slot:  # noqa: ARG002 # an entry's epoch matters to those who move it
-        """The entry to evict next, still linked; there must be one.
+    def evict(self, epoch: int, spares: Callable[[Slot], bool]) -> Slot:  # noqa: ARG002 # see below
+        """Take out the entry that goes next; there must be one.
 
-        An entry that a policy would spare but whose `epoch` is not this one is returned as well:
-        the cache looks whether it was invalidated, and asks again.
+        An entry that the policy would keep, but that is not of this `epoch`, goes all the same
+        unless `spares` says that nothing invalidated it.
         """
-        return self._young.next
+        slot = self._young.next
+        self.remove(slot)
+        return slot
 
     def clear(self) -> None:
         """Forget all, without leaving cycles for the garbage collector."""
@@ -166,37 +172,28 @@ class S3FifoPolicy(FifoPolicy):
             self._young_count -= 1
         super().remove(slot)
 
-    def victim(self, epoch: int) -> Slot:
+    def evict(self, epoch: int, spares: Callable[[Slot], bool]) -> Slot:
         """Who failed the trial, or the oldest of the main ring that was not hit since its turn.
 
         So many are spared for a hit, then the next one goes all the same: no write has to walk
         through a whole ring of entries in use.
         """
-        spared = 0
+        turns = _MOST_SPARED
         while True:
-            if self._young_count * 100 > self._main_count or not self._main_count:
-                slot = self._young.next
-                if slot.epoch is not epoch:
-                    return slot
-                if slot.hits and spared < _MOST_SPARED:
-                    spared += 1
-                    self.remove(slot)
-                    slot.hits = MAIN
-                    self._main_count += 1
-                    link(self._main, slot)
-                    continue
-                self._remember(slot, 0)
-                return slot
-            slot = self._main.next
-            if slot.epoch is not epoch:
-                return slot
-            if slot.hits == MAIN or spared == _MOST_SPARED:
-                self._remember(slot, _CAME_BACK)
-                return slot
-            spared += 1
-            super().remove(slot)
-            slot.hits -= 1
+            on_trial = self._young_count * 100 > self._main_count or not self._main_count
+            slot = (self._young if on_trial else self._main).next
+            if slot.epoch is not epoch and not spares(slot):
+                break
+            if slot.hits & 3 == 0 or not turns:
+                self._remember(slot, 0 if on_trial else _CAME_BACK)
+                break
+            turns -= 1
+            self.remove(slot)
+            slot.hits = MAIN if on_trial else slot.hits - 1
+            self._main_count += 1
             link(self._main, slot)
+        self.remove(slot)
+        return slot
 
     def clear(self) -> None:
         """Forget all but the ghosts."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.lowlevel import current_token
 
 from varco_cache._entry import MISSING
 from varco_cache._errors import CacheDeadlockError
+from varco_cache._results import checked_result
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,12 +38,21 @@ class LoadRequest:
 
 
 class Flight:
-    """One running load and those who wait for it."""
+    """One running load and those who wait for it.
 
-    __slots__ = ("begun", "error", "landed", "lease", "owner", "traceback", "value", "waiting")
+    `ahead` are the flights that its loader began or waits for, in whatever task or thread: their
+    contexts tell.
+    """
 
-    def __init__(self, owner: int) -> None:
-        self.owner = owner
+    __slots__ = (
+        "ahead", "begun", "error", "landed", "lease", "loop", "parent", "traceback", "value",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, loop: object, parent: Flight | None) -> None:
+        self.loop = loop
+        self.parent = parent
+        self.ahead: list[Flight] = []
         self.lease: Lease | None = None
         self.begun = False
         self.landed = False
@@ -62,12 +74,18 @@ class Flight:
         await self.waiting.wait()
 
 
+# The load that the code which runs is a part of, of all caches: a loader may ask another cache.
+# Tasks and threads that a loader starts inherit it.
+loading: ContextVar[Flight | None] = ContextVar("varco_cache_loading", default=None)
+
+
 class Flights:
     """The running loads of one cache by key.
 
     State is protected by never awaiting between looking a flight up and registering one. The
     leader loads in its own task, so nobody has to own it; when the leader is cancelled, one of
-    those who wait leads a new load.
+    those who wait leads a new load. A load of another event loop, which may be closed, is nobody's
+    to wait for.
     """
 
     __slots__ = ("_by_key", "loads")
@@ -77,7 +95,8 @@ class Flights:
         self.loads = 0
 
     def __contains__(self, key: object) -> bool:
-        return key in self._by_key
+        flight = self._by_key.get(key)
+        return flight is not None and flight.loop is current_token().native_token
 
     async def load(
         self, cache: CacheBackend, request: LoadRequest, *, join: bool, look: bool
@@ -87,68 +106,119 @@ class Flights:
         With `join`, a load that runs already and was not overtaken by an invalidation is shared;
         with `look`, a cache that may have been filled since the miss is asked once more.
         """
-        key = request.key
+        key, loop = request.key, current_token().native_token
         while True:
             flight = self._by_key.get(key) if join else None
+            if flight is not None and flight.loop is not loop:
+                if _is_mine(flight):
+                    raise CacheDeadlockError(key)
+                flight = None
             if flight is not None and not await _joinable(cache, flight):
                 if self._by_key.get(key) is not flight:
                     continue  # while the cache was asked, another one began a newer load
                 flight = None
             if flight is None:
-                return await self._lead(cache, request, look=look)
+                return await self._lead(cache, request, Flight(loop, _part_of()), look=look)
             if not flight.landed:
                 await _wait(flight, key)
             if flight.error is not None:
                 # The leader's traceback, or each of a thousand who wait would lengthen it.
-                raise flight.error.with_traceback(flight.traceback)
+                error = flight.error.with_traceback(flight.traceback)
+                try:
+                    raise error
+                finally:
+                    del error, flight  # or the error would refer to itself, by way of this frame
             if flight.value is not MISSING:
                 return flight.value
 
-    async def _lead(self, cache: CacheBackend, request: LoadRequest, *, look: bool) -> Any:
-        key = request.key
-        flight = Flight(anyio.get_current_task().id)
-        self._by_key[key] = flight
+    async def _lead(
+        self, cache: CacheBackend, request: LoadRequest, flight: Flight, *, look: bool
+    ) -> Any:
+        parent = flight.parent
+        self._by_key[request.key] = flight
+        if parent is not None:
+            parent.ahead.append(flight)
         try:
-            flight.value = await _begin(cache, flight, request, look=look)
-            if flight.value is not MISSING:
-                return flight.value
-            self.loads += 1
-            flight.value = await request.loader()
-            flight.land()
-            if flight.lease is not None:
-                await _fill(cache, flight.lease, flight.value, request.ttl)
+            return await self._fly(cache, request, flight, look=look)
         except Exception as error:
-            flight.error = error
-            flight.traceback = error.__traceback__
+            if flight.waiting is not None:
+                flight.error, flight.traceback = error, error.__traceback__
+            raise
+        except GeneratorExit:
+            # Its event loop was closed: nobody waits any more, and nothing can be awaited here.
+            flight.waiting = None
+            if flight.lease is not None:
+                cache.leases.abandon(flight.lease)
             raise
         finally:
             if not flight.landed:
                 flight.land()
-            if self._by_key.get(key) is flight:
-                del self._by_key[key]
-            if flight.lease is not None and not flight.lease.closed:
-                await _release(cache, flight.lease)
-        return flight.value
+            if parent is not None:
+                parent.ahead.remove(flight)
+            if self._by_key.get(request.key) is flight:
+                del self._by_key[request.key]
+            lease = flight.lease
+            del flight  # likewise
+            if lease is not None and not lease.closed:
+                await _release(cache, lease)
+
+    async def _fly(
+        self, cache: CacheBackend, request: LoadRequest, flight: Flight, *, look: bool
+    ) -> Any:
+        value = flight.value = await _begin(cache, flight, request, look=look)
+        if value is not MISSING:
+            return value
+        self.loads += 1
+        outer = loading.get()
+        loading.set(flight)
+        try:
+            loaded = await request.loader()
+        finally:
+            if loading.get() is flight:  # or it is closed in the context of somebody else
+                loading.set(outer)
+        value = flight.value = checked_result(request.key, loaded)
+        flight.land()
+        if flight.lease is not None:
+            await _fill(cache, flight.lease, value, request.ttl)
+        return value
 
 
-# Who waits for which flight, by task, of all caches: a loader may ask another cache. A task is here
-# only while it waits, and nothing awaits between looking and entering.
-_waits: dict[int, Flight] = {}
+def _part_of() -> Flight | None:
+    """The innermost load that is running and that this code is a part of."""
+    flight = loading.get()
+    while flight is not None and flight.landed:
+        flight = flight.parent
+    return flight
 
 
 async def _wait(flight: Flight, key: Any) -> None:
-    """Until the flight has landed, unless it waits, directly or by others, for this very task."""
-    me = anyio.get_current_task().id
-    ahead: Flight | None = flight
-    while ahead is not None:
-        if ahead.owner == me:
-            raise CacheDeadlockError(key)
-        ahead = _waits.get(ahead.owner)
-    _waits[me] = flight
+    """Until the flight has landed, unless it waits, directly or by others, for this very load."""
+    mine = _part_of()
+    if mine is None:
+        await flight.wait()
+        return
+    if _is_mine(flight):
+        raise CacheDeadlockError(key)
+    mine.ahead.append(flight)
     try:
         await flight.wait()
     finally:
-        del _waits[me]
+        mine.ahead.remove(flight)
+
+
+def _is_mine(start: Flight) -> bool:
+    """Whether a flight waits, by whatever way, for the load that this code is a part of."""
+    goal = _part_of()
+    seen: set[int] = set()
+    todo = [start]
+    while todo:
+        flight = todo.pop()
+        if flight is goal:
+            return True
+        if id(flight) not in seen:
+            seen.add(id(flight))
+            todo += flight.ahead
+    return False
 
 
 async def _joinable(cache: CacheBackend, flight: Flight) -> bool:

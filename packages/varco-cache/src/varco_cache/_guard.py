@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from varco_cache._base import CacheBackend
+from varco_cache._checks import checked_seconds
 from varco_cache._entry import MISSING, CacheEntry, CacheStats
-from varco_cache._errors import CacheConfigError, CacheError
+from varco_cache._errors import CacheError
 from varco_cache._journal import Journal
 from varco_cache._lease import Lease, LeaseBook
 from varco_cache._tags import checked_tags
@@ -72,14 +73,13 @@ class GuardedCache(CacheBackend):
         retry_after: float = RETRY_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        for name, value in (("time_limit", time_limit), ("retry_after", retry_after)):
-            if not value > 0:
-                raise CacheConfigError(name, value, "seconds above zero")
-        self.cache = cache
-        self.patience: float = cache.patience  # a view is what lies beneath it
+        self._time_limit = checked_seconds(time_limit, "time_limit")
+        self._retry_after = checked_seconds(retry_after, "retry_after")
+        self.cache: CacheBackend = self._views.adopted(cache)
+        self.shared: bool = self.cache.shared  # a view is what lies beneath it
+        self.knows_ttl: bool = self.cache.knows_ttl  # likewise
+        self.patience: float = self.cache.patience  # likewise
         self.journal: Journal = Journal(_JOURNAL)
-        self._time_limit = time_limit
-        self._retry_after = retry_after
         self._clock = clock
         self._failures = 0
         self._retry_at = 0.0

@@ -8,13 +8,13 @@ from weakref import WeakKeyDictionary, ref
 
 from pydantic import Field
 
-from varco_cache._strategies import INVALIDATION_CHANNEL
+from varco_cache._channel import INVALIDATION_CHANNEL
 from varco_events import AbstractEventBus, Event, EventConsumer, listen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from varco_cache._strategies import EventDrivenStrategy
+    from varco_cache._strategies import InvalidationStrategy
 
 logger = logging.getLogger("varco_cache")
 
@@ -43,10 +43,10 @@ class _Near(Protocol):
 
 
 class CacheInvalidationConsumer(EventConsumer):
-    """Makes a strategy, and so its caches, forget what `CacheInvalidated` events name."""
+    """Makes the caches of a strategy, whatever its kind, forget what `CacheInvalidated` names."""
 
     def __init__(
-        self, strategy: EventDrivenStrategy, *, channel: str = INVALIDATION_CHANNEL
+        self, strategy: InvalidationStrategy, *, channel: str = INVALIDATION_CHANNEL
     ) -> None:
         self._strategy = strategy
         self.channel = channel
@@ -54,8 +54,7 @@ class CacheInvalidationConsumer(EventConsumer):
     @listen(CacheInvalidated, channel=lambda self: self.channel)
     async def on_invalidated(self, event: CacheInvalidated) -> None:
         """Forget."""
-        self._strategy.invalidate_many(event.keys)
-        self._strategy.invalidate_tags(event.tags)
+        self._strategy.forget(event.keys, event.tags)
 
 
 async def announce(

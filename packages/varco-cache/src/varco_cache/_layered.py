@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from varco_cache._base import CacheBackend
-from varco_cache._entry import FOREVER, MISSING, CacheEntry, CacheStats, checked_ttl
+from varco_cache._backend import CacheBackend, GuardedCache, adopted
+from varco_cache._checks import checked_seconds, checked_ttl
+from varco_cache._entry import FOREVER, MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheConfigError
-from varco_cache._guard import RETRY_AFTER, TIME_LIMIT, GuardedCache
+from varco_cache._guard import RETRY_AFTER, TIME_LIMIT
 from varco_cache._keylock import KeyLocks
 from varco_cache._lease import Lease
 from varco_cache._tags import checked_tags
@@ -83,8 +85,10 @@ class LayeredCache(CacheBackend):
             layer
             if layer.reliable
             else GuardedCache(layer, time_limit=time_limit, retry_after=retry_after, clock=clock)
-            for layer in layers
+            for layer in map(adopted, layers)
         ]
+        self.shared: bool = any(cache.shared for cache in self._caches)
+        self.knows_ttl: bool = all(cache.knows_ttl for cache in self._caches)
         self._first = self._caches[0]
         self._last = self._caches[-1]
         self._locks = KeyLocks()
@@ -92,7 +96,7 @@ class LayeredCache(CacheBackend):
         if self._mode is WriteMode.WRITE_BACK and len(layers) > 1:
             self._buffer = WriteBuffer(self._last, clock=clock)
             self._caches.insert(-1, self._buffer.cache)
-        self._flush_interval = flush_interval
+        self._flush_interval = checked_seconds(flush_interval, "flush_interval")
 
     @property
     def layers(self) -> tuple[CacheBackend, ...]:
@@ -432,9 +436,15 @@ class LayeredCache(CacheBackend):
         if entry.ttl <= 0:
             return
         # What does not end beneath gets the default of the layer, as if it were set there.
-        ttl = None if entry.ttl == FOREVER else entry.ttl
+        ttl = entry.ttl if 0 < entry.ttl < FOREVER else None
         for cache, lease in reversed(leases):
             lives = self._near_ttl(cache, ttl)
+            if (
+                math.isnan(entry.ttl)
+                and lives is None
+                and getattr(cache, "default_ttl", None) is None
+            ):
+                continue  # nothing bounds how long a copy would outlive it
             await cache.fill(lease, entry.value, ttl=lives, tags=entry.tags)
 
     def _is_buffer(self, cache: CacheBackend) -> bool:

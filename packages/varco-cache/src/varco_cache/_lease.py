@@ -70,6 +70,12 @@ class LeaseBook:
         self.tags.release(lease.cells)
         return held
 
+    def abandon(self, lease: Lease) -> None:
+        """Close a lease that may be of another book, at once and without a word to the cache."""
+        if lease in self.by_key.get(lease.key, ()):
+            self.close(lease)
+        lease.closed = True
+
     def settle(self, lease: Lease, late_tags: Iterable[str] | None = None) -> bool:
         """Close a lease whose value is about to be stored: loads begun before it lose theirs.
 

@@ -29,6 +29,8 @@ class NamespacedCache(CacheBackend):
         self.prefix: str = f"{name}:"
         self.local: bool = cache.local  # a view is what lies beneath it
         self.reliable: bool = cache.reliable  # likewise
+        self.shared: bool = cache.shared  # likewise
+        self.knows_ttl: bool = cache.knows_ttl  # likewise
 
     def peek(self, key: Any) -> Any:
         """The value if this process has it at hand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from varco_cache._base import CacheBackend
+from varco_cache._backend import CacheBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import anyio
 from providify import Inject, InjectMeta, LazyProxy, LiveProxy
 
-from varco_cache._base import CacheBackend
+from varco_cache._backend import CacheBackend
+from varco_cache._channel import INVALIDATION_CHANNEL
 from varco_cache._errors import CacheConfigError, CacheUsageError
 from varco_cache._read_keys import ReadKey, list_key, reads_in_its_own_way, row_key, tags_of
-from varco_cache._strategies import INVALIDATION_CHANNEL
 from varco_domain.auth import ANONYMOUS, AuthContext
 from varco_domain.model import DomainModel
 from varco_domain.service.base import AsyncService, EntityChange

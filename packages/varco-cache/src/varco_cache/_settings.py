@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from varco_cache._checks import checked_count, checked_seconds, checked_ttl
 from varco_cache._errors import CacheConfigError
 from varco_cache._eviction import Eviction
 
@@ -32,10 +33,10 @@ class CacheSettings:
     sweep_interval: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("max_size", "max_bytes", "default_ttl", "sweep_interval"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise CacheConfigError(name, value, "must be above zero")
+        checked_count(self.max_size, "max_size")
+        checked_count(self.max_bytes, "max_bytes")
+        checked_ttl(self.default_ttl, "default_ttl")
+        checked_seconds(self.sweep_interval, "sweep_interval")
 
     @classmethod
     def from_env(

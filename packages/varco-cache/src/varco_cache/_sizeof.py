@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, cast
-
-from varco_cache._canonical import is_mapping
 
 _MOST_OBJECTS = 10_000
 
@@ -26,11 +25,14 @@ def approximate_size(key: Any, value: Any) -> int:
         total += sys.getsizeof(one)
         if isinstance(one, str | bytes | int | float):
             continue
-        if is_mapping(one):
-            stack.extend(one.keys())
-            stack.extend(one.values())
+        if isinstance(one, Mapping):
+            stack += _parts(one)
         elif isinstance(one, list | tuple | set | frozenset):
             stack.extend(cast("list[Any]", one))
         elif hasattr(one, "__dict__"):
             stack.append(vars(one))
     return total
+
+
+def _parts(mapping: Any) -> list[Any]:
+    return [*mapping.keys(), *mapping.values()]

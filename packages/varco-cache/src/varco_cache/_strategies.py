@@ -6,19 +6,17 @@ its state does not grow, and a key that was invalidated can be set again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
-from varco_cache._entry import checked_ttl
+from varco_cache._checks import checked_ttl
+from varco_cache._errors import CacheConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from varco_cache._invalidated import CacheInvalidationConsumer
 
-INVALIDATION_CHANNEL = "varco.cache.invalidations"
-
-
+@runtime_checkable
 class InvalidationTarget(Protocol):
     """What a strategy tells to forget; an `InMemoryCache` is one. Nothing here waits."""
 
@@ -56,8 +54,25 @@ class InvalidationStrategy:
         """Called when a cache that uses it stops."""
 
     def bind(self, target: InvalidationTarget) -> None:
-        """Serve this cache too; a cache calls it for the strategy it is given."""
+        """Serve this cache too; a cache calls it for the strategy it is given.
+
+        Raises:
+            CacheConfigError: It is no cache that a strategy can tell to forget.
+        """
+        given: object = target  # of untyped callers
+        if not isinstance(given, InvalidationTarget):  # pyright: ignore[reportUnnecessaryIsInstance] # untyped callers
+            remedy = "a strategy serves an InMemoryCache; give it to that layer"
+            raise CacheConfigError("target", target, remedy)
         self.targets.add(target)
+
+    def forget(self, keys: Iterable[Any] = (), tags: Iterable[str] = ()) -> None:
+        """Forget keys, and what carries one of the tags; values set afterwards are served."""
+        held = tuple(tags)
+        for target in self.targets:
+            for key in keys:
+                target.drop(key)
+            if held:
+                target.drop_tags(held)
 
     @property
     def targets(self) -> WeakSet[Any]:
@@ -94,8 +109,7 @@ class ExplicitStrategy(InvalidationStrategy):
 
     def invalidate(self, key: Any) -> None:
         """Forget a key; a value set afterwards is served."""
-        for target in self.targets:
-            target.drop(key)
+        self.forget((key,))
 
     def invalidate_many(self, keys: Iterable[Any]) -> None:
         """Forget several keys."""
@@ -135,27 +149,7 @@ class TaggedStrategy(InvalidationStrategy):
 
     def invalidate_tags(self, tags: Iterable[str]) -> None:
         """Forget what carries one of the tags."""
-        held = tuple(tags)
-        for target in self.targets:
-            target.drop_tags(held)
-
-
-class EventDrivenStrategy(ExplicitStrategy, TaggedStrategy):
-    """Forgets what `CacheInvalidated` events on `channel` name (needs `[events]`)."""
-
-    def __init__(self, *, channel: str = INVALIDATION_CHANNEL) -> None:
-        super().__init__()
-        self.channel = channel
-        self._consumer: CacheInvalidationConsumer | None = None
-
-    @property
-    def consumer(self) -> CacheInvalidationConsumer:
-        """The event consumer to register with a bus: `strategy.consumer.register_to(bus)`."""
-        if self._consumer is None:
-            from varco_cache import CacheInvalidationConsumer  # noqa: PLC0415 # behind an extra
-
-            self._consumer = CacheInvalidationConsumer(self, channel=self.channel)
-        return self._consumer
+        self.forget(tags=tags)
 
 
 class CompositeStrategy(InvalidationStrategy):

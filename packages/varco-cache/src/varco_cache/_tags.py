@@ -92,16 +92,6 @@ class TagBook:
         self._cells.clear()
 
 
-def same_tags(held: Cells, tags: Iterable[str] | None) -> bool:
-    """Whether these are the cells, dead or alive, of a set of just these tags."""
-    if not isinstance(tags, (set, frozenset)) or len(tags) != len(held):
-        return False
-    for cell in held:  # noqa: SIM110 # a generator costs as much as the rest
-        if cell.name not in tags:
-            return False
-    return True
-
-
 def any_dead(held: Cells) -> bool:
     """Whether one of these tags was invalidated since it was acquired."""
     return any(cell.dead for cell in held)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from varco_cache._guard import GuardedCache
+from varco_cache._backend import GuardedCache
 from varco_cache._memory import InMemoryCache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from varco_cache._base import CacheBackend
+    from varco_cache._backend import CacheBackend
 
 _MOST_PENDING = 10_000
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from varco_cache._base import CacheBackend
+from varco_cache._backend import CacheBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +51,7 @@ class FaultyCache(CacheBackend):
 
     def __init__(self, cache: CacheBackend, fault: Callable[[str], Fault]) -> None:
         self.cache = cache
+        self.shared: bool = cache.shared
         self.fault = fault
 
     async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:

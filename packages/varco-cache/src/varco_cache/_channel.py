@@ -1,0 +1,3 @@
+"""Where invalidations are told, unless somebody says otherwise."""
+
+INVALIDATION_CHANNEL = "varco.cache.invalidations"
