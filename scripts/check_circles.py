@@ -13,14 +13,6 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).parents[1] / "packages"
 KNOWN = (
-    {
-        "varco_cache",
-        "varco_cache._layered",
-        "varco_cache._memory",
-        "varco_cache._strategies",
-        "varco_cache._write_back",
-    },
-    {"varco_cache._base", "varco_cache._guard", "varco_cache._namespace"},
     {"varco_domain._parse", "varco_domain.meta"},
     {
         "varco_events._bus",

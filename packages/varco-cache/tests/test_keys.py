@@ -249,6 +249,21 @@ async def test_functions_that_follow_each_other_under_one_name_are_apart():
     assert found == [0, 1, 2]
 
 
+def test_a_module_that_is_run_again_keeps_its_names_in_a_shared_cache():
+    keys = []
+    for line in range(2):
+        namespace = {"cached": cached, "cache": Shared(), "__name__": "again"}
+        exec("\n" * line + "@cached(cache)\nasync def get(): return 1", namespace)
+        keys.append(namespace["get"].key_for())
+    assert keys == ["again.get:", "again.get:"]
+    twice = "\n@cached(cache)\nasync def _(): return 1" * 2
+    with pytest.raises(CacheKeyError, match="pass name="):
+        exec(twice, {"cached": cached, "cache": Shared(), "__name__": "twice"})
+    loop = "for n in (1, 2):\n    @cached(cache)\n    async def get(): return n"
+    with pytest.raises(CacheKeyError, match="pass name="):
+        exec(loop, {"cached": cached, "cache": Shared(), "__name__": "loop"})
+
+
 async def test_partial_applications_are_apart_and_one_of_them_is_itself():
     async def add(one, other=10):
         """Docs."""

@@ -59,9 +59,11 @@ class CachedCalls:
         self._nameless = False
         if key is None:
             # Functions of one name, or of one `def`, may share a namespace, not results.
-            known, stable = (name, True) if name is not None else function_name(func)
-            self.prefix += f"{known}:"
-            self._nameless = not stable
+            own, everywhere = (name, name) if name is not None else function_name(func)
+            if isinstance(source, CacheBackend) and source.shared and everywhere is not None:
+                own = everywhere
+            self._nameless = own != everywhere
+            self.prefix += f"{own}:"
         else:
             self._all_tag = f"cached:{self.prefix}{name or qualified(plain_function(func))}"
         self.cache: CacheBackend | None = None

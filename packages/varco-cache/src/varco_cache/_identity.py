@@ -7,9 +7,11 @@ What something is called, or is equal to, does not tell it from its likes: two f
 from __future__ import annotations
 
 import builtins
+import inspect
 import os
 import sys
 from functools import partial
+from types import CodeType
 from typing import Any
 from weakref import ref
 
@@ -48,6 +50,7 @@ _tokens = _Names()
 _classes = _Names()
 # Who was first to have a name; one that it had is never given to another.
 _firsts: dict[str, ref[Any]] = {}
+_codes: dict[str, CodeType | None] = {}
 
 
 def qualified(one: Any) -> str:
@@ -82,14 +85,36 @@ def class_name(kind: type) -> str:
     return _classes.enter(kind, name)
 
 
-def function_name(func: Any) -> tuple[str, bool]:
-    """What tells a function from all others, and whether it is the same in every process."""
+def function_name(func: Any) -> tuple[str, str | None]:
+    """What tells a function from all others, and what does so in every process, if anything."""
     inner = plain_function(func)
     name = qualified(inner)
     its_own = inner is func and getattr(func, "__self__", None) is None
-    if its_own and "<locals>" not in name and _is_first(name, func):
-        return name, True
-    return f"{name}@{token(func)}", False
+    if its_own and "<locals>" not in name:
+        if _is_first(name, func):
+            _codes.setdefault(name, _code(func))
+            return name, name
+        if _is_defined_again(name, func):
+            return f"{name}@{token(func)}", name
+    return f"{name}@{token(func)}", None
+
+
+def _is_defined_again(name: str, func: Any) -> bool:
+    """Whether its module was run again, rather than that two live functions share a name."""
+    first, code = _firsts[name](), _code(func)
+    if code is None or code is _codes.get(name):
+        return False  # one `def` made both
+    if first is None or inspect.unwrap(first).__globals__ is not inspect.unwrap(func).__globals__:
+        return True
+    was = _code(first)
+    return was is not None and (was.co_filename, was.co_firstlineno) == (
+        code.co_filename,
+        code.co_firstlineno,
+    )
+
+
+def _code(func: Any) -> CodeType | None:
+    return getattr(inspect.unwrap(func), "__code__", None)
 
 
 def plain_function(func: Any) -> Any:

@@ -106,6 +106,8 @@ if TYPE_CHECKING:
         TTLStrategy,
         WriteMode,
         cached,
+        checked_tags,
+        checked_ttl,
     )
     from varco_domain import (
         ANONYMOUS,
@@ -540,6 +542,8 @@ else:
                 "TaggedStrategy",
                 "WriteMode",
                 "cached",
+                "checked_tags",
+                "checked_ttl",
             ),
             "varco_domain": (
                 "ANONYMOUS",
@@ -1219,6 +1223,8 @@ __all__: tuple[str, ...] = (
     "cast_raw",
     "channel_context",
     "check_distinct",
+    "checked_tags",
+    "checked_ttl",
     "children_first",
     "circuit_breaker",
     "clean",

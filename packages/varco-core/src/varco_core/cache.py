@@ -40,6 +40,8 @@ from varco_cache import (
     TTLStrategy,
     WriteMode,
     cached,
+    checked_tags,
+    checked_ttl,
 )
 
 __all__: tuple[str, ...] = (
@@ -81,4 +83,6 @@ __all__: tuple[str, ...] = (
     "TaggedStrategy",
     "WriteMode",
     "cached",
+    "checked_tags",
+    "checked_ttl",
 )

@@ -63,6 +63,8 @@ class RedisCache(CacheBackend):
         RedisUnavailableError: From any operation, when Redis does not answer in time.
     """
 
+    shared: bool = True
+
     def __init__(
         self,
         settings: RedisCacheSettings | None = None,
