@@ -11,11 +11,13 @@ import inspect
 import os
 import sys
 from functools import partial
-from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from varco_cache._errors import CacheKeyError
+
+if TYPE_CHECKING:
+    from types import CodeType
 
 
 class _Names:
