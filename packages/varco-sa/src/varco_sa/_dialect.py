@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
 from varco_query import QueryLimitError
@@ -23,6 +24,16 @@ type Convert = Callable[[Any], Any] | None
 
 # What an index of InnoDB holds at most of utf8mb4, shared by the columns of a key.
 _KEY_CHARACTERS: Final = 255
+# What MariaDB keeps of a row beside its long texts, and of one key; in bytes, of which a character
+# takes four.
+_ROW_BYTES: Final = 65_535
+_KEY_BYTES: Final = 3_072
+_CHARACTER_BYTES: Final = 4
+_OTHER_BYTES: Final = 32
+# The longest that PostgreSQL declares; more is text of any length.
+_VARCHAR_CHARACTERS: Final = 10_485_760
+# Reserved by PostgreSQL 15 to 18, and not known to SQLAlchemy.
+_RESERVED: Final = frozenset({"collation", "concurrently", "lateral", "system_user", "tablesample"})
 # Any number and name that nobody else is likely to lock.
 _CREATING: Final = 0x7661_7263_6F
 _CREATING_NAME: Final = "varco_create_tables"
@@ -40,6 +51,11 @@ _GLOB: Final[dict[Token, str]] = {
 }
 # SQLite refuses longer patterns; in bytes.
 _MAX_PATTERN: Final = 50_000
+
+
+def identifier(name: str) -> str:
+    """A name of a table or column, quoted where an engine would take it for one of its words."""
+    return quoted_name(name, quote=True) if name in _RESERVED else name
 
 
 def index_of(condition: sa.ColumnElement[bool]) -> dict[str, Any]:
@@ -82,6 +98,10 @@ class Dialect(ABC):
     """A connection has one result at a time."""
     locks_gaps: ClassVar[bool] = False
     """Locks what lies between rows unless a transaction is READ COMMITTED."""
+    row_bytes: ClassVar[int | None] = None
+    """What a row may take of its columns' `width`, where that is bounded."""
+    key_bytes: ClassVar[int | None] = None
+    """Likewise a key."""
     key_name: ClassVar[str | None] = None
     """What every primary key is called, if that cannot be chosen."""
 
@@ -151,6 +171,10 @@ class Dialect(ABC):
     ) -> sa.ColumnElement[bool]:
         """Whether a column is one of the values of the parameter that `bind` makes."""
         return column.in_(bind(kind, expanding=True))
+
+    def width(self, type_: TypeEngine[Any]) -> int:  # noqa: ARG002  # for engines that bound it
+        """The bytes that a column may take of its row and of a key."""
+        return 0
 
     @abstractmethod
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -309,6 +333,8 @@ class _PostgreSQL(Dialect):
         return insert, insert.excluded
 
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # any text fits
+        if length is not None and length > _VARCHAR_CHARACTERS:
+            length = None
         return postgresql.VARCHAR(length, collation="C")
 
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -340,6 +366,8 @@ class _MySQL(Dialect):
     partial_indexes = False
     one_result = True
     locks_gaps = True
+    row_bytes = _ROW_BYTES
+    key_bytes = _KEY_BYTES
     key_name = "PRIMARY"
     collation: ClassVar[str] = "utf8mb4_0900_bin"
 
@@ -365,9 +393,9 @@ class _MySQL(Dialect):
         return sa.func.lower(text, type_=sa.Text())
 
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:
-        """A binary collation that pads nothing."""
+        """A binary collation that pads nothing; long texts lie outside of the row."""
         length = self.text_length(length, in_key=in_key)
-        if length is None:
+        if length is None or (length > _KEY_CHARACTERS and not in_key):
             return mysql.LONGTEXT(charset="utf8mb4", collation=self.collation)
         return mysql.VARCHAR(length, charset="utf8mb4", collation=self.collation)
 
@@ -377,7 +405,16 @@ class _MySQL(Dialect):
     def binary(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:
         """Indexes bytes only up to a length."""
         length = length or (_KEY_CHARACTERS if in_key else None)
-        return mysql.VARBINARY(length) if length else mysql.LONGBLOB()
+        if length is None or (length > _KEY_CHARACTERS and not in_key):
+            return mysql.LONGBLOB()
+        return mysql.VARBINARY(length)
+
+    def width(self, type_: TypeEngine[Any]) -> int:
+        if isinstance(type_, mysql.VARCHAR):
+            return _CHARACTER_BYTES * (type_.length or 0) + 2
+        if isinstance(type_, mysql.VARBINARY):
+            return (type_.length or 0) + 2
+        return _OTHER_BYTES
 
     def decimal_limits(
         self, precision: int | None, scale: int | None

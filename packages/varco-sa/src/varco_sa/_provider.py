@@ -5,10 +5,8 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import utc_now
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
@@ -16,6 +14,7 @@ from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
 from varco_sa._dialect import dialect_of
 from varco_sa._engine import prepare_engine
 from varco_sa._existing import map_existing
+from varco_sa._fit import check_references
 from varco_sa._inbox import SQLAlchemyInbox
 from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
@@ -104,25 +103,19 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         Processes that start at the same time wait for each other.
 
         Raises:
-            RepositoryClassCreationFailed: A foreign key refers to a table of no registered model.
+            RepositoryClassCreationFailed: A foreign key refers to a table of no registered model,
+                or to a field that is not unique.
         """
         async with self.engine.begin() as connection:
             await connection.run_sync(self._create_tables)
 
     def _create_tables(self, connection: sa.Connection) -> None:
         dialect = self.storage.dialect
+        check_references(self.storage.metadata, self.models_by_table)
         with dialect.creating(connection):
             if self.schema is not None and dialect.schemas:
                 connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
-            try:
-                self.storage.metadata.create_all(connection)
-            except NoReferencedTableError as error:
-                known = ", ".join(sorted(self.storage.metadata.tables))
-                raise RepositoryClassCreationFailed(
-                    f"a foreign key refers to {error.table_name!r}, which no registered model has; "
-                    f"tables: {known}",
-                    object,
-                ) from None
+            self.storage.metadata.create_all(connection)
 
 
 class _ReadOnly(IUoWProvider):

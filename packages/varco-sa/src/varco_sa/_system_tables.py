@@ -30,7 +30,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("entry_id", Identifier(), nullable=False),
         sa.Column("event_type", Text(length=255), nullable=False),
         sa.Column("channel", Text(length=255), nullable=False),
-        sa.Column("key", Text(length=500)),
+        sa.Column("key", Text(length=500, in_key=True)),
         sa.Column("payload", Bytes(), nullable=False),
         sa.Column("created_at", Timestamp(), nullable=False),
         sa.Column("attempts", Integer(), nullable=False),

@@ -21,7 +21,8 @@ from varco_domain.meta import (
 from varco_domain.model import DomainModel
 from varco_sa._checks import check_expression
 from varco_sa._columns import column_type
-from varco_sa._dialect import COUNTED, Dialect, index_of
+from varco_sa._dialect import COUNTED, Dialect, identifier, index_of
+from varco_sa._fit import check_widths
 
 # PostgreSQL keeps 63 bytes of a name, MariaDB 64.
 _NAME_LENGTH = 60
@@ -87,7 +88,7 @@ def build_table(
         )
     columns = {
         name: sa.Column(
-            name,
+            identifier(name),
             column_type(entity_cls, each, in_key=name in meta.keyed_fields),
             primary_key=each.primary_key,
             nullable=each.nullable,
@@ -111,11 +112,15 @@ def build_table(
         constraints[name] = fields
         checks[name] = each.name or each.condition
     counted = meta.pk_strategy is PKStrategy.INT_AUTO
-    table = sa.Table(meta.table, metadata, *items, **(COUNTED if counted else {}))
+    groups = [fields for fields, _ in unique_fields(meta)]
+    indexed = [(name,) for name, each in meta.fields.items() if each.hint.index]
+    keys = [meta.pk_fields, *groups, *indexed, *((name,) for name in meta.foreign_keys)]
+    check_widths(entity_cls, columns, keys, dialect)
+    table = sa.Table(identifier(meta.table), metadata, *items, **(COUNTED if counted else {}))
     _indexes(meta, table, dialect)
     for pairs in meta.many_to_many:
         _pairs_table(metadata, meta, pairs)
-    uniques = (meta.pk_fields, *(fields for fields, _ in unique_fields(meta)))
+    uniques = (meta.pk_fields, *groups)
     return EntityTable(entity_cls, meta, table, columns, constraints, checks, uniques)
 
 
@@ -175,7 +180,8 @@ def _uniques(
         found.append(sa.Column(_LIVE, sa.SmallInteger, sa.Computed(lives, persisted=False)))
         live = [_LIVE]
     for fields, given in groups:
-        name = given or constraint_name("uq", meta.table, fields)
+        # Of the table, for two that inherit a constraint, or choose one name, are kept apart.
+        name = constraint_name("uq", meta.table, fields if given is None else (given,))
         constraints[name] = fields
         if soft is None or live:
             found.append(sa.UniqueConstraint(*fields, *live, name=name))
@@ -265,8 +271,8 @@ def _pairs_table(metadata: sa.MetaData, meta: ParsedMeta, pairs: ManyToMany) -> 
             ondelete="CASCADE",
         )
         # The type of the key it refers to.
-        made.append(sa.Column(name, key, primary_key=True, autoincrement=False))
-    sa.Table(pairs.through, metadata, *made)
+        made.append(sa.Column(identifier(name), key, primary_key=True, autoincrement=False))
+    sa.Table(identifier(pairs.through), metadata, *made)
     sa.Index(
         constraint_name("ix", pairs.through, (target,)), metadata.tables[pairs.through].c[target]
     )

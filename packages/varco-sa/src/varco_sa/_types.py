@@ -47,6 +47,12 @@ class Checked(TypeDecorator[Any]):
         self.owner = owner
         self.field = field
 
+    def literal_processor(self, dialect: Dialect) -> Processor:
+        """In the text of a constraint a value is written as it is stored."""
+        impl: Any = self.load_dialect_impl(dialect).dialect_impl(dialect)
+        store, write = self.bind_processor(dialect), impl.literal_processor(dialect)
+        return write if store is None else lambda value: write(store(value))
+
     def refuse(self, rule: str) -> CheckViolationError:
         """The error of a value that breaks the rule."""
         return CheckViolationError(self.owner or object, self.field, rule)
@@ -279,11 +285,10 @@ class JsonText(Checked):
         return None
 
 
-class Comparable(TypeDecorator[Any]):
+class Comparable(Checked):
     """The type of a value that is compared with a column: not cut, rounded or checked."""
 
     impl = sa.Numeric
-    cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """NUMERIC of any size."""
