@@ -32,8 +32,10 @@ _CHARACTER_BYTES: Final = 4
 _OTHER_BYTES: Final = 32
 # The longest that PostgreSQL declares; more is text of any length.
 _VARCHAR_CHARACTERS: Final = 10_485_760
-# Reserved by PostgreSQL 15 to 18, and not known to SQLAlchemy.
-_RESERVED: Final = frozenset({"collation", "concurrently", "lateral", "system_user", "tablesample"})
+# Reserved by PostgreSQL 15 to 18 or by SQLite, and not known to SQLAlchemy.
+_RESERVED: Final = frozenset(
+    {"collation", "concurrently", "lateral", "system_user", "tablesample", "nothing", "returning"}
+)
 # Any number and name that nobody else is likely to lock.
 _CREATING: Final = 0x7661_7263_6F
 _CREATING_NAME: Final = "varco_create_tables"

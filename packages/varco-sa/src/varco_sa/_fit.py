@@ -78,9 +78,7 @@ def check_references(metadata: sa.MetaData, models: Mapping[str, type[DomainMode
     for table in metadata.tables.values():
         model = models.get(table.name)
         for key in table.foreign_keys:
-            field = (
-                f"{model.__name__}.{key.parent.name}" if model is not object else str(key.parent)
-            )
+            field = f"{table.name if model is None else model.__name__}.{key.parent.name}"
             try:
                 target = key.column
             except NoReferencedTableError as error:

@@ -51,7 +51,11 @@ class Checked(TypeDecorator[Any]):
         """In the text of a constraint a value is written as it is stored."""
         impl: Any = self.load_dialect_impl(dialect).dialect_impl(dialect)
         store, write = self.bind_processor(dialect), impl.literal_processor(dialect)
-        return write if store is None else lambda value: write(store(value))
+
+        def process(value: Any) -> str:
+            return str(write(value if store is None else store(value)))
+
+        return process
 
     def refuse(self, rule: str) -> CheckViolationError:
         """The error of a value that breaks the rule."""
