@@ -139,8 +139,22 @@ def test_of_words_and_marks_without_space_between(text):
 
 @given(
     st.lists(
-        st.sampled_from(("a=1", "b<2", "and", "or", "not", "(", ")", "all(", ",")), max_size=24
+        st.sampled_from(
+            ("a=1", "b<2", "andy=3", "`or`=4", "and", "And", "or", "not", "(", ")", "all(", ",")
+        ),
+        max_size=24,
     )
 )
 def test_of_long_sequences(words):
     assert same(" ".join(words))
+
+
+@given(
+    st.sampled_from(("and", "AND", "or")),
+    st.lists(st.sampled_from(("a=1", "and=2", "andy=3", "`or`=4", "b in (5)", "(c=6")), max_size=8),
+    st.lists(st.sampled_from((" ", "  ", "\n", "")), min_size=16, max_size=16),
+)
+def test_of_chains(word, operands, spaces):
+    gaps = iter(spaces)
+    text = "".join(f"{next(gaps)}{word}{next(gaps)}{operand}" for operand in operands)
+    assert same(f"z=0{text}")

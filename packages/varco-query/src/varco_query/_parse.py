@@ -58,7 +58,7 @@ def read(text: str, make: MakeLeaf, limits: Limits) -> TransformerNode:
             if states[-1] == LAST and match is None:
                 return values[0]  # type: ignore[no-any-return]  # of the rule `start`
             raise syntax_error(text, position, state, states)
-        values.append(reading.token(match, opens=after is not None))
+        values.append(reading.token(match, after is not None))
         states.append(shift)
         state, position = shift, match.end()
 
@@ -92,14 +92,21 @@ def _rest_of_chain(
         return last, token
     complete = values[-2] = gathered(values[-2])
     comparison = reading.comparison
-    while token is not None and token.lastgroup == word:
-        following = simple_at(text, token.end())
-        if following is None:
-            break
+    # Most chains repeat the word as it was first written, which is quickly seen.
+    again = f"{token[0]} "
+    position = token.end()
+    while (following := simple_at(text, position)) is not None:
         complete.append(comparison(last))
         last = following
-        token = token_at(text, last.end())
-    return last, token
+        position = last.end()
+        if text.startswith(again, position):
+            position += len(again)
+            continue
+        token = token_at(text, position)
+        if token is None or token.lastgroup != word:
+            return last, token
+        position = token.end()
+    return last, token_at(text, last.end())
 
 
 def _rest_of_list(reading: Reading, state: int, values: list[Any], position: int) -> _Match | None:

@@ -48,19 +48,18 @@ class Reading:
         self._terms_left = limits.max_terms
         self._depth_left = limits.max_depth
 
-    def token(self, match: re.Match[str], *, opens: bool) -> object:
+    def token(self, match: re.Match[str], opens: bool) -> object:
         """The value of a token; `opens` says that it stands where a comparison may begin."""
         kind = match.lastgroup or ""
         if kind in _VALUES:
             return self.value(match)
-        start = match.start(kind)
         if kind == "FIELD":
             self._terms_left -= 1
             if self._terms_left < 0:
-                raise self._too_large("max_terms", start)
-            return match[kind].strip("`"), start
-        if kind == "LPAR" or (opens and kind in _NESTING):
-            self._nest(start)
+                raise self._too_large("max_terms", match.start(kind))
+            return match[kind].strip("`"), match.start(kind)
+        if kind in _NESTING and (opens or kind == "LPAR"):
+            self._nest(match.start(kind))
         return match[kind]
 
     def comparison(self, match: re.Match[str]) -> ComparisonNode:
