@@ -14,14 +14,6 @@ from pathlib import Path
 PACKAGES = Path(__file__).parents[1] / "packages"
 KNOWN = (
     {"varco_domain._parse", "varco_domain.meta"},
-    {
-        "varco_events._bus",
-        "varco_events._context",
-        "varco_events._envelope",
-        "varco_events._event_serializer",
-        "varco_events._sending",
-        "varco_events._upcasting",
-    },
 )
 
 

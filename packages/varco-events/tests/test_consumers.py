@@ -411,7 +411,7 @@ async def test_the_poller_delivers_what_was_received_and_what_was_abandoned(bus,
         got.append(event.number)
 
     consumer_of(handle, inbox=inbox).register_to(bus)
-    poller = InboxPoller(inbox=inbox, bus=bus, clock=clock)
+    poller = InboxPoller(inbox=inbox, bus=bus)
     with pytest.raises(ValueError, match="no"):
         await bus.publish(Ordered(number=1), channel="c")
     (abandoned,) = await inbox.get_unprocessed()

@@ -4,14 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from varco_events._bus import (
-        CHANNEL_ALL,
-        CHANNEL_DEFAULT,
         AbstractEventBus,
         ChannelConfig,
         DispatchMode,
         ErrorPolicy,
         EventMiddleware,
-        Subscription,
     )
     from varco_events._channel import ChannelManager
     from varco_events._cloudevents import from_cloudevent, to_cloudevent
@@ -63,6 +60,7 @@ if TYPE_CHECKING:
     from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
     from varco_events._service import EventServiceMixin
+    from varco_events._subscription import CHANNEL_ALL, CHANNEL_DEFAULT, Subscription
     from varco_events._surroundings import ContextPart, add_context, remove_context
     from varco_events._threads import in_thread
     from varco_events._tracing import (
@@ -75,10 +73,7 @@ if TYPE_CHECKING:
     from varco_events._upcasting import upcaster
 else:
     _MODULES = {
-        "_bus": (
-            "AbstractEventBus CHANNEL_ALL CHANNEL_DEFAULT ChannelConfig DispatchMode "
-            "ErrorPolicy EventMiddleware Subscription"
-        ),
+        "_bus": "AbstractEventBus ChannelConfig DispatchMode ErrorPolicy EventMiddleware",
         "_channel": "ChannelManager",
         "_cloudevents": "from_cloudevent to_cloudevent",
         "_consumer": "EventConsumer listen",
@@ -112,6 +107,7 @@ else:
         "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
         "_service": "EventServiceMixin",
+        "_subscription": "CHANNEL_ALL CHANNEL_DEFAULT Subscription",
         "_surroundings": "ContextPart add_context remove_context",
         "_threads": "in_thread",
         "_tracing": (

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from varco_events._bus import CHANNEL_ALL, Subscription
 from varco_events._handling import Handling
+from varco_events._subscription import CHANNEL_ALL, Subscription
 
 if TYPE_CHECKING:
-    from varco_events._bus import AbstractEventBus, EventFilter
+    from varco_events._bus import AbstractEventBus
     from varco_events._deduplication import AbstractDeduplicator
     from varco_events._dlq import AbstractDeadLetterQueue
     from varco_events._event import Event
     from varco_events._inbox import InboxRepository
+    from varco_events._subscription import EventFilter
     from varco_resilience import RetryPolicy
 
 _MARK = "__varco_listen__"

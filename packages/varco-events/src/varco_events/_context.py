@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from varco_events._bus import CHANNEL_DEFAULT
+from varco_events._subscription import CHANNEL_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from varco_events import _registry
-from varco_events._bus import Subscription
 from varco_events._context import handling
 from varco_events._envelope import GROUP, HANDLER, EventEnvelope
 from varco_events._errors import (
@@ -20,6 +19,7 @@ from varco_events._event import Event, RawEvent
 from varco_events._event_serializer import JsonEventSerializer
 from varco_events._outcome import HandlerOutcome, Outcome
 from varco_events._routing import NOWHERE, Route, Routes
+from varco_events._subscription import Subscription
 from varco_events._surroundings import CORRELATION_ID, attached
 from varco_events._tracing import reset_ids, set_ids
 from varco_resilience import CallRejectedError, RetryExhaustedError
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from uuid import UUID
 
-    from varco_events._bus import EventFilter, EventMiddleware, Handler, Next
+    from varco_events._bus import EventMiddleware, Next
     from varco_events._event_serializer import EventSerializer
+    from varco_events._subscription import EventFilter, Handler
 
 # How many partly failed deliveries a dispatcher remembers.
 _MAX_PARTIAL = 10_000

@@ -11,7 +11,6 @@ from uuid import UUID, uuid5
 
 import anyio
 
-from varco_events._bus import handler_name
 from varco_events._context import handling
 from varco_events._diagnostics import describe
 from varco_events._dlq import DeadLetterEntry
@@ -19,6 +18,7 @@ from varco_events._envelope import REDRIVEN, EventEnvelope
 from varco_events._errors import DeadLetterFailedError
 from varco_events._inbox import InboxEntry, InboxRepository
 from varco_events._outbox import utcnow
+from varco_events._subscription import handler_name
 from varco_events._tracing import handling_of
 from varco_resilience import RetryExhaustedError, retry
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from varco_events._bus import Deliver
     from varco_events._deduplication import AbstractDeduplicator
     from varco_events._dlq import AbstractDeadLetterQueue
     from varco_events._event import Event
+    from varco_events._subscription import Deliver
     from varco_resilience import RetryPolicy
 
 logger = logging.getLogger("varco_events.consumer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
@@ -95,6 +96,50 @@ class InboxRepository(ABC):
     async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
         """The oldest entries that are not marked."""
 
+    def now(self) -> datetime:
+        """The time by which entries are claimed: that of the store, where it has one."""
+        return utcnow()
+
+    async def claim(self, *, limit: int = 100, lease: float = 60.0) -> list[InboxEntry]:
+        """Take the oldest entries that are not marked and that nobody has in hand.
+
+        An entry of a handler is in its hand for `lease` seconds from when it was received. This
+        default knows what was claimed through this object, for a single process; an inbox that
+        several processes poll overrides it and counts the attempt in its database.
+
+        Returns:
+            The entries, leased for `lease` seconds; `attempts` has the one that begins.
+        """
+        window = limit
+        while True:
+            pending = await self.get_unprocessed(limit=window)
+            now = self.now()
+            held, until = self._held(now), now + timedelta(seconds=lease)
+            free = [entry for entry in pending if _is_free(entry, held, now, lease)][:limit]
+            if len(free) == limit or len(pending) < window:
+                break
+            window *= 2  # what is in hand must not hide the others
+        claimed = [
+            replace(entry, leased_until=until, attempts=_attempts(entry, held) + 1)
+            for entry in free
+        ]
+        held.update(((entry.entry_id, entry.handler_name), entry) for entry in claimed)
+        return claimed
+
+    async def release(self, entry: InboxEntry, *, delay: float = 0.0) -> None:
+        """Keep what happened to a claimed entry; it can be claimed again after `delay` seconds."""
+        until = self.now() + timedelta(seconds=delay)
+        held: dict[tuple[UUID, str], InboxEntry] = self._held(self.now())
+        held[entry.entry_id, entry.handler_name] = replace(entry, leased_until=until)
+
+    def _held(self, now: datetime) -> dict[tuple[UUID, str], InboxEntry]:
+        """What was claimed; also what was handled since, for whoever looked before that."""
+        held: dict[tuple[UUID, str], InboxEntry] = vars(self).setdefault("_held_entries", {})
+        if len(held) > _MAX_HELD:
+            for key in [key for key, entry in held.items() if not _is_leased(entry, now)]:
+                del held[key]
+        return held
+
     async def is_processed(self, entry_id: UUID) -> bool:  # noqa: ARG002  # for those that can tell
         """Whether an entry was marked. Without an implementation, repetitions are handled again.
 
@@ -123,6 +168,26 @@ class InboxRepository(ABC):
             await self.mark_processed(entry.entry_id)
 
 
+# How many entries the default claim remembers before it forgets those whose leases are over.
+_MAX_HELD = 10_000
+
+
+def _is_leased(entry: InboxEntry, now: datetime) -> bool:
+    return entry.leased_until is not None and entry.leased_until > now
+
+
+def _is_free(
+    entry: InboxEntry, held: Mapping[tuple[UUID, str], InboxEntry], now: datetime, lease: float
+) -> bool:
+    if entry.handler_name and entry.received_at + timedelta(seconds=lease) > now:
+        return False
+    return not _is_leased(held.get((entry.entry_id, entry.handler_name), entry), now)
+
+
+def _attempts(entry: InboxEntry, held: Mapping[tuple[UUID, str], InboxEntry]) -> int:
+    return held.get((entry.entry_id, entry.handler_name), entry).attempts
+
+
 class InMemoryInboxRepository(InboxRepository):
     """Keeps entries in dicts; no method awaits, so that every operation is atomic.
 
@@ -136,6 +201,10 @@ class InMemoryInboxRepository(InboxRepository):
         self._max_size = max_size
         self._waiting: dict[UUID, InboxEntry] = {}
         self._processed: dict[UUID, InboxEntry] = {}
+
+    def now(self) -> datetime:
+        """The time of the clock."""
+        return self._clock()
 
     async def save(self, entry: InboxEntry) -> None:
         """Store `entry` unless it is there."""

@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
-from varco_events._event_serializer import JsonEventSerializer
+from varco_events._diagnostics import describe
+from varco_events._dispatch import is_rejection
+from varco_events._dlq import RELAY_HANDLER, DeadLetterEntry
+from varco_events._envelope import HANDLER
 from varco_events._lifecycle import Runner, is_own_cancellation
-from varco_events._outbox import utcnow
 from varco_resilience import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from uuid import UUID
-
     from varco_events._bus import AbstractEventBus
+    from varco_events._dlq import AbstractDeadLetterQueue
+    from varco_events._envelope import EventEnvelope
     from varco_events._event_serializer import EventSerializer
     from varco_events._inbox import InboxEntry, InboxRepository
 
 logger = logging.getLogger("varco_events.inbox")
 
-_BACKOFF = RetryPolicy(max_attempts=1, base_delay=1.0, max_delay=60.0)
+_DEFAULT_POLICY = RetryPolicy(max_attempts=10, base_delay=1.0, max_delay=60.0)
 
 
 class InboxPoller(Runner):
     """Delivers the unprocessed entries of an inbox to a bus and marks those that succeed.
 
+    Pollers share an inbox: each claims what nobody has in hand.
+
     Args:
         inbox: Where the entries are.
         bus: Where the handlers are subscribed.
-        serializer: Reads the payloads.
+        serializer: Reads payloads for a bus that cannot.
         poll_interval: Seconds between looks at an inbox that had nothing to do.
-        batch_size: How many entries are read at a time.
-        redeliver_after: Seconds after which an entry that a handler has begun with is taken for
-            abandoned; keep it above what the slowest handler needs.
-        clock: The current time, with a time zone.
+        batch_size: How many entries are claimed at a time.
+        redeliver_after: Seconds for which an entry is in the hand of the handler or the poller
+            that began with it; keep it above what the slowest handler needs.
+        dlq: Where entries go that cannot be read, or failed too often; without one they are tried
+            for ever.
+        retry_policy: `max_attempts` and the delay between them.
     """
 
     def __init__(
@@ -50,7 +55,8 @@ class InboxPoller(Runner):
         poll_interval: float = 1.0,
         batch_size: int = 100,
         redeliver_after: float = 60.0,
-        clock: Callable[[], datetime] = utcnow,
+        dlq: AbstractDeadLetterQueue | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         super().__init__()
         if poll_interval <= 0 or batch_size < 1:
@@ -60,51 +66,84 @@ class InboxPoller(Runner):
             )
         self._inbox = inbox
         self._bus = bus
-        self._serializer = serializer or JsonEventSerializer()
+        self._serializer = serializer
         self._poll_interval = poll_interval
         self._batch_size = batch_size
-        self._redeliver_after = timedelta(seconds=redeliver_after)
-        self._clock = clock
-        # Failures in a row and when to try again; only the running poller touches it.
-        self._failed: dict[UUID, tuple[int, datetime]] = {}
+        self._redeliver_after = redeliver_after
+        self._dlq = dlq
+        self._policy = retry_policy or _DEFAULT_POLICY
 
     async def run_once(self) -> int:
         """Deliver what is due among the oldest entries and return how many succeeded."""
-        limit = self._batch_size + len(self._failed)
-        entries = await self._inbox.get_unprocessed(limit=limit)
-        known = {entry.entry_id for entry in entries}
-        self._failed = {key: state for key, state in self._failed.items() if key in known}
         delivered = 0
-        for entry in entries:
-            if self._stopping:
-                break
-            if self._is_due(entry):
-                delivered += await self._deliver(entry)
+        waiting = await self._inbox.claim(limit=self._batch_size, lease=self._redeliver_after)
+        last_start = anyio.current_time() + self._redeliver_after / 2
+        try:
+            while waiting and not self._stopping and anyio.current_time() < last_start:
+                delivered += await self._deliver(waiting.pop(0))
+        finally:
+            with anyio.CancelScope(shield=True):
+                for entry in waiting:  # not begun
+                    await self._inbox.release(replace(entry, attempts=entry.attempts - 1))
         return delivered
 
-    def _is_due(self, entry: InboxEntry) -> bool:
-        now = self._clock()
-        if entry.handler_name and entry.received_at + self._redeliver_after > now:
-            return False
-        _, again_at = self._failed.get(entry.entry_id, (0, now))
-        return again_at <= now
-
     async def _deliver(self, entry: InboxEntry) -> bool:
+        failure: list[BaseException | None] = []
         try:
-            event = self._serializer.deserialize(entry.payload)
-            await self._bus.deliver(
-                event, channel=entry.channel, handler=entry.handler_name or None
-            )
-            await self._inbox.mark_processed(entry.entry_id)
-        except (Exception, asyncio.CancelledError) as error:
-            if is_own_cancellation(error):
+            await self._bus.send([self._envelope(entry)], lambda _, error: failure.append(error))
+            error = failure[0]
+            if error is None:
+                await self._inbox.mark_processed(entry.entry_id)
+                return True
+        except (Exception, asyncio.CancelledError) as problem:
+            if is_own_cancellation(problem):
                 raise
-            failures, _ = self._failed.get(entry.entry_id, (0, None))
-            delay = timedelta(seconds=_BACKOFF.compute_delay(failures))
-            self._failed[entry.entry_id] = (failures + 1, self._clock() + delay)
-            logger.exception("inbox entry %s was not handled", entry.entry_id)
+            error = problem
+        await self._failed(entry, error)
+        return False
+
+    def _envelope(self, entry: InboxEntry) -> EventEnvelope:
+        envelope = entry.envelope
+        if entry.handler_name:
+            headers = {**envelope.headers, HANDLER: entry.handler_name}
+            envelope = envelope.replace(headers=headers)
+        if self._serializer is not None:
+            envelope = envelope.replace(event=self._serializer.deserialize(entry.payload))
+        return envelope
+
+    async def _failed(self, entry: InboxEntry, error: BaseException) -> None:
+        attempts = entry.attempts
+        if not isinstance(error, Exception) or is_rejection(error):
+            attempts -= 1
+            delay = self._poll_interval
+        else:
+            hopeless = attempts >= self._policy.max_attempts or not self._policy.is_retryable(error)
+            if hopeless and self._dlq is not None and await self._give_up(self._dlq, entry, error):
+                return
+            delay = self._policy.compute_delay(attempts - 1)
+        logger.warning("inbox entry %s was not handled: %s", entry.entry_id, describe(error))
+        waits = replace(entry, attempts=attempts, last_error=describe(error))
+        await self._inbox.release(waits, delay=delay)
+
+    async def _give_up(
+        self, dlq: AbstractDeadLetterQueue, entry: InboxEntry, error: Exception
+    ) -> bool:
+        letter = DeadLetterEntry.from_failure(
+            entry_id=entry.entry_id,  # a repeated push after a crash is then seen as one
+            envelope=entry.envelope,
+            handler_name=entry.handler_name or RELAY_HANDLER,
+            last_exc=error,
+            attempts=entry.attempts,
+            origin="inbox",
+        )
+        try:
+            with anyio.CancelScope(shield=True):  # cancelled in the middle, it would be in both
+                await dlq.push(letter)
+                await self._inbox.discard(entry.entry_id)
+        except Exception:
+            logger.exception("%s could be neither delivered nor put aside", entry.entry_id)
             return False
-        self._failed.pop(entry.entry_id, None)
+        logger.error("gave up inbox entry %s: %s", entry.entry_id, describe(error))
         return True
 
     async def _rest(self) -> None:

@@ -12,17 +12,12 @@ import anyio
 
 from varco_events._background import Background
 from varco_events._bus import (
-    CHANNEL_ALL,
-    CHANNEL_DEFAULT,
     AbstractEventBus,
     ChannelConfig,
     DispatchMode,
     ErrorPolicy,
-    EventFilter,
     EventMiddleware,
-    Handler,
     Report,
-    Subscription,
 )
 from varco_events._channel import ChannelManager
 from varco_events._context import handling
@@ -36,6 +31,13 @@ from varco_events._errors import (
 from varco_events._event import Event, RawEvent, type_name_of
 from varco_events._lifecycle import on_asyncio
 from varco_events._sending import HoldingBack
+from varco_events._subscription import (
+    CHANNEL_ALL,
+    CHANNEL_DEFAULT,
+    EventFilter,
+    Handler,
+    Subscription,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Iterable, Sequence

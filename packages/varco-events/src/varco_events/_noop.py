@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from varco_events._bus import CHANNEL_ALL, CHANNEL_DEFAULT, AbstractEventBus, Subscription
+from varco_events._bus import AbstractEventBus
+from varco_events._subscription import CHANNEL_ALL, CHANNEL_DEFAULT, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from varco_events._bus import EventFilter, Handler
     from varco_events._event import Event
+    from varco_events._subscription import EventFilter, Handler
 
 
 class NoopEventBus(AbstractEventBus):

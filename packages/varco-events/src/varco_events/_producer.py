@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from varco_events._bus import CHANNEL_DEFAULT, AbstractEventBus
+from varco_events._bus import AbstractEventBus  # noqa: TC001  # providify resolves it
+from varco_events._subscription import CHANNEL_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from varco_events._bus import CHANNEL_ALL
 from varco_events._event import Event, RawEvent
 from varco_events._outcome import HandlerOutcome, Outcome
+from varco_events._subscription import CHANNEL_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from varco_events._bus import Deliver, Subscription
+    from varco_events._subscription import Deliver, Subscription
 
 
 # Classes can be made in a loop; what is forgotten is made again.

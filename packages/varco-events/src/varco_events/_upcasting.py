@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from varco_events._bus import handler_name
 from varco_events._errors import EventsConfigError, UpcastError
+from varco_events._subscription import handler_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,12 +11,12 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from varco_events._bus import handler_name
 from varco_events._dlq import AbstractDeadLetterQueue, DeadLetterEntry
 from varco_events._errors import DeadLetterQueueFullError
 from varco_events._event import RawEvent
 from varco_events._memory_bus import InMemoryEventBus
 from varco_events._outbox import utcnow
+from varco_events._subscription import handler_name
 from varco_events.testing._events import ContractEvent
 
 if TYPE_CHECKING:
