@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -511,3 +512,76 @@ async def test_the_logging_middleware_logs_both_ways(caplog):
     assert "Ordered" in caplog.text
     assert " on c took " in caplog.text
     assert " on c failed after " in caplog.text
+
+
+async def test_what_was_stopped_or_cancelled_is_registered_again(bus):
+    got = []
+
+    async def handle(event):
+        got.append(event)
+
+    consumer = consumer_of(handle)
+    first = consumer.register_to(bus)
+    assert consumer.register_to(bus) == first
+    await consumer.stop()
+    again = consumer.register_to(bus)
+    assert [one.is_cancelled for one in again] == [False]
+    await bus.publish(Ordered())
+    assert len(got) == 1
+    again[0].cancel()
+    assert [one.is_cancelled for one in consumer.register_to(bus)] == [False]
+    await bus.publish(Ordered())
+    assert len(got) == 2
+
+
+async def test_pollers_share_an_inbox_and_look_past_what_is_in_hand(clock):
+    inbox, got = InMemoryInboxRepository(clock=clock), []
+
+    def poller():
+        bus = InMemoryEventBus()
+
+        @bus.on(Ordered)
+        async def handle(event):
+            await anyio.lowlevel.checkpoint()
+            got.append(event.event_id)
+
+        return InboxPoller(inbox=inbox, bus=bus, batch_size=3)
+
+    for _ in range(10):
+        entry = InboxEntry.from_event(Ordered())
+        await inbox.save(replace(entry, handler_name="in.hand", received_at=clock()))
+    for _ in range(20):
+        await inbox.save(InboxEntry.from_event(Ordered()))
+    async with anyio.create_task_group() as group:
+        for one in [poller() for _ in range(8)]:
+            group.start_soon(one.run_once)
+    assert len(got) == len(set(got)) == 20
+
+
+async def test_a_poller_gives_up_what_cannot_be_read_or_done(clock):
+    inbox, bus, dlq = (
+        InMemoryInboxRepository(clock=clock),
+        InMemoryEventBus(),
+        InMemoryDeadLetterQueue(),
+    )
+
+    @bus.on(Ordered)
+    def fail(event):
+        raise ValueError("never")
+
+    entries = [
+        InboxEntry(event_type="tests.nobody.knows", payload=b"\xff"),
+        InboxEntry(event_type=Ordered.event_type_name(), payload=b"\xff"),
+        InboxEntry.from_event(Ordered()),
+    ]
+    for entry in entries:
+        await inbox.save(entry)
+    policy = RetryPolicy(max_attempts=2, base_delay=1, jitter=False)
+    poller = InboxPoller(inbox=inbox, bus=bus, dlq=dlq, retry_policy=policy)
+    for _ in range(4):
+        await poller.run_once()
+        clock.seconds += 10
+    assert await inbox.get_unprocessed() == []
+    letters = await dlq.peek()
+    assert [one.envelope for one in letters] == [entry.envelope for entry in entries]
+    assert [one.attempts for one in letters] == [2, 2, 2]

@@ -38,12 +38,16 @@ class MinimalOutbox(OutboxRepository):
 
 
 class TestMinimalOutbox(OutboxContract):
+    counts_attempts = True
+
     @asynccontextmanager
     async def open_outbox(self):
         yield MinimalOutbox()
 
 
 class TestInMemoryOutbox(OutboxContract):
+    counts_attempts = True
+
     @pytest.fixture(autouse=True)
     def _with_clock(self, clock):
         self.clock = clock

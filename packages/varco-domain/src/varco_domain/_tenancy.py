@@ -79,6 +79,21 @@ def tenant_context(tenant_id: str) -> Generator[None]:
         _current.reset(token)
 
 
+def has_tenancy() -> bool:
+    """Return whether a tenant, or access to all of them, is in context."""
+    return _current.get() is not NOBODY
+
+
+@contextmanager
+def without_tenant() -> Generator[None]:
+    """Act for no tenant inside the block, whatever is in context outside of it."""
+    token = _current.set(NOBODY)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 @contextmanager
 def cross_tenant_access(purpose: str) -> Generator[None]:
     """Act for all tenants inside the block; the purpose is logged.

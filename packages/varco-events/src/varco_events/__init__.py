@@ -31,8 +31,10 @@ if TYPE_CHECKING:
         ChannelUnavailableError,
         DeadLetterFailedError,
         DeadLetterQueueFullError,
+        DeadlyEventError,
         DeliveryCutOffError,
         EventDecodeError,
+        EventFieldError,
         EventsConfigError,
         EventsError,
         EventTypeClashError,
@@ -86,8 +88,9 @@ else:
         "_envelope": "EventEnvelope from_fields to_fields",
         "_errors": (
             "BusStoppedError BusUnavailableError ChannelUnavailableError DeadLetterFailedError "
+            "DeadlyEventError "
             "DeadLetterQueueFullError DeliveryCutOffError EventDecodeError EventTypeClashError "
-            "EventTypeNameError EventsConfigError EventsError HandlersFailedError "
+            "EventTypeNameError EventFieldError EventsConfigError EventsError HandlersFailedError "
             "HeldBackError LifecycleError "
             "NoSuchHandlerError UnknownEventTypeError UpcastError"
         ),
@@ -161,6 +164,7 @@ __all__: tuple[str, ...] = (
     "DeadLetterEntry",
     "DeadLetterFailedError",
     "DeadLetterQueueFullError",
+    "DeadlyEventError",
     "Delivery",
     "DeliveryCutOffError",
     "DispatchMode",
@@ -174,6 +178,7 @@ __all__: tuple[str, ...] = (
     "EventConsumer",
     "EventDecodeError",
     "EventEnvelope",
+    "EventFieldError",
     "EventMiddleware",
     "EventSerializer",
     "EventServiceMixin",

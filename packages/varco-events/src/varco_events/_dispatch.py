@@ -194,13 +194,16 @@ class Dispatcher:
         """Those of `dispatch`."""
         cls = _registry.find(envelope.event_type)
         route = self._route(envelope, cls, handlers)
-        if not route.subscriptions:
+        if not route.subscriptions and not self.routes.has_raw():
             return self._of_nobody(envelope)
         event: Event | None = envelope.event
         if event is None:
             event, error = self._event(envelope, cls)
             if error is not None:
-                return await self._unreadable(envelope, route, error)
+                raw = self._route(envelope, None, handlers).of_raw()
+                return await self._unreadable(envelope, route, raw, error)
+        if not route.subscriptions:
+            return self._of_nobody(envelope)
         return await self.deliver(event, envelope.channel, route, envelope)
 
     def _route(
@@ -246,15 +249,13 @@ class Dispatcher:
         return event, None
 
     async def _unreadable(
-        self, envelope: EventEnvelope, route: Route, error: Exception
+        self, envelope: EventEnvelope, route: Route, raw: Route, error: Exception
     ) -> tuple[HandlerOutcome, ...]:
         """What cannot be read goes to who asked for raw events, and to nobody else."""
-        outcomes = {one.handler: one for one in _all(route, Outcome.UNREADABLE, error)}
-        raw = route.of_raw()
+        outcomes = _all(route, Outcome.UNREADABLE, error)
         if raw.subscriptions:
-            delivered = await self.deliver(envelope.raw(), envelope.channel, raw, envelope)
-            outcomes |= {one.handler: one for one in delivered}
-        return tuple(outcomes.values())
+            outcomes += await self.deliver(envelope.raw(), envelope.channel, raw, envelope)
+        return outcomes
 
     async def deliver(
         self,

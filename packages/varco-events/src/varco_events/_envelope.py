@@ -143,7 +143,8 @@ class EventEnvelope:
     ) -> Self:
         """The envelope of bytes that came without one: from old rows, or from varco-core 1.0.6.
 
-        What is not given is looked up in the payload where that is JSON of ours. Bytes that nobody
+        What is not given is looked up in the payload where that is JSON of ours; `time` is that of
+        a payload without one. Bytes that nobody
         can read get an id of their own, always the same for the same bytes.
         """
         try:
@@ -158,7 +159,7 @@ class EventEnvelope:
             version=version,
             channel=channel,
             key=key,
-            time=time or raw.timestamp,
+            time=raw.timestamp if time is None or "timestamp" in fields else time,
             headers=headers,
             payload=payload,
         )

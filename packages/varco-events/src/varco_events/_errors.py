@@ -3,6 +3,7 @@
 EventsError
 ├── EventTypeClashError        two importable event classes share a type name
 ├── EventTypeNameError         a type name that cannot travel
+├── EventFieldError            a field whose values would not come back
 ├── EventDecodeError           bytes or a mapping that are no event
 │   └── UpcastError            an event of a version this process cannot lift
 ├── UnknownEventTypeError      an event type without a class and without a listener
@@ -55,6 +56,12 @@ class EventTypeNameError(EventsError, ValueError):
     """A type name or version that cannot be written into an envelope."""
 
     code = "events.type_name"
+
+
+class EventFieldError(EventsError, TypeError):
+    """A field of an event class whose values would not come back."""
+
+    code = "events.field"
 
 
 class EventDecodeError(EventsError, ValueError):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from varco_events import _registry
+from varco_events._event_fields import check_fields
 from varco_events._tracing import current_causation_id, current_correlation_id
 
 
@@ -50,14 +51,24 @@ class Event(BaseModel):
         """As of any model; serializers then use what was built."""
         depth = _parent_namespace_depth + 1  # for the frame of this method
         rebuilt = super().model_rebuild(_parent_namespace_depth=depth, **options)
+        check_fields(cls)
         _registry.changed()
         return rebuilt
 
     @classmethod
     def event_type_name(cls) -> str:
-        """The name that stands for this class outside of the process."""
-        name: str = cls.__dict__.get("__event_type__", cls.__name__)
-        return name
+        """The name that stands for this class outside of the process.
+
+        That of a parametrization names its arguments with their modules, so that no two share one.
+        """
+        name: str | None = cls.__dict__.get("__event_type__")
+        if name is not None:
+            return name
+        parts = _registry.generic_parts(cls)
+        if parts is None:
+            return cls.__name__
+        origin, arguments = parts
+        return f"{origin.event_type_name()}[{', '.join(map(_registry.argument_name, arguments))}]"
 
     def event_key(self) -> str | None:
         """What the order of events is kept for, say the id of an order; None for no order."""
@@ -65,6 +76,7 @@ class Event(BaseModel):
 
 
 def _register(cls: type[Event]) -> None:
+    check_fields(cls)
     _registry.register(cls)
     head = {"type": cls.event_type_name(), "version": cls.__event_version__}
     cls.__event_head__ = to_json(head)[:-1] + b',"data":'

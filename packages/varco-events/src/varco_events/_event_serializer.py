@@ -128,7 +128,7 @@ def read_envelope(data: bytes) -> tuple[str, int, dict[str, Any]]:
             return name, version, cast("dict[str, Any]", fields)
     raise EventDecodeError(
         'an event is a JSON object with "type" (a string), "version" (an int) and "data" '
-        f"(an object), not {type(envelope).__name__} of {len(data)} bytes"
+        f"(an object), not these {len(data)} bytes"
     )
 
 

@@ -29,6 +29,10 @@ class InMemoryOutboxRepository(OutboxRepository):
         self._leased_until: dict[int, datetime] = {}
         self._parked: dict[int, OutboxEntry] = {}
 
+    def now(self) -> datetime:
+        """The time of the clock."""
+        return self._clock()
+
     async def save(self, entry: OutboxEntry) -> None:
         """Store `entry` and wake the relays."""
         await self.save_many([entry])

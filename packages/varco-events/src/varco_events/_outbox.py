@@ -152,7 +152,11 @@ def envelope_of(entry: OutboxEntry | InboxEntry) -> EventEnvelope:
 
     if entry.event_id is None:
         return EventEnvelope.around(
-            entry.payload, event_type=entry.event_type, channel=entry.channel, key=entry.key
+            entry.payload,
+            event_type=entry.event_type,
+            channel=entry.channel,
+            key=entry.key,
+            time=entry.created_at if isinstance(entry, OutboxEntry) else entry.received_at,
         )
     return EventEnvelope(
         event_id=entry.event_id,
@@ -272,6 +276,10 @@ class OutboxRepository(ABC):
         """Keep `entry` but never claim it again; entries of its key go on."""
         never = datetime.max.replace(tzinfo=UTC)
         self._held()[entry.entry_id] = replace(entry, leased_until=None, available_at=never)
+
+    def now(self) -> datetime:
+        """The time of the store, for entries whose `leased_until` does not tell it."""
+        return utcnow()
 
     def notify(self) -> None:
         """Wake the relays of this process: entries were committed."""

@@ -20,6 +20,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f\"\\\ud800-\udfff]{1,255}")
 # interpreter lock is what protects them.
 _importable: dict[str, type[Event]] = {}
 _local: WeakValueDictionary[str, type[Event]] = WeakValueDictionary()
+_short: dict[str, type[Event] | None] = {}
 _on_change: list[Callable[[], None]] = []
 
 
@@ -32,19 +33,49 @@ def register(cls: type[Event]) -> None:
     """
     name, version = cls.event_type_name(), cls.__event_version__
     _check(cls, name, version)
-    if "<locals>" in cls.__qualname__:
+    if "<locals>" in _place(cls):
         _local[name] = cls
     else:
         known = _importable.get(name)
         if known is not None and _place(known) != _place(cls):
             raise EventTypeClashError(name, _place(known), _place(cls))
         _importable[name] = cls
+    if cls.__name__ != name and generic_parts(cls) is not None:
+        # What older versions called it, as long as it is the only one of that name.
+        short = cls.__name__
+        other = _short.get(short)
+        _short[short] = cls if other is None or _place(other) == _place(cls) else None
     changed()
 
 
 def find(name: str) -> type[Event] | None:
-    """The class of a type name; an importable class goes before one local to a function."""
-    return _importable.get(name) or _local.get(name)
+    """The class of a type name; an importable class goes before one local to a function.
+
+    A parametrization that this process has not made is read as its generic class.
+    """
+    found = _importable.get(name) or _local.get(name)
+    if found is None and name.endswith("]"):
+        base = name.partition("[")[0]
+        found = _short.get(name) or _importable.get(base) or _local.get(base)
+        if found is not None and not any(found.__pydantic_generic_metadata__.values()):
+            return None  # it is not generic
+    return found
+
+
+def generic_parts(cls: type[Event]) -> tuple[type[Event], tuple[Any, ...]] | None:
+    """The generic class and the arguments of a parametrization; None for any other class."""
+    known = cls.__pydantic_generic_metadata__
+    origin: Any = known["origin"]
+    return None if origin is None else (origin, known["args"])
+
+
+def argument_name(argument: Any) -> str:
+    """What an argument of a parametrization is called: no two of them the same."""
+    if not isinstance(argument, type) or hasattr(argument, "__origin__"):
+        return repr(argument).replace('"', "'").replace("\\", "/")
+    if argument.__module__ == "builtins":
+        return argument.__qualname__
+    return f"{argument.__module__}.{argument.__qualname__}"
 
 
 def is_importable(cls: type[Event]) -> bool:
@@ -76,4 +107,8 @@ def _check(cls: type[Event], name: Any, version: Any) -> None:
 
 
 def _place(cls: type[Event]) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    parts = generic_parts(cls)
+    if parts is None:
+        return f"{cls.__module__}.{cls.__qualname__}"
+    origin, arguments = parts
+    return f"{_place(origin)}[{', '.join(map(argument_name, arguments))}]"

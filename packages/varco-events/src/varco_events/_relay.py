@@ -103,7 +103,8 @@ class OutboxRelay(Runner):
             that goes on to its end is cancelled and counts as failed: keep it above twice what the
             slowest handler needs. What cannot be cancelled, a thread, keeps its lease by renewal
             until it ends, unless the event loop is blocked or the store cannot be reached.
-        clock: The current time, with a time zone, for outboxes that do not tell theirs.
+        clock: The current time, with a time zone, for dead letters. Leases and delays are judged by
+            the time of the outbox.
     """
 
     def __init__(
@@ -277,7 +278,7 @@ class OutboxRelay(Runner):
     def _now(self, batch: _Batch, entry: OutboxEntry) -> datetime:
         """The time of the store, which the end of the lease tells; the host's may be another."""
         if entry.leased_until is None:
-            return self._clock()
+            return self._outbox.now()
         spent = time.monotonic() - batch.begun - self._lease
         return entry.leased_until + timedelta(seconds=spent)
 

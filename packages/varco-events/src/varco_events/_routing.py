@@ -131,6 +131,10 @@ class Routes:
         wanted = [*self._by_type.get(name, ()), *self._by_type.get(RawEvent, ())]
         return any(one.channel in {CHANNEL_ALL, channel} for one in wanted)
 
+    def has_raw(self) -> bool:
+        """Whether anybody listens to raw events."""
+        return RawEvent in self._by_type
+
     def channels(self) -> set[str]:
         """The channels that are named in subscriptions; "*" stands for all."""
         return {one.channel for some in self._by_type.values() for one in some}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,8 +35,8 @@ class ContextPart(ABC):
         """The headers for `event`, which is being put into an envelope; lower-case names."""
 
     @abstractmethod
-    def attach(self, envelope: EventEnvelope) -> AbstractContextManager[object]:
-        """What to enter around the handlers of `envelope`.
+    def attach(self, envelope: EventEnvelope) -> AbstractContextManager[object] | None:
+        """What to enter around the handlers of `envelope`; None for nothing.
 
         It must also undo what surrounds the relay or the consumer when the envelope has no header
         of this part: a handler sees its event's surroundings, never those of who delivers.
@@ -41,6 +44,15 @@ class ContextPart(ABC):
 
 
 _parts: list[ContextPart] = []
+
+
+@cache
+def _built_in() -> tuple[ContextPart, ...]:
+    """The part of the tenant, where varco-domain is installed; looked for when it is needed."""
+    if find_spec("varco_domain") is None:
+        return ()
+    module = import_module("varco_events._tenants")
+    return (module.TenantPart(),)
 
 
 def add_context(part: ContextPart) -> None:
@@ -66,20 +78,22 @@ def injected(event: Event, *, of_now: bool = True) -> dict[str, str]:
     if event.causation_id is not None:
         headers[CAUSATION_ID] = str(event.causation_id)
     if of_now:
-        for part in _parts:
+        for part in (*_built_in(), *_parts):
             headers.update(part.inject(event))
     return headers
 
 
 def attached(envelope: EventEnvelope) -> ExitStack | None:
-    """What `attach` of the parts entered; None when there are none."""
-    if not _parts:
-        return None
-    stack = ExitStack()
+    """What the parts entered; None when that is nothing."""
+    stack: ExitStack | None = None
     try:
-        for part in _parts:
-            stack.enter_context(part.attach(envelope))
+        for part in (*_built_in(), *_parts):
+            surroundings = part.attach(envelope)
+            if surroundings is not None:
+                stack = stack or ExitStack()
+                stack.enter_context(surroundings)
     except BaseException:
-        stack.close()
+        if stack is not None:
+            stack.close()
         raise
     return stack

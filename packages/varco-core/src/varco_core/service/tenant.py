@@ -10,7 +10,9 @@ from varco_domain.service.tenant import (
     UnknownTenantError,
     cross_tenant_access,
     current_tenant,
+    has_tenancy,
     tenant_context,
+    without_tenant,
 )
 
 __all__: tuple[str, ...] = (
@@ -22,5 +24,7 @@ __all__: tuple[str, ...] = (
     "UnknownTenantError",
     "cross_tenant_access",
     "current_tenant",
+    "has_tenancy",
     "tenant_context",
+    "without_tenant",
 )

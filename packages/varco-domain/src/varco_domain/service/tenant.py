@@ -11,9 +11,11 @@ from varco_domain._tenancy import (
     TenantScopedRepository,
     cross_tenant_access,
     current_tenant,
+    has_tenancy,
     tenancy,
     tenant_context,
     tenant_node,
+    without_tenant,
 )
 from varco_domain.auth import AuthContext
 from varco_domain.model import domain_replace
@@ -32,7 +34,9 @@ __all__ = (
     "UnknownTenantError",
     "cross_tenant_access",
     "current_tenant",
+    "has_tenancy",
     "tenant_context",
+    "without_tenant",
 )
 
 

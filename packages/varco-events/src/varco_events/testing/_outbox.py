@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from varco_events._envelope import EventEnvelope
 from varco_events._memory_bus import InMemoryEventBus
 from varco_events._outbox import OutboxEntry, OutboxRepository
 from varco_events._relay import OutboxRelay
@@ -33,9 +34,14 @@ def _ids(entries: list[OutboxEntry]) -> list[object]:
 
 
 class OutboxContract(ABC):
-    """Implement `open_outbox`, and `advance` when the repository has a clock of its own."""
+    """Implement `open_outbox`, and `advance` when the repository has a clock of its own.
+
+    Set `counts_attempts` for a repository that keeps whole envelopes, counts the attempts of its
+    claims and renews leases, as relays of several processes need it.
+    """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
+    counts_attempts = False
 
     @abstractmethod
     def open_outbox(self) -> AbstractAsyncContextManager[OutboxRepository]:
@@ -118,6 +124,57 @@ class OutboxContract(ABC):
             assert _ids(second) == _ids([entries[2]])
             await outbox.delete(entries[0].entry_id)
             assert _ids(await outbox.claim(limit=10, lease=60)) == _ids([entries[1], entries[3]])
+
+    async def test_an_entry_whose_lease_ran_out_comes_alone_and_counted(self) -> None:
+        if not self.counts_attempts:
+            pytest.skip("this outbox does not count attempts when it claims")
+        async with self.open_outbox() as outbox:
+            entries = [_entry(1, "a"), _entry(2, "a"), _entry(3, "b"), _entry(4)]
+            await outbox.save_many(entries[:3])
+            assert [one.attempts for one in await outbox.claim(limit=10, lease=0.05)] == [0] * 3
+            await self.advance(0.1)
+            await outbox.save(entries[3])
+            for expected in entries[:3]:  # any of them may have killed the process that had them
+                (claimed,) = await outbox.claim(limit=10, lease=60)
+                assert claimed.entry_id == expected.entry_id
+                assert (claimed.attempts, claimed.was_interrupted) == (1, True)
+                await outbox.delete(claimed.entry_id)
+            (fresh,) = await outbox.claim(limit=10, lease=0.05)
+            assert (fresh.attempts, fresh.was_interrupted) == (1, False)
+            await self.advance(0.1)
+            (again,) = await outbox.claim(limit=10, lease=60)
+            assert (again.attempts, again.was_interrupted) == (2, True)
+            await outbox.release([replace(again, attempts=1)])
+            (given_back,) = await outbox.claim(limit=10, lease=60)
+            assert (given_back.attempts, given_back.was_interrupted) == (2, False)
+
+    async def test_a_lease_is_renewed(self) -> None:
+        if not self.counts_attempts:
+            pytest.skip("this outbox does not renew leases")
+        async with self.open_outbox() as outbox:
+            await outbox.save(_entry(1))
+            claimed = await outbox.claim(limit=1, lease=0.1)
+            await outbox.renew(claimed, lease=60)
+            await self.advance(0.2)
+            assert await outbox.claim(limit=1, lease=60) == []
+            await outbox.delete(claimed[0].entry_id)
+            await outbox.renew(claimed, lease=60)
+            assert await outbox.get_pending() == []
+
+    async def test_the_envelope_comes_back_whole(self) -> None:
+        if not self.counts_attempts:
+            pytest.skip("this outbox keeps no headers")
+        async with self.open_outbox() as outbox:
+            envelope = EventEnvelope.of(
+                ContractEvent(number=1),
+                channel="contract",
+                key="of the caller",
+                headers={"traceparent": "00-1-2-03", "umlaut": "\u00e4\u2603"},
+            )
+            raw = EventEnvelope.around(b"\xff\x00", event_type="from.elsewhere", channel="c")
+            await outbox.save_many([OutboxEntry.of(envelope), OutboxEntry.of(raw)])
+            claimed = await outbox.claim(limit=10, lease=60)
+            assert [entry.envelope for entry in claimed] == [envelope, raw]
 
     async def test_a_parked_entry_is_out_of_the_way(self) -> None:
         async with self.open_outbox() as outbox:
