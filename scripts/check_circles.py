@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = Path(__file__).parents[1] / "packages"
-KNOWN = (
-    {"varco_domain._parse", "varco_domain.meta"},
-)
+KNOWN = ({"varco_domain._parse", "varco_domain.meta"},)
 
 
 def imports(node: ast.AST) -> Iterator[tuple[str, ...]]:
