@@ -350,3 +350,10 @@ def test_a_role_cannot_be_taken_away():
 
         class Twisted(AuditedDomainModel):
             created_at: Annotated[datetime, FieldRole.UPDATED_AT]
+
+
+@pytest.mark.parametrize("values", [["a", 1], [1.5], [True], [], ["a\0"], [2**63]])
+def test_an_enum_that_could_not_be_stored_is_refused(values):
+    members = {f"M{number}": value for number, value in enumerate(values)}
+    with pytest.raises(ModelDefinitionError, match="kind"):
+        type("Odd", (DomainModel,), {"__annotations__": {"kind": Enum("Kind", members)}})

@@ -126,9 +126,10 @@ def keep_values(
             it names all of them.
     """
     problems: list[ValidationError] = []
-    for name, required, keep in meta.storable:
-        if names is not None and name not in names:
-            continue
+    checks = meta.storable
+    if names is not None:
+        checks = tuple(each for each in checks if each[0] in names)
+    for name, required, keep in checks:
         value = row[name]
         if value is None:
             if required:

@@ -67,8 +67,13 @@ class RowMapper:
         """
         return load_entity(self._meta, row, tuple(parameters[name] for name in self._names))
 
-    def parameters(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """All or some fields as they are written: JSON as text, enum members as their values."""
+    def parameters(self, row: dict[str, Any]) -> dict[str, Any]:
+        """All or some fields as they are written: JSON as text, enum members as their values.
+
+        It is the row itself when nothing has to be another.
+        """
+        if not self._writes:
+            return row
         found = dict(row)
         for name, write in self._writes.items():
             if found.get(name) is not None:
