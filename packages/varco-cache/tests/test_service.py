@@ -101,10 +101,8 @@ def make(cls=NoteService, authorizer=None, cache=None, bus=None, provider=None, 
     if provider is None:
         provider = CountingProvider()
         provider.register(model)
-    service = cls(provider, authorizer or Open())
-    service._cache = cache if cache is not None else InMemoryCache()
-    service._cache_bus = bus
-    return service, provider
+    cache = InMemoryCache() if cache is None else cache
+    return cls(provider, authorizer or Open(), cache=cache, bus=bus), provider
 
 
 def new(**values):
@@ -259,10 +257,96 @@ async def test_cached_service_wraps_and_hears_of_direct_writes():
 
 
 async def test_a_service_without_a_cache_says_so():
-    service, _ = make()
+    provider = CountingProvider()
+    provider.register(Note)
+    with pytest.raises(CacheConfigError, match="pass cache="):
+        NoteService(provider, Open())
+    service, _ = make(provider=provider)
     service._cache = None
-    with pytest.raises(CacheConfigError, match="bind CacheBackend"):
+    with pytest.raises(CacheConfigError, match="pass cache="):
+        await service.create(new(title="a"))
+    with pytest.raises(CacheConfigError, match="pass cache="):
         await service.get(1)
+    async with provider.make_uow() as uow:
+        assert await uow.repository(Note).find_all() == []
+
+    class OnTheClass(NoteService):
+        _cache = InMemoryCache()
+
+    assert await OnTheClass(provider, Open()).list() == []
+
+
+class Least:
+    """A cache of somebody's own, with what one had to have."""
+
+    def __init__(self):
+        self.held, self.started = {}, 0
+
+    async def start(self):
+        self.started += 1
+
+    async def stop(self):
+        self.started -= 1
+
+    async def get(self, key, *, type_hint=None):
+        return self.held.get(key)
+
+    async def set(self, key, value, *, ttl=None):
+        self.held[key] = value
+
+    async def delete(self, key):
+        self.held.pop(key, None)
+
+    async def exists(self, key):
+        return key in self.held
+
+    async def clear(self):
+        self.held.clear()
+
+    async def delete_prefix(self, prefix):
+        for key in [key for key in self.held if key.startswith(prefix)]:
+            del self.held[key]
+
+
+class LeastBackend(Least, CacheBackend):
+    pass
+
+
+@pytest.mark.parametrize(
+    "make_cache",
+    [Least, LeastBackend, lambda: LayeredCache(InMemoryCache(), LeastBackend())],
+    ids=["duck", "backend", "layered"],
+)
+async def test_a_cache_that_can_do_the_least_serves_a_service(make_cache):
+    service, provider = make(cache=make_cache())
+    one = await service.create(new(title="a"))
+    provider.uows = 0
+    for _ in range(2):
+        assert (await service.get(one.pk)).title == "a"
+        assert len(await service.list()) == 1
+    assert provider.uows == 2
+    await service.update(one.pk, Dto.update(title="b"))
+    assert (await service.get(one.pk)).title == "b"
+    assert [note.title for note in await service.list()] == ["b"]
+
+
+async def test_pages_are_remembered_with_the_query_of_their_links():
+    service, provider = make()
+    wrapping = CachedService(service, InMemoryCache(), namespace="pages")
+    await service.create_many([new(title=f"t{n}") for n in range(3)])
+    for one in (service, wrapping):
+        provider.uows = 0
+        for _ in range(2):
+            page = await one.paged_list(QueryParams(limit=2), total=True)
+            assert (page.count, page.total_count) == (2, 3)
+        again = await one.paged_list(QueryParams(limit=2, cursor=page.next.cursor))
+        assert again.count == 1
+        await one.paged_list(QueryParams(limit=2), raw_query="limit=2")
+        await one.paged_list(QueryParams(limit=2))
+        assert provider.uows == (4 if one is service else 0)
+    await service.create(new(title="t3"))
+    assert (await wrapping.paged_list(QueryParams(limit=2), total=True)).total_count == 4
+    assert (await service.paged_list(QueryParams(limit=2), total=True)).total_count == 4
 
 
 async def test_the_container_injects_the_cache_with_qualifier_and_live():

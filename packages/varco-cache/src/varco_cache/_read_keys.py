@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from varco_cache._canonical import canonical
 from varco_cache._errors import CacheKeyError
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from varco_domain.auth import AuthContext
     from varco_domain.service.base import EntityChange
 
-_PLAIN_READS = frozenset[object]({cast("Any", AsyncService).get, cast("Any", AsyncService).list})
+_SERVICE: Any = AsyncService
+_PLAIN_READS = frozenset[object]({_SERVICE.get, _SERVICE.list, _SERVICE.paged_list})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,10 @@ def list_key(
     ctx: AuthContext,
     *,
     personal: bool,
+    operation: str = "list",
 ) -> ReadKey | None:
-    """For `list`; likewise."""
-    return _key(service, namespace, "list", ctx, params, "lists", personal=personal)
+    """For `list`, or another `operation` that answers with several rows; likewise."""
+    return _key(service, namespace, operation, ctx, params, "lists", personal=personal)
 
 
 def tags_of(namespace: str, changes: Sequence[EntityChange]) -> frozenset[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import anyio
 from providify import Inject, InjectMeta, LazyProxy, LiveProxy
 
-from varco_cache._backend import CacheBackend
+from varco_cache._backend import CacheBackend, adopted, is_cache
 from varco_cache._channel import INVALIDATION_CHANNEL
+from varco_cache._checks import checked_ttl
 from varco_cache._errors import CacheConfigError, CacheUsageError
 from varco_cache._read_keys import ReadKey, list_key, reads_in_its_own_way, row_key, tags_of
 from varco_domain.auth import ANONYMOUS, AuthContext
+from varco_domain.dto import PagedReadDTO
 from varco_domain.model import DomainModel
 from varco_domain.service.base import AsyncService, EntityChange
 from varco_query import QueryParams
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from varco_domain.uow import AsyncUnitOfWork
     from varco_events import AbstractEventBus
 
 _EVERYTHING = QueryParams()
@@ -40,9 +45,9 @@ class ServiceCache:
         producer: Any = None,
         follow: bool = True,
     ) -> None:
-        self.cache = cache.guarded()
+        self.cache = adopted(cache).guarded()
         self.namespace = namespace
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl, "_cache_ttl")
         self._channel = channel
         # How an event goes out: a producer that is given, or else the bus.
         self._publish = None if bus is None else bus.publish
@@ -110,6 +115,29 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
     _cache_bus_channel: ClassVar[str] = INVALIDATION_CHANNEL
     _service_cache: ServiceCache | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        construct: Any = cls.__init__
+
+        @wraps(construct)
+        def __init__(  # noqa: N807 # it becomes one
+            self: Any, *args: Any, cache: Any = None, bus: Any = None, **others: Any
+        ) -> None:
+            if cache is not None:
+                self._cache = cache
+            if bus is not None:
+                self._cache_bus = bus
+            construct(self, *args, **others)
+            # A container sets what it injects after this; then the first use looks.
+            if type(self) is cls and not hasattr(cls, "__di_metadata__"):
+                given = getattr(self, "_cache", None)
+                if not isinstance(given, LiveProxy | LazyProxy) and not is_cache(given):
+                    raise _no_cache(self, given)
+
+        own = signature(construct).parameters
+        if "cache" not in own and "bus" not in own:
+            cls.__init__ = __init__  # type: ignore[method-assign] # with two parameters more
+
     async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
         """Return one entity, perhaps from the cache."""
         cache = await self._remembering()
@@ -131,6 +159,27 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
         hint = _list_of(self)
         return cast("builtins.list[R]", await cache.read(key, lambda: load(params, ctx), hint))
 
+    async def paged_list(
+        self,
+        params: QueryParams = _EVERYTHING,
+        ctx: AuthContext = ANONYMOUS,
+        *,
+        raw_query: str | None = None,
+        total: bool | int = False,
+    ) -> PagedReadDTO[R]:
+        """Return a page and the way to its neighbours, perhaps from the cache."""
+        cache = await self._remembering()
+        load = super().paged_list
+        answer = await _page(self, cache, load, params, ctx, raw_query=raw_query, total=total)
+        return cast("PagedReadDTO[R]", answer)
+
+    async def _after_write(
+        self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]
+    ) -> None:
+        """See, before the commit, that there is a cache to be told of it."""
+        await self._remembering()
+        await super()._after_write(uow, ctx, changes)
+
     async def _after_commit(self, ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
         """Forget what the changes made old."""
         cache = await self._remembering()
@@ -140,12 +189,9 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
     async def _remembering(self) -> ServiceCache:
         given = getattr(self, "_cache", None)
         cache = await _resolved(given)
-        if not isinstance(cache, CacheBackend):
-            raise CacheConfigError(
-                f"{type(self).__name__}._cache",
-                cache,
-                "bind CacheBackend in the container, or set it",
-            )
+        if not is_cache(cache):
+            raise _no_cache(self, cache)
+        cache = adopted(cache)
         known = self._service_cache
         if known is None or known.cache is not cache.guarded():
             bus = await _resolved(getattr(self, "_cache_bus", None))
@@ -169,6 +215,32 @@ if importlib.util.find_spec("varco_events") is not None:
         Annotated[AbstractEventBus | None, InjectMeta(optional=True)]
     ]
     CacheServiceMixin._cache_bus = None  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _no_cache(service: object, given: object) -> CacheConfigError:
+    return CacheConfigError(
+        f"{type(service).__name__}._cache",
+        given,
+        "pass cache= to the constructor, set it on the class, or bind CacheBackend in a container",
+    )
+
+
+async def _page(
+    service: Any,
+    cache: ServiceCache,
+    load: Callable[..., Awaitable[Any]],
+    params: QueryParams,
+    ctx: AuthContext,
+    *,
+    raw_query: str | None,
+    total: bool | int,
+) -> Any:
+    personal = reads_in_its_own_way(service, load)
+    # What the links and the total of the page are made of is a part of the answer.
+    operation = f"page {total!r} {raw_query!r}"
+    key = list_key(service, cache.namespace, params, ctx, personal=personal, operation=operation)
+    hint: Any = PagedReadDTO[service.types.read]
+    return await cache.read(key, lambda: load(params, ctx, raw_query=raw_query, total=total), hint)
 
 
 async def _resolved(given: Any) -> Any:
@@ -254,3 +326,17 @@ class CachedService:
         hint = _list_of(self._service)
         answer = await self._remembered.read(key, lambda: load(params, ctx), hint)
         return cast("builtins.list[Any]", answer)
+
+    async def paged_list(
+        self,
+        params: QueryParams = _EVERYTHING,
+        ctx: AuthContext = ANONYMOUS,
+        *,
+        raw_query: str | None = None,
+        total: bool | int = False,
+    ) -> Any:
+        """Return a page and the way to its neighbours, perhaps from the cache."""
+        load = self._service.paged_list
+        return await _page(
+            self._service, self._remembered, load, params, ctx, raw_query=raw_query, total=total
+        )
