@@ -31,7 +31,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "varco_domain"
 TESTS = (
     *("test_service.py", "test_memory.py", "test_authorizers.py", "test_errors.py"),
     *("test_reference_readme.py", "test_scoping.py", "test_contract_memory.py"),
-    *("test_isolation_memory.py", "test_cancellation.py"),
+    *("test_isolation_memory.py", "test_cancellation.py", "test_hooks.py", "test_references.py"),
 )
 
 # Where rows are scoped: module -> functions, or "*" for all.
@@ -103,6 +103,26 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "isinstance(node, AndNode) and any(child is self._scope for child in node.children) -> False",
         ),
         "makes an equal query": ("node is params.node -> False",),
+    },
+    "service/_references.py": {
+        "asks for none of the rows": ("values -> True",),
+        "a class that is not registered has no table to refer to": (
+            "key.reference if isinstance(key.reference, type) else models_of(uow).get(key.table) -> (models_of(uow).get(key.table))",
+        ),
+        "what is no mapping is the attribute of a test's double": (
+            "models if isinstance(models, Mapping) else {} -> (models)",
+        ),
+        "a single key is called pk": (
+            'target.pk_fields[0] if key.field == "pk" else key.field -> (key.field)',
+        ),
+    },
+    "_lookup.py": {
+        "no condition holds for all rows": ("where is None -> False",),
+        "decides here what the repository would": (
+            'takes(repository.find_by_id, "where") -> False',
+            'takes(repository.exists, "where") -> False',
+        ),
+        "counts all, and says no more than asked": ('takes(repository.count, "up_to") -> False',),
     },
     "service/_paging.py": {
         "reads a row that is not shown": ("limit + 1 if limit else 0 -> (limit + 1)",),

@@ -203,6 +203,9 @@ class OldRepository:
     async def delete(self, entity):
         del self.rows[entity.pk]
 
+    async def count(self, params=None):
+        return len(self.rows)
+
 
 class OldUnitOfWork(AsyncUnitOfWork):
     def __init__(self, posts) -> None:
@@ -272,6 +275,8 @@ async def test_a_unit_of_work_and_a_repository_of_1_0_6(kind, cls):
     made = await posts.create(DTO.create(title="x", owner_id="ann"), ann)
     assert (await posts.get(made.pk, ann)).title == "x"
     assert await posts.exists(made.pk, ann)
+    assert await posts.count(ctx=ann) == 1
+    assert not await posts.exists(made.pk + 1, ann)
     # Its condition is decided about here: the repository takes none.
     assert not await posts.exists(made.pk, bob)
     for call in (posts.get, posts.delete):

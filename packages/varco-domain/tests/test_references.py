@@ -1,0 +1,107 @@
+"""References among models with tenants and without, to keys and to other unique fields."""
+
+from typing import Annotated, Any
+
+import pytest
+
+from varco_domain import (
+    Action,
+    AsyncService,
+    AuthContext,
+    DomainModel,
+    FieldHint,
+    ForeignKey,
+    GrantBasedAuthorizer,
+    InMemoryRepositoryProvider,
+    ModelDefinitionError,
+    ReferenceViolationError,
+    ResourceGrant,
+    SoftDeleteDomainModel,
+    SoftDeleteService,
+    TenantAwareService,
+    TenantDomainModel,
+    generate_dtos,
+    tenant_context,
+)
+
+pytestmark = pytest.mark.anyio
+ROOT = AuthContext("r", grants=(ResourceGrant("*", frozenset(Action)),))
+
+
+class Country(DomainModel):
+    code: Annotated[str, FieldHint(unique=True, max_length=2)]
+
+
+class Office(TenantDomainModel):
+    country: Annotated[str, ForeignKey(Country, field="code")]
+
+
+class Visit(DomainModel):
+    office: Annotated[int, ForeignKey(Office)]
+    country: Annotated[int | None, ForeignKey(Country, check_read=False)] = None
+
+
+class Countries(AsyncService[Country, int, Any, Any, Any]):
+    pass
+
+
+class Offices(TenantAwareService[Office, int, Any, Any, Any]):
+    pass
+
+
+class Visits(AsyncService[Visit, int, Any, Any, Any]):
+    pass
+
+
+async def test_tenants_and_those_without_refer_to_each_other():
+    provider = InMemoryRepositoryProvider(Country, Office, Visit)
+    grants = GrantBasedAuthorizer()
+    countries, offices, visits = (cls(provider, grants) for cls in (Countries, Offices, Visits))
+    new_office, new_visit = generate_dtos(Office).create, generate_dtos(Visit).create
+    country = await countries.create(generate_dtos(Country).create(code="it"), ROOT)
+    with tenant_context("a"):
+        office = await offices.create(new_office(country="it"), ROOT)
+        with pytest.raises(ReferenceViolationError, match="country of Office"):
+            await offices.create(new_office(country="fr"), ROOT)
+        await visits.create(new_visit(office=office.pk), ROOT)
+        # It asks whether there is one, not whether the caller may read it.
+        some = AuthContext(
+            "u",
+            grants=tuple(ResourceGrant(each, frozenset(Action)) for each in ("visits", "offices")),
+        )
+        await visits.create(new_visit(office=office.pk, country=country.pk), some)
+        with pytest.raises(ReferenceViolationError, match="country of Visit"):
+            await visits.create(new_visit(office=office.pk, country=99), some)
+        few = AuthContext("u", grants=(ResourceGrant("visits", frozenset(Action)),))
+        with pytest.raises(ReferenceViolationError, match="office of Visit"):
+            await visits.create(new_visit(office=office.pk), few)
+    with tenant_context("b"), pytest.raises(ReferenceViolationError, match="office of Visit"):
+        await visits.create(new_visit(office=office.pk), ROOT)
+
+
+def test_what_would_have_to_be_marked_and_cannot_be_is_refused_with_the_service():
+    class Box(SoftDeleteDomainModel):
+        name: str
+
+    class Thing(DomainModel):
+        box: Annotated[int, ForeignKey(Box, on_delete="CASCADE")]
+
+    class Other(DomainModel):
+        box: Annotated[int, ForeignKey(Box, on_delete="CASCADE", on_soft_delete="RESTRICT")]
+
+    class Boxes(SoftDeleteService[Box, int, Any, Any, Any]):
+        pass
+
+    Boxes(InMemoryRepositoryProvider(Box, Other), GrantBasedAuthorizer())
+    with pytest.raises(ModelDefinitionError, match=r"Thing\.box: .*on_soft_delete"):
+        Boxes(InMemoryRepositoryProvider(Box, Thing), GrantBasedAuthorizer())
+
+
+@pytest.mark.parametrize("action", ["DROP", "SET NULL"])
+def test_what_a_mark_does_is_checked_where_it_is_declared(action):
+    with pytest.raises(ModelDefinitionError, match=r"Wrong\.box: on_soft_delete"):
+        type(
+            "Wrong",
+            (DomainModel,),
+            {"__annotations__": {"box": Annotated[int, ForeignKey("b", on_soft_delete=action)]}},
+        )
