@@ -271,7 +271,7 @@ class OutboxRelay(Runner):
             delay = self._policy.compute_delay(attempts - 1)
         return replace(
             waits,
-            available_at=self._now(batch, entry) + timedelta(seconds=delay),
+            available_at=self._now(batch, entry) + timedelta(seconds=delay) if delay else None,
             last_error=describe(error),
         )
 
