@@ -49,7 +49,7 @@ def keep_json(annotation: Any) -> Callable[[Any], Any]:
             raise ValueError(f"it cannot be written as JSON: {_first_line(error)}") from None
         _check(data)
         try:
-            kept = load(data)
+            kept = load(_positive(data))
         except Exception as error:  # noqa: BLE001 - likewise
             raise ValueError(f"it could not be read again: {_first_line(error)}") from None
         where = _difference(value, kept)
@@ -58,6 +58,15 @@ def keep_json(annotation: Any) -> Callable[[Any], Any]:
         return kept
 
     return keep
+
+
+def _positive(data: Any) -> Any:
+    """JSON data with 0.0 for -0.0: of the two zeros engines keep one. It is not deep any more."""
+    if data.__class__ is list:
+        return [_positive(item) for item in data]
+    if data.__class__ is dict:
+        return {key: _positive(item) for key, item in data.items()}
+    return data + 0.0 if data.__class__ is float else data
 
 
 def _first_line(error: BaseException) -> str:

@@ -214,6 +214,10 @@ class Dialect(ABC):
     load_moment: Convert = None
     """What makes a datetime in UTC of what is stored."""
 
+    def uuid(self) -> TypeEngine[Any]:
+        """A UUID, of the engine's own type where it takes every one."""
+        return sa.Uuid()
+
     load_uuid: Convert = None
     """What makes a plain UUID of what the driver gives, where SQLAlchemy does not."""
 
@@ -431,6 +435,10 @@ class _MySQL(Dialect):
         return value.replace(tzinfo=None)
 
     load_moment = staticmethod(_in_utc)
+
+    def uuid(self) -> TypeEngine[Any]:
+        """As text: MariaDB's own type refuses some, and sorts them in another order."""
+        return sa.Uuid(native_uuid=False)
 
     def clock_time(self) -> TypeEngine[Any]:
         return mysql.TIME(fsp=6)

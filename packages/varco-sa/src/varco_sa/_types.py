@@ -214,6 +214,10 @@ class Identifier(Checked):
 
     impl = sa.Uuid
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """A type that takes every UUID."""
+        return dialect_of(dialect).uuid()
+
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """A plain UUID, also where the driver has a class of its own."""
         load = dialect_of(dialect).load_uuid
