@@ -162,7 +162,7 @@ async def _outcome(
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal and of one class, whatever is inside: repr shows it, in any order of an object's keys."""
+    """Equal and of one class, as repr shows, in any order of an object's keys."""
     return bool(one == other) and sorted(repr(one)) == sorted(repr(other))
 
 
