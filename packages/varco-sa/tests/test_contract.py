@@ -1,7 +1,6 @@
 """The contract suites of the domain and of the events, on every engine."""
 
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,29 +17,12 @@ from varco_sa import SQLAlchemyDeadLetterQueue
 pytestmark = pytest.mark.anyio
 
 
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self):
-        self.time = datetime(2030, 1, 1, tzinfo=UTC)
-
-    def __call__(self):
-        return self.time
-
-
 class OnEveryEngine:
     @pytest.fixture(autouse=True)
     def _engine(self, databases, kind):
         databases.url(kind)
         self.databases = databases
         self.kind = kind
-        self.clock = Clock()
-
-    async def advance(self, seconds):
-        self.clock.time += timedelta(seconds=seconds)
-
-    def now(self):
-        return self.clock()
 
 
 class TestDomain(
@@ -55,7 +37,7 @@ class TestDomain(
 class TestOutbox(OnEveryEngine, OutboxContract):
     @asynccontextmanager
     async def open_outbox(self):
-        async with self.databases.backend(self.kind, clock=self.clock) as backend:
+        async with self.databases.backend(self.kind) as backend:
             yield backend.outbox
 
 
@@ -71,6 +53,4 @@ class TestDeadLetters(OnEveryEngine, DeadLetterQueueContract):
     async def open_queue(self, max_size=1000):
         async with self.databases.backend(self.kind) as backend:
             table = backend.uow_provider.tables.dead_letters
-            yield SQLAlchemyDeadLetterQueue(
-                backend.engine, table, max_size=max_size, clock=self.clock
-            )
+            yield SQLAlchemyDeadLetterQueue(backend.engine, table, max_size=max_size)

@@ -1,23 +1,21 @@
 """Dead letters in a table."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.mapper import utc_now
 from varco_events import (
     AbstractDeadLetterQueue,
     DeadLetterEntry,
     DeadLetterQueueFullError,
-    EventSerializer,
-    JsonEventSerializer,
+    EventEnvelope,
 )
 from varco_sa._dialect import begin_write, dialect_of
-from varco_sa._sessions import Transactions
+from varco_sa._envelopes import ENVELOPE, loaded, stored
+from varco_sa._sessions import Transactions, store_time
 
 _FIELDS = (
     "entry_id",
@@ -28,7 +26,9 @@ _FIELDS = (
     "attempts",
     "first_failed_at",
     "last_failed_at",
+    "origin",
 )
+_ENVELOPE = ("event_type", "key", "payload", *ENVELOPE)
 
 
 class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
@@ -40,8 +40,6 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         engine: Where the table is.
         table: The table.
         max_size: A push beyond it is refused; None for no limit.
-        serializer: Writes and reads the events.
-        clock: The time; leases are measured with it.
     """
 
     def __init__(
@@ -50,23 +48,19 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         table: sa.Table,
         *,
         max_size: int | None = None,
-        serializer: EventSerializer | None = None,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._transactions = Transactions(engine)
         self._table = table
         self._max_size = max_size
-        self._serializer = serializer or JsonEventSerializer()
-        self._clock = clock
-        self._columns = [*(table.c[name] for name in _FIELDS), table.c.payload, table.c.seq]
+        columns = (*_FIELDS, *_ENVELOPE, "envelope_channel", "consumer_group", "seq")
+        self._columns = [table.c[name] for name in columns]
         self._insert = dialect_of(engine.dialect).insert_or_ignore(table)
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append an entry; an entry id that is there already is kept once."""
         row: dict[str, Any] = {name: getattr(entry, name) for name in _FIELDS}
-        row["payload"] = self._serializer.serialize(entry.event)
-        row["error_type"] = row["error_type"][:255]
-        row["error_message"] = row["error_message"].replace("\0", "\ufffd")
+        row |= stored(entry.envelope, _ENVELOPE)
+        row |= {"envelope_channel": entry.envelope.channel, "consumer_group": entry.group}
 
         def insert(connection: sa.Connection) -> None:
             if self._max_size is not None:
@@ -83,20 +77,20 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
     async def pop_batch(
         self, *, limit: int = 10, visibility_timeout: float = 30.0
     ) -> list[DeadLetterEntry]:
-        """Lease the oldest entries that are visible."""
-        now = self._clock()
-        until = now + timedelta(seconds=visibility_timeout)
+        """Lease the oldest entries that are visible, by the clock of the database."""
         table = self._table
-        visible = (
-            sa.select(*self._columns)
-            .where(sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now))
-            .order_by(table.c.seq)
-            .limit(max(limit, 0))
-            .with_for_update(skip_locked=True)
-        )
 
         def lease(connection: sa.Connection) -> list[Any]:
             begin_write(connection)
+            now = store_time(connection)
+            visible = (
+                sa.select(*self._columns)
+                .where(sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now))
+                .order_by(table.c.seq)
+                .limit(max(limit, 0))
+                .with_for_update(skip_locked=True)
+            )
+            until = now + timedelta(seconds=visibility_timeout)
             rows = list(connection.execute(visible).fetchall())
             if rows:
                 leased = table.c.seq.in_([row.seq for row in rows])
@@ -104,7 +98,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
             return rows
 
         rows = await self._transactions.run(lease, isolation="READ COMMITTED")
-        return [self._entry(row) for row in rows]
+        return [_entry(row) for row in rows]
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good."""
@@ -131,8 +125,16 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         rows = await self._transactions.run(
             lambda connection: list(connection.execute(statement).fetchall())
         )
-        return [self._entry(row) for row in rows]
+        return [_entry(row) for row in rows]
 
-    def _entry(self, row: Any) -> DeadLetterEntry:
-        values: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
-        return DeadLetterEntry(event=self._serializer.deserialize(row.payload), **values)
+
+def _entry(row: Any) -> DeadLetterEntry:
+    values: dict[str, Any] = dict(zip(_FIELDS, row, strict=False))
+    values["origin"] = values["origin"] or ""
+    envelope = loaded(row[len(_FIELDS) :], _ENVELOPE)
+    envelope["channel"] = row.envelope_channel or row.channel
+    if envelope["event_id"] is None:  # of an older version
+        made = EventEnvelope.around(envelope["payload"], channel=envelope["channel"])
+    else:
+        made = EventEnvelope(**envelope)
+    return DeadLetterEntry(envelope=made, group=row.consumer_group or "", **values)

@@ -207,6 +207,10 @@ class Dialect(ABC):
         """A point in time, to the microsecond."""
         return sa.TIMESTAMP(timezone=True)
 
+    def now(self) -> sa.ColumnElement[Any]:
+        """The time of the engine when the statement runs, as a moment is stored."""
+        return sa.func.clock_timestamp()
+
     def store_moment(self, value: datetime) -> Any:
         """What is stored of a datetime in UTC."""
         return value
@@ -297,6 +301,9 @@ class _SQLite(Dialect):
 
     def moment(self) -> TypeEngine[Any]:
         return sa.VARCHAR(32)
+
+    def now(self) -> sa.ColumnElement[Any]:
+        return sa.func.strftime("%Y-%m-%d %H:%M:%f000+00:00", "now")
 
     def store_moment(self, value: datetime) -> Any:
         """Text of one width, which sorts as the moments do."""
@@ -430,6 +437,9 @@ class _MySQL(Dialect):
 
     def moment(self) -> TypeEngine[Any]:
         return mysql.DATETIME(fsp=6)
+
+    def now(self) -> sa.ColumnElement[Any]:
+        return sa.func.utc_timestamp(6)
 
     def store_moment(self, value: datetime) -> Any:
         return value.replace(tzinfo=None)

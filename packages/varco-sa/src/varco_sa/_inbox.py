@@ -1,8 +1,9 @@
 """The inbox: which events were handled, remembered with what handling them changed."""
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.mapper import utc_now
 from varco_events import InboxEntry, InboxRepository
-from varco_sa._dialect import dialect_of
-from varco_sa._sessions import Transactions
+from varco_sa._dialect import begin_write, dialect_of
+from varco_sa._envelopes import ENVELOPE, loaded, stored
+from varco_sa._sessions import Transactions, store_time
 
 if TYPE_CHECKING:
     from varco_sa._uow import SQLAlchemyUnitOfWork
@@ -24,6 +26,11 @@ _FIELDS = (
     "received_at",
     "processed_at",
     "handler_name",
+    "key",
+    "attempts",
+    "leased_until",
+    "last_error",
+    *ENVELOPE,
 )
 
 
@@ -44,8 +51,7 @@ class SQLAlchemyInbox(InboxRepository):
 
     def accept(self, connection: sa.Connection, entry: InboxEntry) -> bool:
         """Insert an entry in the transaction of ``connection``; False if it is there."""
-        row = {name: getattr(entry, name) for name in _FIELDS}
-        return connection.execute(self._insert, row).rowcount == 1
+        return connection.execute(self._insert, stored(entry, _FIELDS)).rowcount == 1
 
     def now(self) -> datetime:
         """The time of the injected clock."""
@@ -75,11 +81,65 @@ class SQLAlchemyInbox(InboxRepository):
             .limit(limit)
         )
         return await self._transactions.run(
-            lambda connection: [
-                InboxEntry(**dict(zip(_FIELDS, row, strict=True)))
-                for row in connection.execute(statement)
-            ]
+            lambda connection: [_entry(row) for row in connection.execute(statement)]
         )
+
+    async def claim(self, *, limit: int = 100, lease: float = 60.0) -> list[InboxEntry]:
+        """Take the oldest entries that nobody has in hand, by the clock of the database."""
+        return await self._transactions.run(
+            lambda connection: self._claim(connection, limit, timedelta(seconds=lease)),
+            isolation="READ COMMITTED",
+        )
+
+    def _claim(self, connection: sa.Connection, limit: int, lease: timedelta) -> list[InboxEntry]:
+        begin_write(connection)
+        table, now = self._table, store_time(connection)
+        free = (
+            sa.select(*(table.c[name] for name in _FIELDS))
+            .where(
+                table.c.processed_at.is_(None),
+                sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
+                sa.or_(table.c.handler_name == "", table.c.received_at <= now - lease),
+            )
+            .order_by(table.c.received_at, table.c.entry_id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        found = [_entry(row) for row in connection.execute(free).fetchall()]
+        claimed = [
+            replace(entry, leased_until=now + lease, attempts=entry.attempts + 1) for entry in found
+        ]
+        self._note(connection, claimed)
+        return claimed
+
+    async def release(self, entry: InboxEntry, *, delay: float = 0.0) -> None:
+        """Keep what happened to a claimed entry; it can be claimed again after a delay."""
+
+        def release(connection: sa.Connection) -> None:
+            until = store_time(connection) + timedelta(seconds=delay)
+            self._note(connection, [replace(entry, leased_until=until)])
+
+        await self._transactions.run(release)
+
+    def _note(self, connection: sa.Connection, entries: Sequence[InboxEntry]) -> None:
+        table = self._table
+        noted = ("attempts", "leased_until", "last_error")
+        statement = (
+            table.update()
+            .where(
+                table.c.entry_id == sa.bindparam("old_id", type_=table.c.entry_id.type),
+                table.c.handler_name == sa.bindparam("of", type_=table.c.handler_name.type),
+                table.c.processed_at.is_(None),
+            )
+            .values({name: sa.bindparam(name, type_=table.c[name].type) for name in noted})
+        )
+        rows = [
+            {name: getattr(entry, name) for name in noted}
+            | {"old_id": entry.entry_id, "of": entry.handler_name}
+            for entry in entries
+        ]
+        if rows:
+            connection.execute(statement, rows)
 
     async def is_processed(self, entry_id: UUID) -> bool:
         """Whether an entry was handled."""
@@ -102,6 +162,12 @@ class SQLAlchemyInbox(InboxRepository):
         return await self._transactions.run(
             lambda connection: connection.execute(statement).rowcount
         )
+
+
+def _entry(row: Any) -> InboxEntry:
+    values = loaded(row, _FIELDS)
+    values["attempts"] = values["attempts"] or 0
+    return InboxEntry(**values)
 
 
 class Inbox:

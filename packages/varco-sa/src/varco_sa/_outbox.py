@@ -1,6 +1,6 @@
 """The outbox: events committed with the entities they are about."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.mapper import utc_now
 from varco_events import OutboxEntry, OutboxRepository
 from varco_sa._dialect import begin_write, dialect_of
+from varco_sa._envelopes import ENVELOPE, loaded, stored
 from varco_sa._notify import CHANNEL, Listener
-from varco_sa._sessions import Transactions
+from varco_sa._sessions import Transactions, store_time
 
 if TYPE_CHECKING:
     from varco_sa._uow import SQLAlchemyUnitOfWork
@@ -29,6 +29,7 @@ _FIELDS = (
     "available_at",
     "last_error",
     "leased_until",
+    *ENVELOPE,
 )
 
 
@@ -41,12 +42,9 @@ class SQLAlchemyOutbox(OutboxRepository):
     from several tasks.
     """
 
-    def __init__(
-        self, engine: AsyncEngine, table: sa.Table, clock: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, engine: AsyncEngine, table: sa.Table) -> None:
         self._transactions = Transactions(engine)
         self._table = table
-        self._clock = clock
         self._columns = [table.c[name] for name in _FIELDS]
         notifies = dialect_of(engine.dialect).notifies
         self._listener = Listener(engine, self.notify) if notifies else None
@@ -107,28 +105,30 @@ class SQLAlchemyOutbox(OutboxRepository):
         await self._transactions.run(lambda connection: connection.execute(statement))
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
-        """Lease entries, oldest first, and of each key none before its earlier ones."""
-        now = self._clock()
-        until = now + timedelta(seconds=lease)
+        """Lease entries by the clock of the database, oldest first.
+
+        Of each key none before its earlier ones.
+        """
         return await self._transactions.run(
-            lambda connection: self._claim(connection, limit, now, until),
+            lambda connection: self._claim(connection, limit, timedelta(seconds=lease)),
             isolation="READ COMMITTED",
         )
 
-    def _claim(
-        self, connection: sa.Connection, limit: int, now: datetime, until: datetime
-    ) -> list[OutboxEntry]:
+    def _claim(self, connection: sa.Connection, limit: int, lease: timedelta) -> list[OutboxEntry]:
         begin_write(connection)
+        now = store_time(connection)
         rows = connection.execute(self._claimable(limit, now)).fetchall()
         kept = self._in_order(connection, rows)
-        if kept:
+        batch = self.batch_of([_entry(row) for row in kept])
+        if batch:
             table = self._table
-            connection.execute(
-                table.update()
-                .where(table.c.seq.in_([row.seq for row in kept]))
-                .values(leased_until=until)
-            )
-        return [replace(_entry(row), leased_until=until) for row in kept]
+            values: dict[str, Any] = {"leased_until": now + lease}
+            if batch[0].is_counted:  # and alone
+                values["attempts"] = batch[0].attempts
+            # A batch is the first of what could be claimed.
+            leased = table.c.seq.in_([row.seq for row in kept[: len(batch)]])
+            connection.execute(table.update().where(leased).values(values))
+        return [replace(entry, leased_until=now + lease) for entry in batch]
 
     def _claimable(self, limit: int, now: datetime) -> Any:
         table = self._table
@@ -172,6 +172,18 @@ class SQLAlchemyOutbox(OutboxRepository):
             if seq not in claimed:
                 first[key] = min(seq, first.get(key, seq))
         return [row for row in rows if row.key not in first or row.seq < first[row.key]]
+
+    async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
+        """Hold claimed entries for longer, from now on by the clock of the database."""
+        table = self._table
+        held = table.c.entry_id.in_([entry.entry_id for entry in entries])
+
+        def renew(connection: sa.Connection) -> None:
+            until = store_time(connection) + timedelta(seconds=lease)
+            statement = table.update().where(held, table.c.leased_until.is_not(None))
+            connection.execute(statement.values(leased_until=until))
+
+        await self._transactions.run(renew)
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases; keep attempts, the time of the next one and the last error."""
@@ -254,12 +266,10 @@ class TransactionalOutbox:
 
 
 def _row(entry: OutboxEntry) -> dict[str, Any]:
-    row = {name: getattr(entry, name) for name in _FIELDS}
-    row["parked"] = False
-    return row
+    return {**stored(entry, _FIELDS), "parked": False}
 
 
 def _entry(row: Any) -> OutboxEntry:
-    values = dict(zip(_FIELDS, row, strict=False))
+    values = loaded(row, _FIELDS)
     values["created_at"] = values["created_at"].astimezone(UTC)
     return OutboxEntry(**values)

@@ -30,7 +30,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         domain_classes: The models.
         replica: Another engine with a copy of the data; see ``read_only``.
         schema: The schema (PostgreSQL) or database (MariaDB) to work in, if not the engine's own.
-        clock: Tells the time for the audit fields, the outbox and the dead letters.
+        clock: Tells the time for the audit fields and the inbox. Leases go by the database's.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         self.clock = clock
         self.storage: Storage = Storage(dialect_of(engine.dialect))
         self.tables: SystemTables = system_tables(self.storage.metadata)
-        self.outbox: SQLAlchemyOutbox = SQLAlchemyOutbox(engine, self.tables.outbox, clock)
+        self.outbox: SQLAlchemyOutbox = SQLAlchemyOutbox(engine, self.tables.outbox)
         self.inbox: SQLAlchemyInbox = SQLAlchemyInbox(engine, self.tables.inbox, clock)
         self.dead_letters: SQLAlchemyDeadLetterQueue = SQLAlchemyDeadLetterQueue(
-            engine, self.tables.dead_letters, clock=clock
+            engine, self.tables.dead_letters
         )
         super().__init__(*domain_classes)
 

@@ -1,6 +1,8 @@
 """Transactions of their own for the outbox, the inbox and the dead letters."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -9,6 +11,7 @@ from sqlalchemy.util import greenlet_spawn
 from varco_domain.exception import StorageUnavailableError
 from varco_sa._dialect import dialect_of
 from varco_sa._errors import CommitUnknownError, TransactionAbortedError, cause_of, translate
+from varco_sa._types import Timestamp
 
 
 class Transactions:
@@ -43,6 +46,9 @@ class Transactions:
             with self.engine.sync_engine.connect() as connection:
                 if isolation is not None and dialect_of(connection.dialect).locks_gaps:
                     connection.execution_options(isolation_level=isolation)
+                elif _commits_each(connection):
+                    # Two could claim the same: locks would be gone with the statement.
+                    connection.execution_options(isolation_level="READ COMMITTED")
                 with connection.begin():
                     done = work(connection)
                     committing = True
@@ -60,3 +66,16 @@ class Transactions:
             if committing and unknown:
                 raise CommitUnknownError from cause_of(error)
             raise meant from cause_of(error)
+
+
+def _commits_each(connection: sa.Connection) -> bool:
+    """Whether the engine has no transactions: it was made with AUTOCOMMIT."""
+    driver: Any = connection.connection.dbapi_connection
+    return connection.dialect.detect_autocommit_setting(driver)
+
+
+def store_time(connection: sa.Connection) -> datetime:
+    """The time of the database, which is one for all who share it; that of a host is not."""
+    now = sa.select(sa.type_coerce(dialect_of(connection.dialect).now(), Timestamp()))
+    moment: datetime = connection.execute(now).scalar_one()
+    return moment.astimezone(UTC)

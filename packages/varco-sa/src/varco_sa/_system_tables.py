@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from varco_sa._dialect import COUNTED
+from varco_sa._envelopes import envelope_columns
 from varco_sa._types import Bytes, Identifier, Integer, Text, Timestamp
 
 
@@ -38,8 +39,11 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("last_error", Text()),
         sa.Column("leased_until", Timestamp()),
         sa.Column("parked", sa.Boolean(), nullable=False),
+        *envelope_columns(),
         sa.UniqueConstraint("entry_id", name="uq_varco_outbox_entry_id"),
         sa.Index("ix_varco_outbox_key", "key", "seq"),
+        # A claim does not look at what is parked.
+        sa.Index("ix_varco_outbox_parked", "parked", "seq"),
         **COUNTED,
     )
     inbox = sa.Table(
@@ -52,6 +56,11 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("payload", Bytes(), nullable=False),
         sa.Column("received_at", Timestamp(), nullable=False),
         sa.Column("processed_at", Timestamp()),
+        sa.Column("key", Text()),
+        sa.Column("attempts", Integer()),
+        sa.Column("leased_until", Timestamp()),
+        sa.Column("last_error", Text()),
+        *envelope_columns(),
         sa.Index("ix_varco_inbox_processed_at", "processed_at", "received_at"),
     )
     dead_letters = sa.Table(
@@ -68,6 +77,12 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("first_failed_at", Timestamp(), nullable=False),
         sa.Column("last_failed_at", Timestamp(), nullable=False),
         sa.Column("leased_until", Timestamp()),
+        sa.Column("event_type", Text()),
+        sa.Column("key", Text()),
+        sa.Column("envelope_channel", Text()),
+        sa.Column("consumer_group", Text()),
+        sa.Column("origin", Text()),
+        *envelope_columns(),
         sa.UniqueConstraint("entry_id", name="uq_varco_dead_letters_entry_id"),
         **COUNTED,
     )

@@ -104,13 +104,13 @@ class OutboxContract(ABC):
             entries = [_entry(1, "a"), _entry(2, "a"), _entry(3, "b"), _entry(4), _entry(5)]
             await outbox.save_many(entries)
             claimed = await outbox.claim(limit=10, lease=60)
-            later = self.now() + timedelta(seconds=0.2)
+            later = self.now() + timedelta(seconds=1)
             postponed = [replace(claimed[0], available_at=later)]
             await outbox.release(
                 [*postponed, *claimed[1:3], replace(claimed[3], available_at=later)]
             )
             assert _ids(await outbox.claim(limit=10, lease=60)) == _ids([entries[2]])
-            await self.advance(0.3)
+            await self.advance(1.1)
             waiting = await outbox.claim(limit=10, lease=60)
             assert _ids(waiting) == _ids([entries[0], entries[1], entries[3]])
 

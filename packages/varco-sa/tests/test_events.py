@@ -1,0 +1,171 @@
+"""Outbox, inbox and dead letters: whole envelopes, the database's clock, claims that share nothing."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from varco_events import (
+    DeadLetterEntry,
+    Event,
+    EventEnvelope,
+    InboxEntry,
+    InMemoryEventBus,
+    OutboxEntry,
+    OutboxRelay,
+)
+from varco_sa import bootstrap, metadata_for, migration_source
+from varco_sa._envelopes import ENVELOPE
+
+pytestmark = pytest.mark.anyio
+
+
+class Shipped(Event):
+    number: int = 0
+
+
+def envelope():
+    """One with every part, whose payload has a field that the class does not know."""
+    payload = b'{"type":"Shipped","version":2,"data":{"number":1,"coupon":"S"}}'
+    return EventEnvelope(
+        event_id=uuid4(),
+        event_type="Shipped",
+        version=2,
+        channel="orders",
+        key="account-1",
+        headers={"tenant": "acme", "traceparent": "00-1"},
+        payload=payload,
+    )
+
+
+async def test_each_store_keeps_all_of_an_envelope(open_backend, url):
+    backend = await open_backend(url)
+    sent = envelope()
+    await backend.outbox.save(OutboxEntry.of(sent))
+    (claimed,) = await backend.outbox.claim()
+    assert claimed.envelope == sent
+
+    await backend.inbox.save(InboxEntry.of(sent))
+    (received,) = await backend.inbox.claim()
+    assert received.envelope == sent
+
+    letter = DeadLetterEntry(
+        envelope=sent, channel="elsewhere", handler_name="shop.mail", group="mailers", origin="bus"
+    )
+    await backend.dead_letters.push(letter)
+    (kept,) = await backend.dead_letters.pop_batch()
+    assert kept.envelope == sent
+    assert (kept.channel, kept.group, kept.origin) == ("elsewhere", "mailers", "bus")
+
+
+async def test_any_text_can_be_an_error(open_backend, url):
+    backend = await open_backend(url)
+    said = ValueError("nul \0, a lone surrogate \udc80, and much" + "x" * 2_000_000)
+    letter = DeadLetterEntry.from_failure(
+        envelope=envelope(), handler_name="h" * 200, last_exc=said, attempts=1
+    )
+    await backend.dead_letters.push(letter)
+    await backend.outbox.save(OutboxEntry.from_event(Shipped()))
+    bus = InMemoryEventBus()
+
+    @bus.on("Shipped")
+    async def fails(_event):
+        raise said
+
+    relay = OutboxRelay(outbox=backend.outbox, bus=bus, dlq=backend.dead_letters)
+    await relay.run_once()
+    (waiting,) = await backend.outbox.get_pending()
+    assert waiting.attempts == 1
+    assert "nul" in waiting.last_error
+    assert await backend.dead_letters.count() == 1
+
+
+async def test_pollers_share_an_inbox(open_backend, url):
+    backend = await open_backend(url)
+    entries = [InboxEntry.of(envelope()) for _ in range(20)]
+    for entry in entries:
+        await backend.inbox.save(entry)
+    claims = await asyncio.gather(*(backend.inbox.claim(limit=7) for _ in range(4)))
+    claimed = [entry.entry_id for claim in claims for entry in claim]
+    assert len(claimed) == len(set(claimed))
+    rest = await backend.inbox.claim()
+    assert {*claimed, *(entry.entry_id for entry in rest)} == {e.entry_id for e in entries}
+    await backend.inbox.release(rest[0] if rest else claims[0][0])
+    (again,) = await backend.inbox.claim()
+    assert again.attempts == 2
+
+
+async def test_leases_go_by_the_clock_of_the_database(open_backend, url):
+    """A host whose clock is a day ahead takes nothing that another has in hand."""
+    backend = await open_backend(url)
+    await backend.outbox.save(OutboxEntry.of(envelope()))
+    (held,) = await backend.outbox.claim(lease=60)
+    # What a host believes reaches a claim by nothing: there is no clock to give it.
+    for store in (backend.outbox, backend.dead_letters):
+        assert not [name for name in vars(store) if "clock" in name]
+    assert await backend.outbox.claim() == []
+    await backend.outbox.release([held])
+    assert len(await backend.outbox.claim()) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+async def test_claims_of_an_engine_that_commits_each_statement_share_nothing(databases, kind):
+    engine = create_async_engine(databases.url(kind), isolation_level="AUTOCOMMIT", pool_size=8)
+    try:
+        async with bootstrap(engine) as backend:
+            entries = [OutboxEntry.of(envelope().replace(key=None)) for _ in range(40)]
+            await backend.outbox.save_many(entries)
+            claims = await asyncio.gather(*(backend.outbox.claim(limit=5) for _ in range(8)))
+            claimed = [entry.entry_id for claim in claims for entry in claim]
+            assert len(claimed) == len(set(claimed))
+            await backend.outbox.delete_many([entry.entry_id for entry in entries])
+    finally:
+        await engine.dispose()
+
+
+async def test_tables_of_an_older_version_are_migrated_and_their_rows_read(open_backend, url):
+    """Those had no columns for the rest of an envelope."""
+    backend = await open_backend(url)
+    added = {
+        "varco_outbox": ENVELOPE,
+        "varco_inbox": ("key", "attempts", "leased_until", "last_error", *ENVELOPE),
+        "varco_dead_letters": (
+            "event_type",
+            "key",
+            "envelope_channel",
+            "consumer_group",
+            "origin",
+            *ENVELOPE,
+        ),
+    }
+    payload = '{"type":"Shipped","version":1,"data":{"number":7}}'
+    name = backend.engine.dialect.name
+    async with backend.engine.begin() as connection:
+        for table, columns in added.items():
+            for column in columns:
+                quoted = connection.dialect.identifier_preparer.quote(column)
+                await connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {quoted}"))
+    source = await migration_source(backend.engine, metadata_for(dialect=name))
+
+    def upgrade(connection):
+        from alembic.migration import MigrationContext
+        from alembic.operations import Operations
+        from sqlalchemy.dialects import mysql, postgresql
+
+        names = {"sa": sa, "op": Operations(MigrationContext.configure(connection))}
+        body = "\n".join(line.removeprefix("    ") for line in source.splitlines())
+        exec(body, names | {"mysql": mysql, "postgresql": postgresql})
+
+    async with backend.engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    outbox = backend.uow_provider.tables.outbox
+    old = OutboxEntry(event_type="Shipped", channel="orders", payload=payload.encode())
+    await backend.outbox.save(old)
+    async with backend.engine.begin() as connection:
+        await connection.execute(outbox.update().values(version=None, headers=None, time=None))
+    bus, got = InMemoryEventBus(), []
+    bus.subscribe(Shipped, got.append)
+    await OutboxRelay(outbox=backend.outbox, bus=bus).run_once()
+    assert [event.number for event in got] == [7]
