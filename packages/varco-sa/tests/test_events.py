@@ -1,4 +1,4 @@
-"""Outbox, inbox and dead letters: whole envelopes, the database's clock, claims that share nothing."""
+"""Outbox, inbox and dead letters: whole envelopes, the clock of the database, claims apart."""
 
 import asyncio
 from uuid import uuid4
