@@ -35,6 +35,8 @@ class TestDomain(
 
 
 class TestOutbox(OnEveryEngine, OutboxContract):
+    counts_attempts = True
+
     @asynccontextmanager
     async def open_outbox(self):
         async with self.databases.backend(self.kind) as backend:

@@ -219,7 +219,7 @@ class SQLAlchemyOutbox(OutboxRepository):
         table = self._table
         statement = (
             table.update()
-            .where(table.c.entry_id == sa.bindparam("old entry_id", type_=sa.Uuid()))
+            .where(table.c.entry_id == sa.bindparam("old entry_id", type_=table.c.entry_id.type))
             .values(
                 leased_until=None,
                 **{
