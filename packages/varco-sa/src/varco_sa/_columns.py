@@ -24,6 +24,9 @@ from varco_sa._types import (
 if TYPE_CHECKING:
     from enum import Enum
 
+# In the info of a column that others have made, with types and collations of theirs.
+EXISTING = "varco_existing"
+
 
 def column_type(  # noqa: C901, PLR0912  # one case for each kind
     owner: type, field: FieldMeta, *, in_key: bool

@@ -1,4 +1,4 @@
-"""The text of AND and OR, written without recursion.
+"""The text of AND and OR, written without recursion, and of comparisons by code point.
 
 SQLAlchemy nests a Python call, and engines a level of their parser, in every level of a condition.
 Here its comparisons stand in one list, with the text between them.
@@ -11,6 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.visitors import InternalTraversal
+
+from varco_sa._dialect import dialect_of
+from varco_sa._types import Text
 
 # SQLite's expressions nest 1,000 levels, of which a chain of AND takes one for each term.
 _CHAIN: Final = 16
@@ -45,6 +48,25 @@ def _compile(element: Condition, compiler: Any, **options: Any) -> str:
     for comparison, text in zip(element.comparisons, rest, strict=True):
         out += (compiler.process(comparison, **options), text)
     return "".join(out)
+
+
+class CodePoints(sa.ColumnElement[str]):
+    """Text of any collation, compared by code point."""
+
+    __visit_name__ = "varco_code_points"
+    inherit_cache = True
+    _traverse_internals = [("text", InternalTraversal.dp_clauseelement)]  # noqa: RUF012  # SQLAlchemy's
+
+    def __init__(self, text: sa.ColumnElement[Any]) -> None:
+        self.text = text
+        self.type = Text()
+
+
+@compiles(CodePoints)
+def _compile_code_points(element: CodePoints, compiler: Any, **options: Any) -> str:
+    # Which MySQL it is shows only when it is connected.
+    collation = dialect_of(compiler.dialect).collation
+    return f"({compiler.process(element.text, **options)}) COLLATE {collation}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,10 @@ class Dialect(ABC):
     """RETURNING says which of many rows got which key."""
     aborts_on_error: ClassVar[bool] = False
     """A statement that fails takes the transaction with it."""
+    collation: ClassVar[str] = "BINARY"
+    """What compares text by code point."""
+    keeps_zones: ClassVar[bool] = False
+    """A timestamp may have a time zone."""
     one_result: ClassVar[bool] = False
     """A connection has one result at a time."""
     locks_gaps: ClassVar[bool] = False
@@ -207,6 +211,10 @@ class Dialect(ABC):
         """A point in time, to the microsecond."""
         return sa.TIMESTAMP(timezone=True)
 
+    def cuts_seconds(self, moment: TypeEngine[Any]) -> bool:  # noqa: ARG002  # for engines that cut
+        """Whether a column of this type keeps no microseconds."""
+        return False
+
     def now(self) -> sa.ColumnElement[Any]:
         """The time of the engine when the statement runs, as a moment is stored."""
         return sa.func.clock_timestamp()
@@ -313,6 +321,8 @@ class _SQLite(Dialect):
 
 
 class _PostgreSQL(Dialect):
+    collation = '"C"'
+    keeps_zones = True
     schemas = True
     notifies = True
     arrays = True
@@ -382,7 +392,7 @@ class _MySQL(Dialect):
     row_bytes = _ROW_BYTES
     key_bytes = _KEY_BYTES
     key_name = "PRIMARY"
-    collation: ClassVar[str] = "utf8mb4_0900_bin"
+    collation = "utf8mb4_0900_bin"
 
     @contextmanager
     def creating(self, connection: sa.Connection) -> Generator[None]:
@@ -437,6 +447,9 @@ class _MySQL(Dialect):
 
     def moment(self) -> TypeEngine[Any]:
         return mysql.DATETIME(fsp=6)
+
+    def cuts_seconds(self, moment: TypeEngine[Any]) -> bool:
+        return getattr(moment, "fsp", None) is None
 
     def now(self) -> sa.ColumnElement[Any]:
         return sa.func.utc_timestamp(6)

@@ -8,14 +8,16 @@ from sqlalchemy.orm import class_mapper
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.meta import FieldKind, FieldMeta, MetaReader
 from varco_domain.model import DomainModel
+from varco_sa._columns import EXISTING, column_type
 from varco_sa._tables import EntityTable, constraint_fields, unique_groups
-from varco_sa._types import JsonText
+from varco_sa._types import JsonText, MappedMoment
 
 
 def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
     """The model on the table of a declarative class, which has an attribute for each field.
 
-    Values are stored and compared as the types of the class do it.
+    Values are stored as the types of the class do it, and compared as in memory. A column of whole
+    seconds (DATETIME of MariaDB) keeps those of a datetime.
 
     Raises:
         RepositoryClassCreationFailed: A field has no attribute of its name, or is stored as JSON
@@ -42,7 +44,7 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
     table = sa.Table(
         original.name,
         sa.MetaData(),
-        *(_copied(column, fields.get(column)) for column in original.columns),
+        *(_copied(model, column, fields.get(column)) for column in original.columns),
         schema=original.schema,
     )
     columns = {field.name: table.c[field.name] for field in fields.values()}
@@ -57,11 +59,18 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
     )
 
 
-def _copied(column: sa.Column[Any], field: FieldMeta | None) -> sa.Column[Any]:
+def _copied(
+    model: type[DomainModel], column: sa.Column[Any], field: FieldMeta | None
+) -> sa.Column[Any]:
     """The column, with the field's name as its key; it keeps its defaults."""
     copied: sa.Column[Any] = column._copy()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # Table.to_metadata keeps the keys
     if field is not None:
         copied.key = field.name
+        copied.info[EXISTING] = True
         if field.kind is FieldKind.JSON:
             copied.type = JsonText()
+        elif field.kind is FieldKind.DATETIME and isinstance(column.type, sa.DateTime):
+            copied.type = MappedMoment(column.type)
+        elif field.kind is FieldKind.ENUM and not isinstance(column.type, sa.Enum):
+            copied.type = column_type(model, field, in_key=False)
     return copied

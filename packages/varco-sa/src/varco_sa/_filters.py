@@ -17,10 +17,10 @@ from varco_domain.exception import FieldNotFound
 from varco_domain.meta import FieldKind, FieldMeta, ParsedMeta
 from varco_query import AndNode, Operation, QueryLimitError, TransformerNode
 from varco_query import compile as kit
-from varco_sa._columns import value_class
-from varco_sa._conditions import Part, joined, leaf
+from varco_sa._columns import EXISTING, value_class
+from varco_sa._conditions import CodePoints, Part, joined, leaf
 from varco_sa._dialect import Dialect
-from varco_sa._types import Comparable, Text
+from varco_sa._types import Comparable, Integer, MappedMoment, Text
 
 # PostgreSQL and SQLite take 32,766 parameters.
 MAX_VALUES: Final = 32_000
@@ -64,19 +64,42 @@ def _stored(field: FieldMeta, dialect: Dialect) -> kit.Stored:
     return _BY_KIND[field.kind]
 
 
+def _compared(
+    field: FieldMeta, column: sa.Column[Any], stored: kit.Stored
+) -> tuple[sa.ColumnElement[Any], TypeEngine[Any]]:
+    """What stands for a field in comparisons and sorts, and the type of what it is compared with.
+
+    A column of a table that existed before is made to compare as the field does in memory.
+    """
+    if EXISTING not in column.info:
+        if stored.decimal:
+            return column, Comparable()
+        return column, Text() if stored.text else column.type
+    if isinstance(column.type, MappedMoment):
+        return column, MappedMoment(column.type.given, stores=False)
+    found: sa.ColumnElement[Any] = column
+    if isinstance(column.type, sa.Enum):
+        # It is stored by name, or as a type that sorts as it was declared.
+        kind = Text() if stored.text else Integer()
+        members: Any = field.python_type
+        found = sa.case(*((column == each, sa.literal(each.value, kind)) for each in members))
+    if stored.text:
+        return CodePoints(found), Text()
+    if field.kind is FieldKind.INT or isinstance(column.type, sa.Enum):
+        return found, Integer()  # of any size, whatever the column holds
+    return found, column.type
+
+
 class FieldFilter:
     """One field: how it is stored, and the SQL of its steps."""
 
     def __init__(self, field: FieldMeta, column: sa.Column[Any], dialect: Dialect) -> None:
         self.field = field
-        self.column = column
         self.stored: kit.Stored = _stored(field, dialect)
         self._dialect = dialect
-        self.type: TypeEngine[Any] = column.type
-        if self.stored.decimal:
-            self.type = Comparable()
-        elif self.stored.text:
-            self.type = Text()
+        self.column: sa.ColumnElement[Any]
+        self.type: TypeEngine[Any]
+        self.column, self.type = _compared(field, column, self.stored)
 
     def key(self, value: Any) -> Any:
         """The value as one that the column can hold; None when no row can have it as its key."""

@@ -157,7 +157,7 @@ class Queries:
             raise FieldNotFound(sort.field, self.entity.meta.table)
         if meta.kind is FieldKind.JSON:
             raise OperationNotSupportedError("sort", sort.field)
-        column = self.entity.columns[sort.field]
+        column = self.filters.fields[sort.field].column
         descends = sort.order is SortOrder.DESC
         ordered = column.desc() if descends else column.asc()
         # Null is the smallest value; some have to be told, and only where there can be one.

@@ -202,6 +202,52 @@ class Timestamp(Checked):
         return None if load is None else _each(load)
 
 
+class MappedMoment(Checked):
+    """A moment in a column of a table that existed before, in UTC where that keeps no zone.
+
+    A column without microseconds keeps whole seconds; what is compared with it is not cut.
+    """
+
+    impl = sa.DateTime
+
+    def __init__(self, given: TypeEngine[Any], *, stores: bool = True) -> None:
+        super().__init__()
+        self.given = given
+        self.stores = stores
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type of the column."""
+        return dialect.type_descriptor(self.given)
+
+    def bind_processor(self, dialect: Dialect) -> Processor:
+        """Convert to UTC, and leave out what the column has no place for."""
+        ours = dialect_of(dialect)
+        given = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
+        zoned = ours.keeps_zones and getattr(self.given, "timezone", False)
+        cuts = self.stores and ours.cuts_seconds(self.given)
+
+        def process(value: datetime) -> Any:
+            moment = _utc(value)
+            if cuts:
+                moment = moment.replace(microsecond=0)  # MySQL would round
+            if not zoned:
+                moment = moment.replace(tzinfo=None)
+            return moment if given is None else given(moment)
+
+        return _each(process)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
+        """Aware datetimes in UTC."""
+        impl = self.load_dialect_impl(dialect).dialect_impl(dialect)
+        given = impl.result_processor(dialect, coltype)
+
+        def process(value: Any) -> datetime:
+            moment: Any = value if given is None else given(value)
+            return _utc(moment)
+
+        return _each(process)
+
+
 def _utc(value: datetime) -> datetime:
     zone = value.tzinfo
     if zone is UTC:
