@@ -179,7 +179,7 @@ class Opaque:
         Sly([1]), patched_equality(), types.MappingProxyType({}), Opaque(),
         collections.UserDict(a=1), dataclasses.make_dataclass("Same", ["x"], eq=False)(1), iter([]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_has_no_text_is_refused_with_the_way_out(value):
     with pytest.raises(CacheKeyError, match="key="):
