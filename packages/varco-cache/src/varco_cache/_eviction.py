@@ -38,13 +38,13 @@ class Slot:
     def __init__(
         self, key: Any, value: Any, deadline: float, tags: tuple[str, ...], epoch: int
     ) -> None:
-        self.key = key
-        self.value = value
-        self.deadline = deadline
-        self.tags = tags
-        self.epoch = epoch
-        self.hits = 0
-        self.size = 0
+        self.key: Any = key
+        self.value: Any = value
+        self.deadline: float = deadline
+        self.tags: tuple[str, ...] = tags
+        self.epoch: int = epoch
+        self.hits: int = 0
+        self.size: int = 0
 
 
 def ring() -> Slot:

@@ -137,7 +137,7 @@ class CachedMethod[**P, R]:
 
     def __init__(self, function: CachedFunction[..., R], owner: Any) -> None:
         self.__func__: CachedFunction[..., R] = function
-        self.__self__ = owner
+        self.__self__: Any = owner
         self._calls = function._calls  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # of this file
 
     @property

@@ -136,7 +136,8 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
 
         own = signature(construct).parameters
         if "cache" not in own and "bus" not in own:
-            cls.__init__ = __init__  # type: ignore[method-assign] # with two parameters more
+            # Assigned by name: with two parameters more, it is no override to a type checker.
+            setattr(cls, "__init__", __init__)  # noqa: B010
 
     async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
         """Return one entity, perhaps from the cache."""

@@ -131,7 +131,7 @@ class Dispatcher:
     ) -> None:
         self._refuses_unknown = refuses_unknown
         self.group = group
-        self.routes = Routes()
+        self.routes: Routes = Routes()
         self.middleware: tuple[EventMiddleware, ...] = tuple(middleware)
         self._serializer: EventSerializer = serializer or JsonEventSerializer()
         # Which handlers a partly failed delivery has reached; oldest first.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from varco_resilience._breaker_config import CircuitBreakerConfig, StateListener
+    from varco_resilience._surround import Permit
 
 
 class _Outcome(Enum):
@@ -277,7 +278,7 @@ class BreakerCore(Gate):
         config = self.config
         rates = config.failure_rate is not None or config.slow_call_rate is not None
         epoch = Closed(self, Window(config) if rates else None)
-        self.ready = None if rates else epoch
+        self.ready: Permit | None = None if rates else epoch
         self.failures = 0
         return epoch
 

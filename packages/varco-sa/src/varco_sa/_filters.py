@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
@@ -139,8 +139,8 @@ class Filters(kit.Compiler[Steps]):
     """The filters of one model on one kind of engine. Safe to share between threads."""
 
     # SQLite's parser holds 100 things open, of which a statement takes up to 16 around a filter.
-    nesting = kit.Nesting(limit=72, level=0, parenthesis=1, word=2)
-    most = MAX_VALUES
+    nesting: ClassVar[kit.Nesting | None] = kit.Nesting(limit=72, level=0, parenthesis=1, word=2)
+    most: ClassVar[int] = MAX_VALUES
 
     def __init__(
         self, meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]], dialect: Dialect

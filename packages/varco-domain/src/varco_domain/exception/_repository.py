@@ -15,7 +15,7 @@ RepositoryException                        domain.repository
 
 from typing import ClassVar
 
-from varco_domain._errors import DomainError
+from varco_domain._errors import DomainError, ValidationError
 from varco_domain.exception._codes import FastrestErrorCodes
 from varco_domain.exception._service import (
     ServiceConflictError,
@@ -132,8 +132,8 @@ class StillReferencedError(ReferenceViolationError, ServiceConflictError):
     def __init__(self, entity_cls: type) -> None:
         ServiceConflictError.__init__(self, f"{entity_cls.__name__} is still referred to")
         self.entity_cls = entity_cls
-        self.field = None
-        self.errors = ()
+        self.field: str | None = None
+        self.errors: tuple[ValidationError, ...] = ()
 
 
 class CheckViolationError(RepositoryException, ServiceValidationError):
