@@ -138,10 +138,18 @@ class Workers:
         """It has returned."""
         self.room += 1
         del self.running[received]
-        if not self.running:
-            self._quiet.set()
+        self._tell_if_quiet()
         if self._ready:
             self._go_on()
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether nothing runs, nor is being counted, after which it would begin."""
+        return not self.running and not self._counting
+
+    def _tell_if_quiet(self) -> None:
+        if self._is_quiet:
+            self._quiet.set()
 
     def _go_on(self) -> None:
         if self.room <= 0 or self._held_back or self.stopping.is_set():
@@ -173,6 +181,7 @@ class Workers:
                     self.spawn(partition.handle(received))
         finally:
             self._counting.discard(upstream)
+            self._tell_if_quiet()
             if not ready:
                 self._ready.pop(upstream, None)
         if ready:
@@ -225,7 +234,7 @@ class Workers:
             self._held_back = True
             release = self._loop.call_later(2 * _ALONE, self._release)
             try:
-                if self.running:
+                if not self._is_quiet:
                     self._quiet.clear()
                     await self.rest(_ALONE, self._quiet)
                 attempt = 0
