@@ -140,20 +140,20 @@ def callers():
 
 
 @pytest.mark.parametrize("who", callers())
-@pytest.mark.parametrize("func", [*ASYNC.values(), *NEITHER.values()], ids=[*ASYNC, *NEITHER])
-async def test_call_sync_refuses_before_the_call_what_is_not_sync(who, func):
+@pytest.mark.parametrize("given", [*ASYNC.values(), *NEITHER.values()], ids=[*ASYNC, *NEITHER])
+async def test_call_sync_refuses_before_the_call_what_is_not_sync(who, given):
     call_sync, _ = callers()[who]
     with pytest.raises(UnsupportedFunctionError):
-        call_sync(func)
+        call_sync(given)
     assert not STARTED
 
 
 @pytest.mark.parametrize("who", callers())
-@pytest.mark.parametrize("func", [*SYNC.values(), *NEITHER.values()], ids=[*SYNC, *NEITHER])
-async def test_the_async_way_refuses_before_the_call_what_is_not_async(who, func):
+@pytest.mark.parametrize("given", [*SYNC.values(), *NEITHER.values()], ids=[*SYNC, *NEITHER])
+async def test_the_async_way_refuses_before_the_call_what_is_not_async(who, given):
     _, call_async = callers()[who]
     with pytest.raises(UnsupportedFunctionError):
-        await call_async(func)
+        await call_async(given)
     assert not STARTED
 
 
@@ -188,10 +188,10 @@ DECORATORS = {
 
 
 @pytest.mark.parametrize("decorator", DECORATORS.values(), ids=DECORATORS)
-@pytest.mark.parametrize("func", [both, marked_items], ids=["types.coroutine", "marked generator"])
-async def test_what_is_two_kinds_at_once_cannot_be_decorated(decorator, func):
+@pytest.mark.parametrize("given", [both, marked_items], ids=["types.coroutine", "marked generator"])
+async def test_what_is_two_kinds_at_once_cannot_be_decorated(decorator, given):
     with pytest.raises(UnsupportedFunctionError, match=r"a mixed function; .*async def"):
-        decorator(func)
+        decorator(given)
 
 
 # --- groups ---------------------------------------------------------------------------------------
