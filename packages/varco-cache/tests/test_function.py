@@ -5,6 +5,7 @@ import functools
 import gc
 import inspect
 import pickle
+import sys
 import types
 import weakref
 
@@ -119,15 +120,19 @@ async def test_a_class_method_in_either_order(name):
     for kind in (Service, Other):
         method = getattr(kind, name)
         assert await method(1) == await getattr(kind(), name)(1) == (kind, 1)
-        await method.invalidate(1)
-        assert not await cache.exists(method.key_for(1))
+        if name == "beneath" and sys.version_info >= (3, 13):
+            with pytest.raises(TypeError):  # the class is not told; see the README
+                await method.invalidate(1)
+        else:
+            await method.invalidate(1)
+            assert not await cache.exists(method.key_for(1))
 
 
 async def test_a_class_method_as_later_pythons_bind_it():
     """From 3.13 on `@classmethod` binds what it holds itself, and nothing tells the handles."""
     kind, other = (types.MethodType(vars(Service)["beneath"].__func__, c) for c in (Service, Other))
     assert [await kind(2), await other(2)] == [(Service, 2), (Other, 2)]
-    assert await cache.exists(Service.beneath.key_for(2))
+    assert await cache.exists(vars(Service)["beneath"].__func__.key_for(Service, 2))
     with pytest.raises((CacheKeyError, TypeError)):
         await kind.invalidate(2)
 
