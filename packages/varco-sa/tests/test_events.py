@@ -1,6 +1,7 @@
 """Outbox, inbox and dead letters: whole envelopes, the clock of the database, claims apart."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -16,8 +17,9 @@ from varco_events import (
     OutboxEntry,
     OutboxRelay,
 )
-from varco_sa import bootstrap, metadata_for, migration_source
+from varco_sa import SQLAlchemyRepositoryProvider, bootstrap, metadata_for, migration_source
 from varco_sa._envelopes import ENVELOPE
+from varco_sa._sessions import store_time
 
 pytestmark = pytest.mark.anyio
 
@@ -98,16 +100,24 @@ async def test_pollers_share_an_inbox(open_backend, url):
 
 
 async def test_leases_go_by_the_clock_of_the_database(open_backend, url):
-    """A host whose clock is a day ahead takes nothing that another has in hand."""
-    backend = await open_backend(url)
+    """Whatever the clocks of two hosts say, neither takes what the other has in hand."""
+    backend = await open_backend(url, clock=lambda: datetime(2000, 1, 1, tzinfo=UTC))
+    ahead = SQLAlchemyRepositoryProvider(
+        backend.engine, clock=lambda: datetime.now(UTC) + timedelta(days=1)
+    )
     await backend.outbox.save(OutboxEntry.of(envelope()))
+    await backend.inbox.save(InboxEntry.of(envelope()))
+    await backend.dead_letters.push(DeadLetterEntry(envelope=envelope()))
     (held,) = await backend.outbox.claim(lease=60)
-    # What a host believes reaches a claim by nothing: there is no clock to give it.
-    for store in (backend.outbox, backend.dead_letters):
-        assert not [name for name in vars(store) if "clock" in name]
-    assert await backend.outbox.claim() == []
-    await backend.outbox.release([held])
-    assert len(await backend.outbox.claim()) == 1
+    (received,) = await backend.inbox.claim(lease=60)
+    assert len(await backend.dead_letters.pop_batch(visibility_timeout=60)) == 1
+    async with backend.engine.connect() as connection:
+        now = await connection.run_sync(store_time)
+    for until in (held.leased_until, received.leased_until):
+        assert now < until <= now + timedelta(seconds=60)
+    assert await ahead.outbox.claim() == []
+    assert await ahead.inbox.claim() == []
+    assert await ahead.dead_letters.pop_batch() == []
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])

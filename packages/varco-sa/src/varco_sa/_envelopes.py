@@ -1,7 +1,6 @@
 """The columns of an envelope, which outbox, inbox and dead letters share."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,9 +21,9 @@ def envelope_columns() -> list[sa.Column[Any]]:
 
 
 def stored(entry: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    """The row of an entry."""
+    """The row of an entry; most have no headers."""
     row = {name: getattr(entry, name) for name in fields}
-    row["headers"] = dumped(row["headers"])
+    row["headers"] = json.dumps(dict(row["headers"])) if row["headers"] else None
     return row
 
 
@@ -34,8 +33,3 @@ def loaded(row: Any, fields: tuple[str, ...]) -> dict[str, Any]:
     values["headers"] = {} if values["headers"] is None else json.loads(values["headers"])
     values["version"] = values["version"] or 1
     return values
-
-
-def dumped(headers: Mapping[str, str]) -> str | None:
-    """Headers as they are stored; most events have none."""
-    return json.dumps(dict(headers)) if headers else None
