@@ -42,13 +42,23 @@ seeds = st.randoms(use_true_random=True)
 
 
 def tree(random, leaf, size):
+    node = bushy(random, leaf, size)
+    for _ in range(random.choice((0, 0, 0, random.randrange(Limits().max_depth)))):
+        parts = [node, leaf(random)]
+        random.shuffle(parts)
+        node = random.choice((AndNode, OrNode))(*parts)
+        node = NotNode(node) if random.random() < 0.2 else node
+    return node
+
+
+def bushy(random, leaf, size):
     if size <= 1:
         return leaf(random)
     kind = random.choice((AndNode, OrNode, NotNode))
     if kind is NotNode:
-        return NotNode(tree(random, leaf, size - 1))
+        return NotNode(bushy(random, leaf, size - 1))
     number = random.randrange(6)
-    return kind(*[tree(random, leaf, size // number) for _ in range(number)])
+    return kind(*[bushy(random, leaf, size // number) for _ in range(number)])
 
 
 def any_text(random):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from varco_query import (
     F,
+    InvalidNodeError,
     Limits,
     QueryLimitError,
     QueryParser,
@@ -38,6 +39,21 @@ def test_json_and_pickle(node):
     assert pickle.loads(pickle.dumps(node)) == node
     assert copy.deepcopy(node) is node
     assert repr(pickle.loads(pickle.dumps(node))) == repr(node)
+
+
+@pytest.mark.parametrize("digits", [4_000, 4_001, 4_184, 4_186, 4_200])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_is_too_large_for_text_where_it_is_for_a_node(digits, sign):
+    number = f"{sign}{'9' * (digits - len(sign))}"
+    try:
+        node = F.a == int(number)
+    except InvalidNodeError as error:
+        assert digits > 4_184  # what always fits
+        with pytest.raises(InvalidNodeError, match=str(error)):
+            parser.parse_node(f"a = {number}")
+    else:
+        assert parser.parse_node(f"a = {number}") == node
+        assert parser.parse_node(f"a IN ({number}, {number})") == F.a.in_([node.value] * 2)
 
 
 @given(nodes(), st.integers(0, 4))

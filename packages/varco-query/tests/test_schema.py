@@ -299,3 +299,19 @@ def test_zeros_after_the_sixth_digit_are_nothing():
     schema = QuerySchema({"x": datetime})
     node = schema.comparison("x", Operation.EQUAL, "2026-01-31T08:00:00.1234560000Z")
     assert node.value == datetime(2026, 1, 31, 8, 0, 0, 123456, UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("text", "x\0"), ("text", "\ud800"), ("number", 10**9_000), ("real", float("nan"))],
+    ids=["NUL", "half a surrogate", "too many digits", "not a number"],
+)
+def test_a_value_of_the_right_type_that_no_engine_stores_is_refused(field, value):
+    schema = QuerySchema({"text": str, "number": int, "real": float})
+    for op, given in (
+        (Operation.EQUAL, value),
+        (Operation.NOT_IN, [value]),
+        (Operation.BETWEEN, [value, value]),
+    ):
+        with pytest.raises(InvalidNodeError):
+            schema.comparison(field, op, given)

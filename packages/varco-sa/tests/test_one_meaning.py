@@ -16,12 +16,8 @@ from hypothesis import strategies as st
 from varco_domain.meta import FieldHint, PKStrategy, PrimaryKey, pk_field
 from varco_domain.model import DomainModel
 from varco_query import (
-    AndNode,
     ComparisonNode,
-    Limits,
-    NotNode,
     Operation,
-    OrNode,
     QueryParams,
     QueryParser,
     SortField,
@@ -175,21 +171,7 @@ def comparisons(draw):
     return ComparisonNode(field, op, draw(value))
 
 
-@st.composite
-def nested(draw):
-    """A comparison within as many parentheses and NOTs as a filter may have."""
-    parts = draw(st.lists(comparisons(), min_size=2, max_size=5))
-    random = draw(st.randoms(use_true_random=False))
-    node = parts[0]
-    for _ in range(draw(st.integers(1, Limits().max_depth))):
-        around = [random.choice(parts) for _ in range(random.randrange(1, 3))]
-        around.insert(random.randrange(len(around) + 1), node)
-        node = random.choice((AndNode, OrNode))(*around)
-        node = NotNode(node) if random.randrange(4) == 0 else node
-    return node
-
-
-nodes = trees(comparisons(), max_leaves=6) | nested()
+nodes = trees(comparisons(), max_leaves=6)
 sorts = st.lists(
     st.builds(SortField, st.sampled_from([*VALUES]), st.sampled_from(SortOrder)),
     max_size=3,

@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 from varco_query._compare import midnight
 from varco_query._literals import parse_date, parse_datetime, parse_duration, parse_time
-from varco_query._value import Scalar, check_scalar
+from varco_query._value import Scalar
 
-# Returns None for a value that does not fit; the caller says which field it was for.
 type Coerce = Callable[[Any], Scalar | None]
 
 
@@ -88,20 +87,7 @@ COERCERS: Final[dict[type, tuple[str, Coerce]]] = {
     timedelta: ("a duration such as P1DT2H", _to_duration),
     UUID: ("a UUID", _to_uuid),
 }
+"""What each type is called in an error, and what makes a value one of it.
 
-
-def coercer(kind: type) -> Coerce:
-    """A function that makes a value one of the type.
-
-    It gives None, or raises InvalidNodeError with a reason, when the value does not fit.
-    """
-    convert = COERCERS[kind][1]
-    exact = None if kind is datetime else kind
-
-    def coerce(value: Any) -> Scalar | None:
-        if type(value) is exact:
-            return cast("Scalar", value)
-        converted = convert(value)
-        return None if converted is None else check_scalar(converted)
-
-    return coerce
+It gives None, or raises InvalidNodeError with a reason, when the value does not fit.
+"""

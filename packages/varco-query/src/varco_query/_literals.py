@@ -49,8 +49,7 @@ def unescape(body: str) -> str:
             return chr(number)
         raise EscapeError(match.start(), match[0])
 
-    escape = _pattern(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.)|)")
-    return escape.sub(replace, body) if "\\" in body else body
+    return _pattern(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.)|)").sub(replace, body)
 
 
 def quote(text: str) -> str:

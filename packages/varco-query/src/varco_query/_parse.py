@@ -118,7 +118,7 @@ def _rest_of_list(reading: Reading, state: int, values: list[Any], position: int
         if token is None or token.lastgroup not in _VALUES:
             return token
         end = token.end()
-        if text[end : end + 1] != ",":
+        if not text.startswith(",", end):
             return token
         complete.append(value_of(token))
         position = end + 1

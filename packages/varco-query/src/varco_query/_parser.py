@@ -1,21 +1,21 @@
 """The filter language, from text to `QueryParams`."""
 
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Final, cast
+from functools import lru_cache, partial
+from typing import Any, Final, cast
 
 from varco_query._errors import InvalidNodeError, QueryLimitError, QuerySyntaxError, shorten
 from varco_query._limits import Limits
 from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
-from varco_query._operation import RELATIONS, Operation
+from varco_query._operation import RELATIONS, Operation, Takes, taking
 from varco_query._params import QueryParams, SortField, SortOrder, sort_keys
 from varco_query._parse import read
-from varco_query._schema import QuerySchema
+from varco_query._schema import QuerySchema, text_comparison
 
 _CACHED_TEXTS: Final = 256
 # A longer text is parsed every time, so that the cache stays within ten megabytes.
 _CACHED_LENGTH: Final = 2_048
-_SAFE: Final = frozenset({int, str})
+_LISTS: Final = taking(Takes.LIST)
 _DEFAULT_LIMITS: Final = Limits()
 
 
@@ -32,7 +32,7 @@ class QueryParser:
     def __init__(self, schema: QuerySchema | None = None, limits: Limits = _DEFAULT_LIMITS) -> None:
         self.schema: Final = schema
         self.limits: Final = limits
-        make = _comparison if schema is None else schema.comparison
+        make = _comparison if schema is None else partial(text_comparison, schema)
 
         def parse_text(text: str) -> TransformerNode:
             return read(text, make, limits)
@@ -146,8 +146,11 @@ def parse_sort(text: str) -> tuple[SortField, ...]:
     return tuple(keys.values())
 
 
-def _comparison(field: str, op: Operation, value: object) -> ComparisonNode:
-    # The parser has checked integers and text: with a plain name and a relation all is right.
-    if value.__class__ in _SAFE and field.isidentifier() and field[0] != "_" and op in RELATIONS:
-        return trusted_comparison(field, op, value)  # type: ignore[arg-type]  # an int or str
+def _comparison(field: str, op: Operation, value: Any) -> ComparisonNode:
+    # Values were checked when they were read: with a plain name, what takes any value is right.
+    if field.isidentifier() and field[0] != "_" and value is not None:
+        if op in RELATIONS:
+            return trusted_comparison(field, op, value)
+        if op in _LISTS and None not in value:
+            return trusted_comparison(field, op, tuple(value))
     return ComparisonNode(field, op, value)

@@ -26,6 +26,8 @@ _TEXTS: Final = frozenset({"STRING", "TEXT"})
 _VALUES: Final = frozenset(VALUES)
 _NESTING: Final = frozenset({"NOT", "LPAR", "ALL", "ANY"})
 _NUMBERS: Final = frozenset({"INTEGER", "DECIMAL", "FLOAT"})
+# In characters: such an integer is small enough for every node.
+_SHORT_NUMBER: Final = 4_000
 
 
 class Reading:
@@ -44,7 +46,7 @@ class Reading:
         self.text: Final = text
         self._make: Final = make
         self._limits: Final = limits
-        self._max_digits: Final = limits.max_digits
+        self._short: Final = min(limits.max_digits, _SHORT_NUMBER)
         self._terms_left = limits.max_terms
         self._depth_left = limits.max_depth
 
@@ -87,11 +89,16 @@ class Reading:
         """The value that a match ends in."""
         kind = match.lastgroup or ""
         text = match[kind]
-        if kind in _NUMBERS:
-            if len(text) > self._max_digits:
-                raise self._too_large("max_digits", match.start(kind))
-            if kind == "INTEGER":
+        if kind == "INTEGER":
+            if len(text) <= self._short:
                 return int(text)
+        elif kind in _TEXTS and "\\" not in text:
+            return text[1:-1]
+        return self._other_value(match, kind, text)
+
+    def _other_value(self, match: re.Match[str], kind: str, text: str) -> object:
+        if kind in _NUMBERS and len(text) > self._limits.max_digits:
+            raise self._too_large("max_digits", match.start(kind))
         try:
             if kind in _TEXTS:
                 return unescape(text[1:-1])

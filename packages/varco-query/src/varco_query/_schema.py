@@ -3,6 +3,7 @@
 import dataclasses
 import types
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from enum import Enum
 from typing import (
     Annotated,
@@ -19,8 +20,7 @@ from typing import (
     get_type_hints,
 )
 
-from varco_query._check import items
-from varco_query._coerce import COERCERS, coercer
+from varco_query._coerce import COERCERS, Coerce
 from varco_query._errors import (
     CoercionError,
     InvalidNodeError,
@@ -32,7 +32,7 @@ from varco_query._errors import (
 from varco_query._node import ComparisonNode, TransformerNode, trusted_comparison
 from varco_query._operation import OPERATORS, Fields, Operation, Takes, operator_of
 from varco_query._params import QueryParams, SortField
-from varco_query._value import EXACT, Scalar, check_field, check_scalar, same_value
+from varco_query._value import Scalar, check_field, check_scalar, same_value
 from varco_query._visitor import ASTTransformer
 
 
@@ -57,10 +57,11 @@ class QueryField:
 
 class _Rule(NamedTuple):
     name: str
-    type: type
+    kind: type
     choices: tuple[Scalar, ...]
     operations: frozenset[Operation]
-    coerce: Callable[[Any], Scalar | None]
+    exact: type | None  # a value of it is what it has to be already
+    coerce: Coerce
     expected: str
     sortable: bool
 
@@ -151,7 +152,7 @@ class QuerySchema:
         rule = self._rules.get(name)
         if rule is None:
             raise UnknownFieldError(name, self._rules)
-        return QueryField(rule.type, rule.operations, rule.name, rule.choices, rule.sortable)
+        return QueryField(rule.kind, rule.operations, rule.name, rule.choices, rule.sortable)
 
     def comparison(self, field: str, op: Operation, value: object = None) -> ComparisonNode:
         """The comparison with the field's own name and the value in the field's type.
@@ -165,13 +166,7 @@ class QuerySchema:
         if value is None:
             op = operator_of(op).of_null or op
         rule = self._allowed(field, op)
-        takes = operator_of(op).takes
-        if takes is Takes.VALUE and value is not None:
-            return trusted_comparison(rule.name, op, _coerced(rule, field, value))
-        if takes is Takes.LIST:
-            return trusted_comparison(rule.name, op, _all_coerced(rule, field, items(op, value)))
-        checked = ComparisonNode(rule.name, op, value)
-        return checked if takes is not Takes.PAIR else self._fitted(checked, rule, field)
+        return self._fitted(ComparisonNode(rule.name, op, value), rule, field)
 
     def _allowed(self, field: str, op: Operation) -> _Rule:
         rule = self._rules.get(field)
@@ -238,19 +233,34 @@ class _Coercion(ASTTransformer):
         return self._fit(node)
 
 
-def _all_coerced(rule: _Rule, field: str, values: Iterable[object]) -> tuple[Scalar, ...]:
-    return tuple([_coerced(rule, field, each) for each in values])
+def text_comparison(schema: QuerySchema, field: str, op: Operation, value: Any) -> ComparisonNode:
+    """As `comparison` of a schema, of values that were checked when they were read from text."""
+    takes = operator_of(op).takes
+    listed = takes is Takes.LIST and None not in value
+    if not listed and (takes is not Takes.VALUE or value is None):
+        return schema.comparison(field, op, value)
+    rule = schema._allowed(field, op)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] # of this file
+    fitted = (_all_coerced if listed else _coerced)(rule, field, value)
+    return trusted_comparison(rule.name, op, fitted)
 
 
-def _coerced(rule: _Rule, field: str, value: object) -> Scalar:
-    scalar = value if value.__class__ in EXACT else check_scalar(value)
+def _all_coerced(rule: _Rule, field: str, values: Iterable[Scalar]) -> tuple[Scalar, ...]:
+    exact = rule.exact
+    return tuple(
+        [each if each.__class__ is exact else _coerced(rule, field, each) for each in values]
+    )
+
+
+def _coerced(rule: _Rule, field: str, value: Scalar) -> Scalar:
+    if value.__class__ is rule.exact:
+        return value
     try:
-        coerced = rule.coerce(scalar)
+        coerced = rule.coerce(value)
+        if coerced is not None:
+            return check_scalar(coerced)
     except InvalidNodeError as error:
         raise CoercionError(field, value, rule.expected, error.message) from None
-    if coerced is None:
-        raise CoercionError(field, value, rule.expected)
-    return coerced
+    raise CoercionError(field, value, rule.expected)
 
 
 def _rule(name: str, given: type | QueryField) -> _Rule:
@@ -262,9 +272,10 @@ def _rule(name: str, given: type | QueryField) -> _Rule:
             f"field {name!r} has type {shorten(field.type)}; a query knows {names} and enums"
         )
     choices = field.choices or derived.choices
-    coerce, expected = coercer(derived.type), COERCERS[derived.type][0]
+    expected, coerce = COERCERS[derived.type]
+    exact = None if choices or derived.type is datetime else derived.type
     if choices:
-        coerce, expected = _chooser(choices), f"one of {join_words(map(repr, choices))}"
+        expected, coerce = f"one of {join_words(map(repr, choices))}", _chooser(choices)
     operations = field.operations
     if operations is None:
         operations = _default_operations(derived.type, choices)
@@ -273,13 +284,14 @@ def _rule(name: str, given: type | QueryField) -> _Rule:
         derived.type,
         choices,
         operations,
+        exact,
         coerce,
         expected,
         field.sortable,
     )
 
 
-def _chooser(choices: tuple[Scalar, ...]) -> Callable[[Any], Scalar | None]:
+def _chooser(choices: tuple[Scalar, ...]) -> Coerce:
     def coerce(value: Any) -> Scalar | None:
         return next((choice for choice in choices if same_value(choice, value)), None)
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from varco_query._limits import Limits
 from varco_query._node import AndNode, ComparisonNode, NotNode, OrNode, TransformerNode
 from varco_query._operation import Operation, Takes, operator_of
 from varco_query._schema import QuerySchema
@@ -203,17 +204,23 @@ def nodes(*, max_leaves: int = 20) -> st.SearchStrategy[TransformerNode]:
 def trees(
     leaves: st.SearchStrategy[ComparisonNode], *, max_leaves: int = 20
 ) -> st.SearchStrategy[TransformerNode]:
-    """Trees of the comparisons, also with empty and single AND and OR."""
+    """Trees of the comparisons, also with empty and single AND and OR, or deep ones."""
     # Each step puts a comparison on a heap or combines the top of the heap, and the last one all of
     # it: most trees of st.recursive would be a single comparison under NOTs.
     steps = st.lists(st.one_of(leaves, leaves, _COMBINATIONS), min_size=1, max_size=2 * max_leaves)
-    return st.builds(_tree, steps, _JUNCTIONS, st.just(max_leaves))
+    bushy = st.builds(_tree, steps, _JUNCTIONS, st.just(max_leaves))
+    parts = st.lists(leaves, min_size=1, max_size=min(5, max_leaves))
+    return st.one_of(bushy, bushy, bushy, st.builds(_nested, parts, _LEVELS, _SHAPES))
 
 
 type _Junction = type[AndNode | OrNode]
 
 _JUNCTIONS: Final[st.SearchStrategy[_Junction]] = st.sampled_from((AndNode, OrNode))
 _COMBINATIONS: Final = st.tuples(st.none() | _JUNCTIONS, st.integers(0, 4))
+_DEEPEST: Final = Limits().max_depth
+_LEVELS: Final = st.integers(1, _DEEPEST)
+_WAYS: Final = 8
+_SHAPES: Final = st.integers(0, _WAYS**_DEEPEST - 1)
 
 
 def _tree(
@@ -233,6 +240,21 @@ def _tree(
         elif heap:
             heap[-1] = NotNode(heap[-1])
     return heap[0] if len(heap) == 1 else last(*heap)
+
+
+def _nested(parts: Sequence[ComparisonNode], levels: int, shape: int) -> TransformerNode:
+    """A comparison within as many levels; what each level is, a digit of the shape says."""
+    node: TransformerNode = parts[0]
+    while levels:
+        shape, way = divmod(shape, _WAYS)
+        beside = parts[levels % len(parts)]
+        kind = OrNode if way & 1 else AndNode
+        node = kind(beside, node) if way & 2 else kind(node, beside)
+        levels -= 1
+        if way & 4 and levels:
+            node = NotNode(node)
+            levels -= 1
+    return node
 
 
 # Values near those of the rows, so that comparisons meet.
