@@ -272,6 +272,25 @@ async def test_a_dead_letter_is_no_repetition_when_it_is_redriven(bus, with_inbo
     assert got == [event]
 
 
+async def test_what_comes_again_after_it_was_dead_lettered_is_one_dead_letter(bus):
+    dlq, event = InMemoryDeadLetterQueue(), Ordered()
+
+    async def handle(event):
+        raise ValueError("no")
+
+    consumer_of(handle, dlq=dlq).register_to(bus)
+    for _ in range(2):  # as after a kill before it was acknowledged
+        await bus.publish(event, channel="a")
+    await bus.publish(event, channel="b")
+    first, second = await dlq.peek()
+    assert (first.channel, second.channel) == ("a", "b")
+    # Driven again it fails again, which is another failure than the one that is acknowledged then.
+    assert await dlq.redrive(bus) == 2
+    again = await dlq.peek()
+    assert len(again) == 2
+    assert not {one.entry_id for one in again} & {first.entry_id, second.entry_id}
+
+
 async def test_a_shared_deduplicator_tells_handlers_apart(bus):
     seen, got = InMemoryDeduplicator(), []
 

@@ -424,6 +424,25 @@ async def test_a_redrive_reaches_the_group_and_the_handler_that_failed(settings)
     assert await letters_of(mailers.settings) == []
 
 
+async def test_a_dead_letter_for_each_group_and_handler_however_often_the_event_came(settings):
+    def namesake():
+        async def handle(event):
+            raise ValueError("no")
+
+        return handle
+
+    buses = [RedisEventBus(settings(group=group, max_attempts=1)) for group in ("a", "b")]
+    for bus in buses:
+        bus.subscribe(Job, namesake(), channel="c")
+    sent = EventEnvelope.of(Job(number=1), channel="c")
+    async with buses[0], buses[1]:
+        for _ in range(3):  # as a relay does that is killed before it has written down what it sent
+            await buses[0].send([sent], lambda *_: None)
+        for bus in buses:
+            await until(lambda bus=bus: _has(backlog(bus.settings), 0))
+    assert sorted(one.group for one in await letters_of(buses[0].settings)) == ["a", "b"]
+
+
 async def test_the_envelope_comes_whole_and_the_key_of_the_outbox_orders(settings):
     got = []
     bus = RedisEventBus(settings(max_attempts=1))

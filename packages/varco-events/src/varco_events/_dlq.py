@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Self
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import anyio
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The handler name of an event that an outbox relay gave up on: it failed as a whole.
 RELAY_HANDLER = "OutboxRelay"
+
+_NAMESPACE = UUID("0b1c6c7e-7a52-5d0a-9f7d-6b6b8a3f2f10")
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -125,10 +128,24 @@ class DeadLetterEntry:
         origin: str = "",
         now: datetime | None = None,
     ) -> Self:
-        """The entry of an event whose last attempt ended with `last_exc` just now."""
+        """The entry of an event whose last attempt ended with `last_exc` just now.
+
+        Unless an `entry_id` is given, it is that of the event on the channel, or of the dead letter
+        that was driven again, with the handler in its group: whoever is killed between pushing the
+        entry and acknowledging the event, or got the event twice, pushes it again, and queues keep
+        it once.
+        """
+        from varco_events._envelope import REDRIVEN, EventEnvelope  # noqa: PLC0415  # when needed
+
+        if envelope is None and event is not None:
+            envelope = EventEnvelope.of(event, channel=channel or "default")
+        if entry_id is None and envelope is not None:
+            of = envelope.headers.get(REDRIVEN) or str(envelope.event_id)
+            where = envelope.channel if channel is None else channel
+            # As JSON, since a name may hold any separator.
+            entry_id = uuid5(_NAMESPACE, json.dumps([of, where, group, handler_name]))
         return cls(
             entry_id=entry_id,
-            event=event,
             envelope=envelope,
             channel=channel,
             handler_name=handler_name,

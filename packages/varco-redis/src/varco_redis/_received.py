@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
 
 from varco_events import (
     DeadLetterEntry,
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
     from varco_events import Event, EventSerializer
 
-# Names the dead letters: the same event and handler give the same id, however often it is pushed.
-_NAMESPACE = UUID("0b1c6c7e-7a52-5d0a-9f7d-6b6b8a3f2f10")
 # Short names, which processes of the first version read as well; the stream says the channel.
 _SHORT = {"varco-payload": b"e", "varco-key": b"k", "varco-handler": b"h"}
 _LONG = {short: name for name, short in _SHORT.items()}
@@ -105,7 +102,6 @@ class Received:
                 last_exc=one.error,
                 attempts=self.attempts,
                 first_failed_at=self.first_failed_at or now,
-                entry_id=uuid5(_NAMESPACE, f"{self.place} {one.handler}"),
                 group=group,
                 origin="RedisEventBus",
                 now=now,
