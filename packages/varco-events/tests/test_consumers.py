@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from varco_events import (
+    BusUnavailableError,
     CorrelationIdFilter,
     CorrelationMiddleware,
     DeadLetterFailedError,
@@ -19,7 +20,10 @@ from varco_events import (
     InMemoryDeduplicator,
     InMemoryEventBus,
     InMemoryInboxRepository,
+    InMemoryOutboxRepository,
     LoggingMiddleware,
+    OutboxEntry,
+    OutboxRelay,
     RetryMiddleware,
     correlation_context,
     current_causation_id,
@@ -27,7 +31,7 @@ from varco_events import (
     generate_correlation_id,
     listen,
 )
-from varco_resilience import RetryExhaustedError, RetryPolicy
+from varco_resilience import CircuitOpenError, RetryExhaustedError, RetryPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -289,6 +293,62 @@ async def test_what_comes_again_after_it_was_dead_lettered_is_one_dead_letter(bu
     again = await dlq.peek()
     assert len(again) == 2
     assert not {one.entry_id for one in again} & {first.entry_id, second.entry_id}
+
+
+@pytest.mark.parametrize(
+    "rejection", [BusUnavailableError("down"), CircuitOpenError("x", 1.0, 1.0)]
+)
+async def test_what_was_rejected_comes_again_and_is_no_dead_letter(bus, rejection):
+    dlq, outbox, got = InMemoryDeadLetterQueue(), InMemoryOutboxRepository(), []
+
+    async def handle(event):
+        if rejection:
+            raise rejection
+        got.append(event)
+
+    consumer_of(handle, dlq=dlq, retry_policy=SOON).register_to(bus)
+    await outbox.save(OutboxEntry.from_event(Ordered()))
+    relay = OutboxRelay(outbox=outbox, bus=bus, poll_interval=0.001)
+    await relay.run_once()
+    (waiting,) = await outbox.get_pending()
+    assert (waiting.attempts, await dlq.count()) == (0, 0)
+    await bus.publish(Ordered())  # nobody would send this one again
+    assert await dlq.count() == 1
+    rejection = None
+    with anyio.fail_after(10):
+        while not got:
+            await relay.run_once()
+
+
+async def test_what_was_handled_is_not_handled_again_with_the_dead_letter_of_another(bus):
+    dlq, outbox, inbox, got = (
+        InMemoryDeadLetterQueue(),
+        InMemoryOutboxRepository(),
+        InMemoryInboxRepository(),
+        [],
+    )
+
+    def process(*, broken):
+        bus = InMemoryEventBus()
+
+        async def handle(event):
+            got.append("handled")
+
+        async def other(event):
+            if broken:
+                raise ValueError("no")
+            got.append("other")
+
+        consumer_of(handle, inbox=inbox).register_to(bus)
+        bus.subscribe(Ordered, other)
+        return bus
+
+    await outbox.save(OutboxEntry.from_event(Ordered()))
+    policy = RetryPolicy(max_attempts=1)
+    relay = OutboxRelay(outbox=outbox, bus=process(broken=True), dlq=dlq, retry_policy=policy)
+    await relay.run_once()
+    assert await dlq.redrive(process(broken=False)) == 1  # after a restart
+    assert got == ["handled", "other"]
 
 
 async def test_a_shared_deduplicator_tells_handlers_apart(bus):

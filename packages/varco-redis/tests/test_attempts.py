@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import runpy
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ import pytest
 from varco_events import (
     BusUnavailableError,
     Event,
+    EventConsumer,
     EventEnvelope,
+    InboxPoller,
+    InMemoryInboxRepository,
     JsonEventSerializer,
     RawEvent,
     RetryMiddleware,
     in_thread,
+    listen,
     upcaster,
 )
 from varco_redis import (
@@ -526,3 +531,34 @@ async def test_handlers_are_cut_off_when_the_lease_cannot_be_renewed(make_server
         await asyncio.wait_for(cut.wait(), 30)
         server.thaw()
         await until(lambda: got == [1])
+
+
+async def test_a_poller_sends_what_its_handler_then_marks(settings):
+    """A process was killed while it handled the event, which was acknowledged by hand since."""
+    inbox, got, begun = InMemoryInboxRepository(), [], asyncio.Event()
+
+    class Killed(EventConsumer):
+        @listen(Job, channel="c", inbox=inbox)
+        async def on_job(self, event):
+            begun.set()
+            if not got:
+                got.append("cut off")
+                await asyncio.Event().wait()
+            got.append(event.number)
+
+    bus = RedisEventBus(settings(group="workers"))
+    Killed().register_to(bus)
+    await bus.publish(Job(number=1), channel="c")
+    await bus.start()
+    await begun.wait()
+    await bus.stop(timeout=0)
+    async with RedisChannelManager(bus.settings) as manager:
+        await manager.delete_channel("c")
+    (waiting,) = await inbox.get_unprocessed()
+    assert waiting.handler_name.endswith("Killed.on_job")
+    poller = InboxPoller(inbox=inbox, bus=bus, redeliver_after=0.05)
+    async with bus:
+        await until(lambda: inbox.now() > waiting.received_at + timedelta(seconds=0.1))
+        assert await poller.run_once() == 1
+        await until(lambda: got == ["cut off", 1])
+        await until(lambda: _has(inbox.get_unprocessed(), []))

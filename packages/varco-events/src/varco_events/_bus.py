@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from varco_events._subscription import CHANNEL_ALL, CHANNEL_DEFAULT, Subscription
 
@@ -59,7 +59,13 @@ class AbstractEventBus(ABC):
     """Takes events and brings them to the handlers that subscribed.
 
     An async context manager; on asyncio `start()` and `stop()` do the same.
+
+    Attributes:
+        is_transport: Whether what `send` reports as taken is kept for handlers that run later, or
+            elsewhere, and not handled yet.
     """
+
+    is_transport: ClassVar[bool] = False
 
     @abstractmethod
     async def publish(

@@ -140,10 +140,13 @@ class DeadLetterEntry:
         if envelope is None and event is not None:
             envelope = EventEnvelope.of(event, channel=channel or "default")
         if entry_id is None and envelope is not None:
-            of = envelope.headers.get(REDRIVEN) or str(envelope.event_id)
+            of = (
+                envelope.event_type,
+                envelope.headers.get(REDRIVEN) or str(envelope.event_id),
+            )
             where = envelope.channel if channel is None else channel
             # As JSON, since a name may hold any separator.
-            entry_id = uuid5(_NAMESPACE, json.dumps([of, where, group, handler_name]))
+            entry_id = uuid5(_NAMESPACE, json.dumps([*of, where, group, handler_name]))
         return cls(
             entry_id=entry_id,
             envelope=envelope,

@@ -13,8 +13,9 @@ import anyio
 
 from varco_events._context import handling
 from varco_events._diagnostics import describe
+from varco_events._dispatch import is_rejection
 from varco_events._dlq import DeadLetterEntry
-from varco_events._envelope import REDRIVEN, EventEnvelope
+from varco_events._envelope import GROUP, REDRIVEN, EventEnvelope
 from varco_events._errors import DeadLetterFailedError
 from varco_events._inbox import InboxEntry, InboxRepository
 from varco_events._outbox import utcnow
@@ -155,8 +156,8 @@ class Handling:
         try:
             await self._attempts(delivery)
         except Exception as error:
-            if self._dlq is None:
-                raise
+            if self._dlq is None or (is_rejection(error) and handling.get()[2] is not None):
+                raise  # nothing was tried, and whoever sent the envelope sends it again
             await self._dead_letter(self._dlq, delivery, error)
             return False
         return True
@@ -211,12 +212,18 @@ class Handling:
 
     def _inbox_entry(self, event: Event) -> InboxEntry:
         entry = InboxEntry.of(_envelope_of(event))
-        return replace(entry, entry_id=self._identity(event), handler_name=self.name)
+        group = handling.get()[4]
+        headers = {**entry.headers, GROUP: group} if group else entry.headers
+        return replace(
+            entry, entry_id=self._identity(event), handler_name=self.name, headers=headers
+        )
 
     def _identity(self, event: Event) -> UUID:
-        """What must be handled once: the event, or the dead letter that is driven again."""
+        """What must be handled once: the event, or its own dead letter that is driven again."""
         envelope = handling.get()[2]
-        again = None if envelope is None else envelope.headers.get(REDRIVEN)
+        again = None
+        if self._dlq is not None and envelope is not None and envelope.handler == self.name:
+            again = envelope.headers.get(REDRIVEN)
         return uuid5(event.event_id if again is None else UUID(again), self.name)
 
 

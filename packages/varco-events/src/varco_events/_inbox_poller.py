@@ -12,7 +12,8 @@ import anyio
 from varco_events._diagnostics import describe
 from varco_events._dispatch import is_rejection
 from varco_events._dlq import RELAY_HANDLER, DeadLetterEntry
-from varco_events._envelope import HANDLER
+from varco_events._envelope import GROUP, HANDLER
+from varco_events._errors import DeadlyEventError
 from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_resilience import RetryPolicy
 
@@ -35,7 +36,8 @@ class InboxPoller(Runner):
 
     Args:
         inbox: Where the entries are.
-        bus: Where the handlers are subscribed.
+        bus: Where the handlers are subscribed, or a transport that brings events to them: then it
+            is they who mark their entries, with `@listen(inbox=...)`.
         serializer: Reads payloads for a bus that cannot.
         poll_interval: Seconds between looks at an inbox that had nothing to do.
         batch_size: How many entries are claimed at a time.
@@ -89,11 +91,18 @@ class InboxPoller(Runner):
 
     async def _deliver(self, entry: InboxEntry) -> bool:
         failure: list[BaseException | None] = []
+        if self._bus.is_transport and self._dlq and entry.attempts > self._policy.max_attempts:
+            # Sent as often as it may be, and no handler has marked it.
+            lost = DeadlyEventError(
+                entry.envelope.event_type, entry.envelope.event_id, entry.attempts - 1
+            )
+            await self._failed(entry, lost)
+            return False
         try:
             await self._bus.send([self._envelope(entry)], lambda _, error: failure.append(error))
             error = failure[0]
             if error is None:
-                await self._inbox.mark_processed(entry.entry_id)
+                await self._sent(entry)
                 return True
         except (Exception, asyncio.CancelledError) as problem:
             if is_own_cancellation(problem):
@@ -101,6 +110,13 @@ class InboxPoller(Runner):
             error = problem
         await self._failed(entry, error)
         return False
+
+    async def _sent(self, entry: InboxEntry) -> None:
+        if entry.handler_name and self._bus.is_transport:
+            # On its way. Marked now, its handler would take it for handled; that marks it.
+            await self._inbox.release(entry, delay=self._redeliver_after)
+        else:
+            await self._inbox.mark_processed(entry.entry_id)
 
     def _envelope(self, entry: InboxEntry) -> EventEnvelope:
         envelope = entry.envelope
@@ -128,10 +144,14 @@ class InboxPoller(Runner):
     async def _give_up(
         self, dlq: AbstractDeadLetterQueue, entry: InboxEntry, error: Exception
     ) -> bool:
+        headers = dict(entry.envelope.headers)
+        group = headers.pop(GROUP, "")
         letter = DeadLetterEntry.from_failure(
-            entry_id=entry.entry_id,  # a repeated push after a crash is then seen as one
-            envelope=entry.envelope,
+            # A repeated push after a crash is then seen as one; that of a handler is its own.
+            entry_id=None if entry.handler_name else entry.entry_id,
+            envelope=entry.envelope.replace(headers=headers),
             handler_name=entry.handler_name or RELAY_HANDLER,
+            group=group,
             last_exc=error,
             attempts=entry.attempts,
             origin="inbox",

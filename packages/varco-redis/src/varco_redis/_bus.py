@@ -9,7 +9,7 @@ import logging
 import random
 import time
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis.exceptions import NoPermissionError
 
@@ -73,6 +73,8 @@ class RedisEventBus(AbstractEventBus):
         RedisBackPressureError: Likewise, when the channel is full.
         RedisDataError: Likewise, when there is something else under the keys of the channel.
     """
+
+    is_transport: ClassVar[bool] = True
 
     def __init__(
         self,
