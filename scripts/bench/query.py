@@ -114,28 +114,40 @@ def _by_hand() -> Callable[[], object]:
     return lambda: [(field, op, int(value)) for field, op, value in term.findall(text)]
 
 
-def _builder() -> Callable[[], object]:
-    from varco_query import QueryBuilder
+def _builder(number: int) -> Callable[[], Callable[[], object]]:
+    def make() -> Callable[[], object]:
+        from varco_query import QueryBuilder
 
-    def build() -> object:
-        builder = QueryBuilder()
-        for number in range(10):
-            builder = builder.eq("field", number)
-        return builder.build()
+        def build() -> object:
+            builder = QueryBuilder()
+            for value in range(number):
+                builder = builder.eq("field", value)
+            return builder.build()
 
-    return build
+        return build
+
+    return make
 
 
-PUBLISHED_BUILDER = """
+def _published_builder(number: int) -> str:
+    return f"""
 from varco_core import QueryBuilder
 def make():
     def build():
         builder = QueryBuilder()
-        for number in range(10):
-            builder = builder.eq("field", number)
+        for value in range({number}):
+            builder = builder.eq("field", value)
         return builder.build()
     return build
 """
+
+
+def _building(number: int) -> list[Case | Published]:
+    group = f"build {number} terms"
+    return [
+        Case(group, "varco-query", _builder(number), ours=True),
+        Published(group, _published_builder(number)),
+    ]
 
 
 def _repeated() -> Callable[[], object]:
@@ -233,8 +245,7 @@ CASES: list[Case | Published | Figure] = [
     Case("the floor of 200 terms", "one regular expression", _by_hand),
     Case("a repeated filter", "varco-query", _repeated, ours=True),
     Case("a list of 1000 values", "varco-query", _listed, ours=True),
-    Case("build 10 terms", "varco-query", _builder, ours=True),
-    Published("build 10 terms", PUBLISHED_BUILDER),
+    *(case for number in (10, 100) for case in _building(number)),
     Case("test 1000 rows", "varco-query", _evaluated, ours=True),
     Case("test 1000 rows", "written by hand", _evaluated_by_hand),
     Figure("10,000 terms", "AND", "ms", _long(" AND ", 10_000), ours=True),

@@ -12,6 +12,7 @@ from varco_query import (
     F,
     InvalidNodeError,
     QueryParams,
+    QueryParser,
     SortField,
     SortOrder,
     compile_predicate,
@@ -114,3 +115,12 @@ def test_a_cursor_needs_a_sort_and_a_key():
         codec.after(QueryParams(), {"pk": 1})
     with pytest.raises(ValueError, match="16 bytes"):
         CursorCodec("short")
+
+
+@pytest.mark.parametrize("text", ["", "  ", None])
+@pytest.mark.parametrize("cursor", ["", None])
+@pytest.mark.parametrize("sort", ["", " ", None])
+def test_empty_fields_of_a_form_are_absent(text, cursor, sort):
+    params = QueryParser().parse(text, sort=sort, cursor=cursor)
+    assert params == QueryParams()
+    assert codec.resolve(params) is params

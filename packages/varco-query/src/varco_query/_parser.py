@@ -58,8 +58,8 @@ class QueryParser:
             limit: The most rows to give.
             offset: How many rows to skip.
             sort: Fields joined by commas, with a minus to descend, such as `-created_at,title`.
-            cursor: Where the page begins. It is not read here: `CursorCodec.resolve` does, which
-                has the key.
+            cursor: Where the page begins; an empty one is that of the first page. It is not read
+                here: `CursorCodec.resolve` does, which has the key.
 
         Raises:
             QueryError: A part is wrong, unknown or too large.
@@ -69,7 +69,7 @@ class QueryParser:
             () if sort is None else self.parse_sort(sort),
             limit,
             offset,
-            cursor,
+            None if cursor == "" else cursor,
         )
         if limit is not None:
             self._check("max_limit", limit)

@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeDecorator
 from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.model import DomainModel
-from varco_sa._dialect import dialect_named
+from varco_sa._dialects import EMBEDDED, dialect_named, may_be_one
 from varco_sa._storage import Storage
 from varco_sa._system_tables import system_tables
 
@@ -28,7 +28,7 @@ def metadata_for(*models: type[DomainModel], dialect: str | None = None) -> sa.M
         dialect: The kind of engine: "sqlite" (the default), "postgresql", "mariadb" or "mysql".
             ``schema_drift`` and ``migration_source`` take their engine's where none was given.
     """
-    storage = Storage(dialect_named(dialect or "sqlite"))
+    storage = Storage(dialect_named(dialect or EMBEDDED))
     system_tables(storage.metadata)
     storage.add(models)
     storage.metadata.info.update({_MODELS: models, _DIALECT: dialect})
@@ -122,17 +122,12 @@ def _for_engine(metadata: sa.MetaData, engine: AsyncEngine) -> sa.MetaData:
     if made_for is None:
         models = metadata.info.get(_MODELS)
         return metadata if models is None else metadata_for(*models, dialect=name)
-    # MariaDB is known by its own name only once it is connected.
-    if _family(made_for) != _family(name):
+    if not may_be_one(made_for, name):
         raise ValueError(
             f"the metadata is for {made_for} and the engine is {name}; "
             f"leave dialect out, or give metadata_for(..., dialect={name!r})"
         )
     return metadata
-
-
-def _family(dialect: str) -> str:
-    return "mysql" if dialect == "mariadb" else dialect
 
 
 def _schema_of(engine: AsyncEngine) -> str | None:

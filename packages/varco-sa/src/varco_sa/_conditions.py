@@ -12,7 +12,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.visitors import InternalTraversal
 
-from varco_sa._dialect import dialect_of
+from varco_sa._dialects import dialect_of
 from varco_sa._types import Text
 
 # SQLite's expressions nest 1,000 levels, of which a chain of AND takes one for each term.

@@ -13,7 +13,7 @@ from varco_events import (
     DeadLetterQueueFullError,
     EventEnvelope,
 )
-from varco_sa._dialect import begin_write, dialect_of
+from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
 from varco_sa._sessions import Transactions, store_time
 

@@ -8,6 +8,7 @@ from varco_domain.providers import IUoWProvider
 from varco_domain.registry import DomainModelRegistry
 from varco_events import AbstractDeadLetterQueue, InboxRepository, OutboxRepository
 from varco_sa._bootstrap import Backend, bootstrap
+from varco_sa._dialects import DRIVERS, EMBEDDED
 
 
 @Configuration
@@ -22,7 +23,7 @@ class SQLAlchemyConfiguration:
     @Provider(singleton=True)
     async def backend(self) -> Backend:
         """Open the database."""
-        url = os.environ.get("VARCO_DATABASE_URL", "sqlite+aiosqlite:///varco.sqlite")
+        url = os.environ.get("VARCO_DATABASE_URL", f"{DRIVERS[EMBEDDED]}:///varco.sqlite")
         return await bootstrap(url, *DomainModelRegistry.all())
 
     @Provider(singleton=True)

@@ -14,7 +14,7 @@ from sqlalchemy import NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from varco_query.compile import fold_case
-from varco_sa._dialect import DRIVERS, dialect_named, dialect_of
+from varco_sa._dialects import DRIVERS, POOLED, dialect_named, dialect_of
 
 _BUSY_SECONDS = 30
 _SET_UP = "varco_set_up"
@@ -51,7 +51,10 @@ def make_engine(
     options.setdefault("hide_parameters", True)
     dialect = dialect_named(parsed.get_backend_name())
     if pgbouncer:
-        arguments = {**dialect.behind_pooler(parsed.drivername), **options.get("connect_args", {})}
+        needed = dialect.behind_pooler(parsed.drivername)
+        if needed is None:
+            raise ValueError(f"pgbouncer=True is for {POOLED}, not for {parsed.drivername}")
+        arguments = {**needed, **options.get("connect_args", {})}
         options = {"poolclass": NullPool, **options, "connect_args": arguments}
     if pgbouncer or listen_url is not None:
         given = options.get("execution_options", {})

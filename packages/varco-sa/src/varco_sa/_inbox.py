@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.mapper import utc_now
 from varco_events import InboxEntry, InboxRepository
-from varco_sa._dialect import begin_write, dialect_of
+from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
 from varco_sa._sessions import Transactions, store_time
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_events import OutboxEntry, OutboxRepository
-from varco_sa._dialect import begin_write, dialect_of
+from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
 from varco_sa._notify import CHANNEL, Listener
 from varco_sa._sessions import Transactions, store_time

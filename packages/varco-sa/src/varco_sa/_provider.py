@@ -11,7 +11,7 @@ from varco_domain.mapper import utc_now
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
-from varco_sa._dialect import dialect_of
+from varco_sa._dialects import dialect_of
 from varco_sa._engine import prepare_engine
 from varco_sa._existing import map_existing
 from varco_sa._fit import check_references

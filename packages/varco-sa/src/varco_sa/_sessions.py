@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.exception import StorageUnavailableError
-from varco_sa._dialect import dialect_of
+from varco_sa._dialects import dialect_of
 from varco_sa._errors import CommitUnknownError, TransactionAbortedError, cause_of, translate
 from varco_sa._types import Timestamp
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from varco_sa._dialect import COUNTED
+from varco_sa._dialects import COUNTED
 from varco_sa._envelopes import envelope_columns
 from varco_sa._types import Bytes, Identifier, Integer, Text, Timestamp
 

@@ -21,7 +21,8 @@ from varco_domain.meta import (
 from varco_domain.model import DomainModel
 from varco_sa._checks import check_expression
 from varco_sa._columns import column_type
-from varco_sa._dialect import COUNTED, Dialect, identifier, index_of
+from varco_sa._dialect import Dialect
+from varco_sa._dialects import COUNTED, identifier, index_of
 from varco_sa._fit import check_widths
 
 # PostgreSQL keeps 63 bytes of a name, MariaDB 64.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy.util import greenlet_spawn
 
 from varco_domain.exception import RepositoryException, StorageUnavailableError
-from varco_sa._dialect import begin_write
+from varco_sa._dialects import begin_write
 from varco_sa._errors import (
     FAILED,
     CommitUnknownError,

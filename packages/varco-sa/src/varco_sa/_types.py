@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from varco_domain.exception import CheckViolationError
 from varco_domain.mapper import plain_decimal
 from varco_sa._decimals import decode_decimal, encode_decimal
-from varco_sa._dialect import dialect_of
+from varco_sa._dialects import dialect_of
 
 # A function of one value, or None for "as it comes"; SQLAlchemy's own names for it are private.
 type Processor = Any

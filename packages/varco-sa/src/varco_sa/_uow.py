@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from varco_domain.model import DomainModel
 from varco_domain.uow import AsyncUnitOfWork, UnitOfWorkError
-from varco_sa._dialect import begin_write
+from varco_sa._dialects import begin_write
 from varco_sa._errors import cause_of, translate
 from varco_sa._repository import SQLAlchemyRepository
 from varco_sa._transaction import Transaction, begin_nested
