@@ -40,6 +40,7 @@ DOMAIN_MODULES = (
     "validation",
     "service",
     "service.base",
+    "service.mixin",
     "service.tenant",
     "service.soft_delete",
     "service.types",

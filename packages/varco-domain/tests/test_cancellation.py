@@ -26,7 +26,7 @@ from varco_query import QueryParams
 
 pytestmark = pytest.mark.anyio
 
-Dto = generate_dtos(Document)
+Dto = generate_dtos(Document, include=("expected_version",))
 ADMIN = AuthContext("admin", grants=(ResourceGrant("contract_documents", frozenset(Action)),))
 
 

@@ -161,7 +161,7 @@ class ThingService(TenantAwareService[Thing, int, CreateDTO, ReadDTO, UpdateDTO]
 
 
 ADMIN = AuthContext("u", grants=(ResourceGrant("things", frozenset(Action)),))
-Dto = generate_dtos(Thing)
+Dto = generate_dtos(Thing, include=("expected_version",))
 names = st.sampled_from(["name", "secret", "pk", "tenant_id", "nothing", "version"])
 values = st.one_of(
     st.integers(),

@@ -22,6 +22,7 @@ MODULES = [
     "repository",
     "service",
     "service.base",
+    "service.mixin",
     "service.soft_delete",
     "service.tenant",
     "service.types",

@@ -75,7 +75,7 @@ class Plain(DomainModel):
     name: str
 
 
-Dto = generate_dtos(Note)
+Dto = generate_dtos(Note, include=("expected_version",))
 
 
 class NoteService(

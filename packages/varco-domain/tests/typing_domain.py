@@ -18,10 +18,14 @@ from varco_domain import (
     PKStrategy,
     PrimaryKey,
     ReadDTO,
+    SoftDeleteService,
+    TenantAwareService,
     TenantSoftDeleteVersionedDomainModel,
     UpdateDTO,
     domain_replace,
+    generate_dtos,
     pk_field,
+    unset,
 )
 
 
@@ -70,3 +74,49 @@ async def check() -> None:
     await service.get(UUID(int=1))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # an int
     async with provider.make_uow() as uow:
         assert_type(await uow.repository(Post).find_by_id(1), Post | None)
+
+
+class NewTag(CreateDTO, model=Tag):
+    pk: str
+    color: str | None = unset()
+
+
+class TagRead(ReadDTO, model=Tag, exclude=("deleted_at", "version", "created_at", "updated_at")):
+    pk: str
+    color: str | None
+
+
+class ChangeTag(UpdateDTO, model=Tag):
+    color: str | None = unset()
+    expected_version: int | None = None
+
+
+# Once the types are said, of AsyncService; the mixins need none.
+class TagService(
+    TenantAwareService, SoftDeleteService, AsyncService[Tag, str, NewTag, TagRead, ChangeTag]
+):
+    pass
+
+
+class Short(TenantAwareService, SoftDeleteService, AsyncService[Tag]):
+    pass
+
+
+NewTag(pk="x")
+NewTag()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # it needs a key
+NewTag(pk="x", colour=None)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # no such field
+ChangeTag(op=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue] # it was not asked for
+generated = generate_dtos(Tag)
+generated.create(pk="x", color="red")
+
+
+async def check_declared(tags: TagService, short: Short) -> None:
+    assert_type(await tags.get("x"), TagRead)
+    assert_type((await tags.get("x")).color, str | None)
+    assert_type(await tags.create(NewTag(pk="x")), TagRead)
+    assert_type(await tags.update("x", ChangeTag(color="blue")), TagRead)
+    assert_type(await tags.only_deleted().list(), list[TagRead])
+    await tags.get(1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # a str
+    await tags.create(ChangeTag())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] # to create
+    _ = (await short.get("x")).color
+    await tags.restore("x")

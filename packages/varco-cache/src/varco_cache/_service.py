@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from functools import wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, cast
 
 import anyio
 from providify import Inject, InjectMeta, LazyProxy, LiveProxy
@@ -17,14 +17,18 @@ from varco_cache._errors import CacheConfigError, CacheUsageError
 from varco_cache._read_keys import ReadKey, list_key, reads_in_its_own_way, row_key, tags_of
 from varco_domain.auth import ANONYMOUS, AuthContext
 from varco_domain.dto import PagedReadDTO
-from varco_domain.model import DomainModel
-from varco_domain.service.base import AsyncService, EntityChange
+from varco_domain.service.base import AsyncService
+from varco_domain.service.mixin import PK, C, D, R, ServiceMixin, U
 from varco_query import QueryParams
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from varco_domain.assembler import AbstractDTOAssembler
+    from varco_domain.auth import AbstractAuthorizer
+    from varco_domain.providers import IUoWProvider
+    from varco_domain.service.types import EntityChange
     from varco_domain.uow import AsyncUnitOfWork
     from varco_events import AbstractEventBus
 
@@ -96,7 +100,7 @@ def _copy(answer: Any) -> Any:
     return answer if copy is None else copy(deep=True)
 
 
-class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U]):
+class CacheServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 # they have defaults
     """Remembers what `get` and `list` return. Put it first among the bases.
 
     What a caller may see is worked out for every call and is part of the key, with the tenant and
@@ -139,40 +143,42 @@ class CacheServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
             # Assigned by name: with two parameters more, it is no override to a type checker.
             setattr(cls, "__init__", __init__)  # noqa: B010
 
-    async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
-        """Return one entity, perhaps from the cache."""
-        cache = await self._remembering()
-        load = super().get
-        personal = reads_in_its_own_way(self, load)
-        key = row_key(self, cache.namespace, pk, ctx, personal=personal)
-        hint = None if self.types is None else self.types.read
-        answer = await cache.read(key, lambda: load(pk, ctx), hint)
-        return cast("R", answer)
+    if TYPE_CHECKING:
+        # What the reads return is said by the AsyncService[...] beside the mixin.
+        def __init__(
+            self,
+            uow_provider: IUoWProvider,
+            authorizer: AbstractAuthorizer,
+            assembler: AbstractDTOAssembler[Any, Any, Any, Any] | None = None,
+            *,
+            cache: CacheBackend | None = None,
+            bus: Any = None,
+            **parts: Any,
+        ) -> None: ...
 
-    async def list(
-        self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
-    ) -> builtins.list[R]:
-        """Return the entities that a query selects, perhaps from the cache."""
-        cache = await self._remembering()
-        load = super().list
-        personal = reads_in_its_own_way(self, load)
-        key = list_key(self, cache.namespace, params, ctx, personal=personal)
-        hint = _list_of(self)
-        return cast("builtins.list[R]", await cache.read(key, lambda: load(params, ctx), hint))
+    else:
 
-    async def paged_list(
-        self,
-        params: QueryParams = _EVERYTHING,
-        ctx: AuthContext = ANONYMOUS,
-        *,
-        raw_query: str | None = None,
-        total: bool | int = False,
-    ) -> PagedReadDTO[R]:
-        """Return a page and the way to its neighbours, perhaps from the cache."""
-        cache = await self._remembering()
-        load = super().paged_list
-        answer = await _page(self, cache, load, params, ctx, raw_query=raw_query, total=total)
-        return cast("PagedReadDTO[R]", answer)
+        async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
+            """Return one entity, perhaps from the cache."""
+            return await _one(self, await self._remembering(), super().get, pk, ctx)
+
+        async def list(
+            self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
+        ) -> builtins.list[R]:
+            """Return the entities that a query selects, perhaps from the cache."""
+            return await _many(self, await self._remembering(), super().list, params, ctx)
+
+        async def paged_list(
+            self,
+            params: QueryParams = _EVERYTHING,
+            ctx: AuthContext = ANONYMOUS,
+            *,
+            raw_query: str | None = None,
+            total: bool | int = False,
+        ) -> PagedReadDTO[R]:
+            """Return a page and the way to its neighbours, perhaps from the cache."""
+            cache, load = await self._remembering(), super().paged_list
+            return await _page(self, cache, load, params, ctx, raw_query=raw_query, total=total)
 
     async def _after_write(
         self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]
@@ -224,6 +230,30 @@ def _no_cache(service: object, given: object) -> CacheConfigError:
         given,
         "pass cache= to the constructor, set it on the class, or bind CacheBackend in a container",
     )
+
+
+async def _one(
+    service: Any,
+    cache: ServiceCache,
+    load: Callable[..., Awaitable[Any]],
+    pk: Any,
+    ctx: AuthContext,
+) -> Any:
+    personal = reads_in_its_own_way(service, load)
+    key = row_key(service, cache.namespace, pk, ctx, personal=personal)
+    return await cache.read(key, lambda: load(pk, ctx), service.types.read)
+
+
+async def _many(
+    service: Any,
+    cache: ServiceCache,
+    load: Callable[..., Awaitable[Any]],
+    params: QueryParams,
+    ctx: AuthContext,
+) -> Any:
+    personal = reads_in_its_own_way(service, load)
+    key = list_key(service, cache.namespace, params, ctx, personal=personal)
+    return await cache.read(key, lambda: load(params, ctx), _list_of(service))
 
 
 async def _page(
@@ -297,7 +327,6 @@ class CachedService:
         own = types.entity_cls
         if entity_type is not None and entity_type is not own:
             raise CacheConfigError("entity_type", entity_type, f"the service serves {own.__name__}")
-        self._row: Any = types.read
         self._remembered = ServiceCache(
             cache, namespace, default_ttl, bus, bus_channel, producer=producer
         )
@@ -312,20 +341,14 @@ class CachedService:
 
     async def get(self, pk: Any, ctx: AuthContext = ANONYMOUS) -> Any:
         """Return one entity, perhaps from the cache."""
-        load = self._service.get
-        personal = reads_in_its_own_way(self._service, load)
-        key = row_key(self._service, self._remembered.namespace, pk, ctx, personal=personal)
-        return await self._remembered.read(key, lambda: load(pk, ctx), self._row)
+        return await _one(self._service, self._remembered, self._service.get, pk, ctx)
 
     async def list(
         self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[Any]:
         """Return the entities that a query selects, perhaps from the cache."""
         load = self._service.list
-        personal = reads_in_its_own_way(self._service, load)
-        key = list_key(self._service, self._remembered.namespace, params, ctx, personal=personal)
-        hint = _list_of(self._service)
-        answer = await self._remembered.read(key, lambda: load(params, ctx), hint)
+        answer = await _many(self._service, self._remembered, load, params, ctx)
         return cast("builtins.list[Any]", answer)
 
     async def paged_list(

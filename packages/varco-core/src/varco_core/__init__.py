@@ -175,6 +175,7 @@ if TYPE_CHECKING:
         ServiceAuthorizationError,
         ServiceConflictError,
         ServiceException,
+        ServiceMixin,
         ServiceNotFoundError,
         ServiceProtocol,
         ServiceValidationError,
@@ -226,6 +227,7 @@ if TYPE_CHECKING:
         register_error_code,
         resource_key,
         tenant_context,
+        unset,
     )
     from varco_domain.backend import (
         AbstractMapper,
@@ -612,6 +614,7 @@ else:
                 "ServiceAuthorizationError",
                 "ServiceConflictError",
                 "ServiceException",
+                "ServiceMixin",
                 "ServiceNotFoundError",
                 "ServiceProtocol",
                 "ServiceValidationError",
@@ -664,6 +667,7 @@ else:
                 "register_error_code",
                 "resource_key",
                 "tenant_context",
+                "unset",
             ),
             "varco_domain.backend": (
                 "AbstractMapper",
@@ -1149,6 +1153,7 @@ __all__: tuple[str, ...] = (
     "ServiceAuthorizationError",
     "ServiceConflictError",
     "ServiceException",
+    "ServiceMixin",
     "ServiceNotFoundError",
     "ServiceProtocol",
     "ServiceValidationError",
@@ -1288,6 +1293,7 @@ __all__: tuple[str, ...] = (
     "to_cloudevent",
     "to_fields",
     "to_json",
+    "unset",
     "upcaster",
     "update_values",
     "upsert_rows",

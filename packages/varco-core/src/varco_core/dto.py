@@ -16,6 +16,7 @@ from varco_domain.dto import (
     UpdateOperation,
     generate_dtos,
     paged_response,
+    unset,
 )
 
 __all__: tuple[str, ...] = (
@@ -33,4 +34,5 @@ __all__: tuple[str, ...] = (
     "UpdateOperation",
     "generate_dtos",
     "paged_response",
+    "unset",
 )

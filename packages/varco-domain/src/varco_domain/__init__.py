@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         UpdateOperation,
         generate_dtos,
         paged_response,
+        unset,
     )
     from varco_domain.exception import (
         PROBLEM_MEDIA_TYPE,
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
         ChangeKind,
         CrossTenantError,
         EntityChange,
+        ServiceMixin,
         ServiceProtocol,
         SoftDeleteService,
         TenantAwareService,
@@ -146,7 +148,7 @@ else:
         "dto": (
             "AuditedReadDTO CreateDTO DTOSet PageCursor PagedReadDTO ReadDTO "
             "SortCursorField TCreateDTO TReadDTO TUpdateDTO UpdateDTO UpdateOperation "
-            "generate_dtos paged_response"
+            "generate_dtos paged_response unset"
         ),
         "exception": (
             "CheckViolationError DomainError EntityNotFound ErrorCode ErrorMessage "
@@ -175,7 +177,7 @@ else:
         "repository": "AsyncRepository",
         "service": (
             "Assembler AsyncService ChangeKind CrossTenantError EntityChange "
-            "ServiceProtocol SoftDeleteService TenantAwareService TenantRequiredError "
+            "ServiceMixin ServiceProtocol SoftDeleteService TenantAwareService TenantRequiredError "
             "TenantUoWProvider UnknownTenantError ValidatorServiceMixin cross_tenant_access "
             "current_tenant tenant_context"
         ),
@@ -280,6 +282,7 @@ __all__ = (
     "ServiceAuthorizationError",
     "ServiceConflictError",
     "ServiceException",
+    "ServiceMixin",
     "ServiceNotFoundError",
     "ServiceProtocol",
     "ServiceValidationError",
@@ -331,4 +334,5 @@ __all__ = (
     "register_error_code",
     "resource_key",
     "tenant_context",
+    "unset",
 )

@@ -2,27 +2,29 @@
 
 from abc import ABC, abstractmethod
 from types import get_original_bases
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, cast
+
+from typing_extensions import TypeVar
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
 from varco_domain._hooks import default
-from varco_domain.dto import ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
+from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
 from varco_domain.dto._check import aliases, check_dtos
-from varco_domain.dto._factory import writable_fields
+from varco_domain.dto._declared import Part, fields_of
 from varco_domain.exception import ServiceValidationError
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
 
 __all__ = ("AbstractDTOAssembler", "AutoAssembler")
 
-D = TypeVar("D", bound=DomainModel)
-C = TypeVar("C")
-R = TypeVar("R")
-U = TypeVar("U")
+D = TypeVar("D", bound=DomainModel, default=Any)
+C = TypeVar("C", default=Any)
+R = TypeVar("R", default=Any)
+U = TypeVar("U", default=Any)
 
 
-class AbstractDTOAssembler(ABC, Generic[D, C, R, U]):  # noqa: UP046 - the specification's type variables
+class AbstractDTOAssembler(ABC, Generic[D, C, R, U]):
     """Turns DTOs into entities and back. Safe to share: it keeps no state of a call."""
 
     @abstractmethod
@@ -38,12 +40,14 @@ class AbstractDTOAssembler(ABC, Generic[D, C, R, U]):  # noqa: UP046 - the speci
         """Return the changed entity: a new one, or the same one changed in place."""
 
 
-class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # noqa: UP046 - as above
-    """Serves a model whose DTOs have the same field names, such as those of ``generate_dtos``.
+class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
+    """Serves a model whose DTOs have the same field names: declared for it, or generated.
 
     Args:
         entity_cls: The model; may be left out in a subclass of ``AutoAssembler[Post, C, R, U]``.
         read: The read class; by default the subclass's R, or the generated one.
+        create: The create class, to be checked; by default the subclass's C.
+        update: The update class, to be checked; by default the subclass's U.
 
     Raises:
         ModelDefinitionError: A DTO's field would be dropped, or one that is needed is not there.
@@ -59,7 +63,14 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
             generic: Any = AbstractDTOAssembler
             cls.__orig_bases__ = (*get_original_bases(cls), generic[arguments])
 
-    def __init__(self, entity_cls: type[D] | None = None, read: type[R] | None = None) -> None:
+    def __init__(
+        self,
+        entity_cls: type[D] | None = None,
+        read: type[R] | None = None,
+        *,
+        create: type[C] | None = None,
+        update: type[U] | None = None,
+    ) -> None:
         arguments = type_arguments(type(self), AutoAssembler)
         model = arguments[0] if isinstance(arguments[0], type) else None
         cls = entity_cls or cast("type[D] | None", model)
@@ -69,12 +80,11 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
                 None,
                 "which model? AutoAssembler(Post), or AutoAssembler[Post, ...]",
             )
-        chosen: Any = read or arguments[2]
-        if isinstance(chosen, TypeVar) or chosen in {ReadDTO, Any}:
-            chosen = generate_dtos(cls).read
+        dtos = dtos_of(cls, (create or arguments[1], read or arguments[2], update or arguments[3]))
+        chosen = dtos[1]
         meta = MetaReader.read(cls)
-        writable = writable_fields(meta)
-        check_dtos(type(self), meta, writable, (arguments[1], chosen, arguments[3]))
+        writable = fields_of(Part.CREATE, meta)
+        check_dtos(type(self), meta, writable, dtos)
         self.entity_cls = cls
         self.read_cls: type[R] = chosen
         self._validate = chosen.__pydantic_validator__.validate_python
@@ -104,13 +114,33 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):  # n
         update = cast("UpdateDTO", dto)
         names = self._changeable & update.model_fields_set
         changes = {name: getattr(update, name) for name in names}
-        if update.op is not UpdateOperation.REPLACE:
+        op = getattr(update, "op", UpdateOperation.REPLACE)
+        if op is not UpdateOperation.REPLACE:
             for name, value in changes.items():
-                changes[name] = _combine(update.op, name, getattr(entity, name), value)
+                changes[name] = _combine(op, name, getattr(entity, name), value)
         copy = object.__new__(self.entity_cls)
         copy.__dict__.update(entity.__dict__)
         copy.__dict__.update(changes)
         return copy
+
+
+def dtos_of(model: type[DomainModel], written: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """Return the (create, read, update) classes: the generated ones for those that are left open.
+
+    A type variable, ``Any`` and the base of such classes leave it open.
+    """
+    left_open = tuple(
+        isinstance(dto, TypeVar) or dto in {base, Any}
+        for dto, base in zip(written, (CreateDTO, ReadDTO, UpdateDTO), strict=True)
+    )
+    if not any(left_open):
+        return written
+    generated = generate_dtos(model)
+    create, read, update = (
+        made if is_open else dto
+        for dto, made, is_open in zip(written, generated, left_open, strict=True)
+    )
+    return create, read, update
 
 
 class _Aliased:

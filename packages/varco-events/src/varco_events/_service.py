@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, cast
 
 from providify import InjectMeta
 from pydantic_core import to_jsonable_python
 
-from varco_domain.model import DomainModel
-from varco_domain.service.base import AsyncService, ChangeKind, EntityChange
+from varco_domain.service.mixin import PK, C, D, R, ServiceMixin, U
+from varco_domain.service.types import ChangeKind, EntityChange
 from varco_events._entity_events import (
     EntityCreatedEvent,
     EntityDeletedEvent,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from varco_domain.uow import AsyncUnitOfWork
 
 
-class EventServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U]):
+class EventServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 # they have defaults
     """Publishes an entity event for everything the service writes, bulk writes included.
 
     With an outbox (`uow.outbox`) the events are saved in the transaction of the entities, for a
@@ -70,6 +70,6 @@ class EventServiceMixin[D: DomainModel, PK, C, R, U](AsyncService[D, PK, C, R, U
         }
         if change.kind in {ChangeKind.DELETED, ChangeKind.PURGED} or change.after is None:
             return [EntityDeletedEvent(**known)]
-        read: Any = self.to_read_dto(cast("D", change.after))
+        read: Any = cast("Any", self).to_read_dto(change.after)
         event = EntityCreatedEvent if change.kind is ChangeKind.CREATED else EntityUpdatedEvent
         return [event(**known, payload=to_jsonable_python(read))]

@@ -8,9 +8,10 @@ from varco_domain.dto._base import (
     TReadDTO,
     TUpdateDTO,
     UpdateDTO,
-    UpdateOperation,
 )
+from varco_domain.dto._declared import unset
 from varco_domain.dto._factory import DTOSet, generate_dtos
+from varco_domain.dto._operation import UpdateOperation
 from varco_domain.dto._pagination import (
     PageCursor,
     PagedReadDTO,
@@ -33,4 +34,5 @@ __all__ = (
     "UpdateOperation",
     "generate_dtos",
     "paged_response",
+    "unset",
 )

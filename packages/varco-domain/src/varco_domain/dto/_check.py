@@ -6,7 +6,7 @@ from typing import Any
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldMeta
 from varco_domain._hooks import untouched
-from varco_domain.dto._base import UpdateDTO
+from varco_domain.dto._declared import ASKED_FOR
 from varco_domain.meta import MetaReader, ParsedMeta
 
 
@@ -35,7 +35,7 @@ def check_dtos(
         _refuse(dtos[0], needed - set(create), f"it is not there, and {model.__name__} needs it")
     if update and untouched(assembler_cls.apply_update):
         changeable = {name for name, field in writable.items() if not field.primary_key}
-        unknown = set(update) - changeable - set(UpdateDTO.model_fields)
+        unknown = set(update) - changeable - set(ASKED_FOR)
         _refuse(dtos[2], unknown, f"{model.__name__} does not let it be changed")
     if read and untouched(assembler_cls.to_read_dto):
         absent = {

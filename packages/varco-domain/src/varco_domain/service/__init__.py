@@ -1,6 +1,7 @@
 """Services: base, tenants, soft deletion, validation."""
 
 from varco_domain.service.base import AsyncService, ChangeKind, EntityChange, IUoWProvider
+from varco_domain.service.mixin import ServiceMixin
 from varco_domain.service.soft_delete import SoftDeleteService
 from varco_domain.service.tenant import (
     CrossTenantError,
@@ -22,6 +23,7 @@ __all__ = (
     "CrossTenantError",
     "EntityChange",
     "IUoWProvider",
+    "ServiceMixin",
     "ServiceProtocol",
     "SoftDeleteService",
     "TenantAwareService",

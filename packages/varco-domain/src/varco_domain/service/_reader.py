@@ -24,7 +24,7 @@ from varco_domain.repository import AsyncRepository
 from varco_domain.service._bulk import key_conditions
 from varco_domain.service._paging import Pager
 from varco_domain.service._resolve import make_injectable
-from varco_domain.service._setup import assembler_for, check_service
+from varco_domain.service._setup import assembler_for, check_service, service_types
 from varco_domain.service._types import PK, C, D, R, ServiceTypes, U, Visibility
 from varco_domain.uow import AsyncUnitOfWork, bind_tenancy, repository_of
 from varco_query import AndNode, QueryParams, TransformerNode
@@ -60,7 +60,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         if isinstance(model, type) and issubclass(model, DomainModel):
             cls._entity_cls = model  # type: ignore[assignment] # the class's own model
             cls._meta = MetaReader.read(model)
-            cls.types = ServiceTypes(*arguments)
+            cls.types = service_types(cls._meta, arguments)
             make_injectable(cls, EntityReader, cls.types)
 
     def __init__(

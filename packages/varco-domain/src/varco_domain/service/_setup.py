@@ -1,15 +1,15 @@
 """What a service checks about its parts."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 from varco_domain._errors import DomainError, ModelDefinitionError
-from varco_domain.assembler import AbstractDTOAssembler, AutoAssembler
-from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
+from varco_domain.assembler import AbstractDTOAssembler, AutoAssembler, dtos_of
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel, domain_replace
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._references import children_of, models_of
+from varco_domain.service._types import ServiceTypes
 
 
 class AssemblerError(DomainError):
@@ -26,9 +26,7 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
     """
     name: str = service_cls.__name__
     if service_cls.types is None:
-        raise ModelDefinitionError(
-            name, None, "which model? Derive from AsyncService[Post, int, C, R, U]"
-        )
+        raise ModelDefinitionError(name, None, "which model? Derive from AsyncService[Post]")
     meta: ParsedMeta = service_cls._meta  # noqa: SLF001 - as above
     if (meta.deleted_at_field is not None) != service_cls._hides_deleted:  # noqa: SLF001 - as above
         model = meta.entity_cls.__name__
@@ -60,6 +58,15 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
         )
 
 
+def service_types(meta: ParsedMeta, arguments: tuple[Any, ...]) -> ServiceTypes:
+    """Return what a service was declared with, and what stands for the rest."""
+    _, pk, *dtos = arguments
+    if pk is Any or isinstance(pk, TypeVar):
+        pk = meta.pk_type
+    create, read, update = dtos_of(meta.entity_cls, (dtos[0], dtos[1], dtos[2]))
+    return ServiceTypes(meta.entity_cls, pk, create, read, update)
+
+
 def assembler_for(service_cls: Any, given: Any) -> AbstractDTOAssembler[Any, Any, Any, Any]:
     """Return the assembler of a service.
 
@@ -70,16 +77,17 @@ def assembler_for(service_cls: Any, given: Any) -> AbstractDTOAssembler[Any, Any
         assembler: AbstractDTOAssembler[Any, Any, Any, Any] = given
         return assembler
     model, _, *dtos = service_cls.types
-    generated = generate_dtos(model)
-    for dto, base, made in zip(dtos, (CreateDTO, ReadDTO, UpdateDTO), generated, strict=True):
-        if dto not in {base, made, Any}:
+    for dto in dtos:
+        declared = getattr(dto, "__varco_declaration__", None)
+        if declared is None or not issubclass(model, declared.model):
             raise ModelDefinitionError(
                 service_cls.__name__,
                 None,
                 f"needs an AbstractDTOAssembler[{model.__name__}, ...] that knows {dto.__name__}; "
-                "only generated DTOs have a ready one",
+                f"a DTO that is declared with model={model.__name__} needs none",
             )
-    return AutoAssembler(model)
+    create, read, update = dtos
+    return AutoAssembler(model, read, create=create, update=update)
 
 
 def check_assembled[D: DomainModel](entity: D) -> D:

@@ -2,20 +2,26 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
+
+from typing_extensions import TypeVar
 
 from varco_domain.model import DomainModel
 from varco_query import TransformerNode
 
-D = TypeVar("D", bound=DomainModel)
-PK = TypeVar("PK")
-C = TypeVar("C")
-R = TypeVar("R")
-U = TypeVar("U")
+# What is left out, type checkers take for Any, and the service for the generated classes.
+D = TypeVar("D", bound=DomainModel, default=Any)
+PK = TypeVar("PK", default=Any)
+C = TypeVar("C", default=Any)
+R = TypeVar("R", default=Any)
+U = TypeVar("U", default=Any)
 
 
 class ServiceTypes(NamedTuple):
-    """What a service was declared with: ``AsyncService[entity_cls, pk, create, read, update]``."""
+    """What a service was declared with: ``AsyncService[entity_cls, pk, create, read, update]``.
+
+    What the declaration leaves out is the model's key and its generated DTOs.
+    """
 
     entity_cls: type[DomainModel]
     pk: Any

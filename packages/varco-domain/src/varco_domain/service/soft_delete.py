@@ -12,7 +12,7 @@ from varco_domain.mapper import utc_now
 from varco_domain.model import domain_replace
 from varco_domain.service._references import mark_children, restore_children
 from varco_domain.service._types import PK, C, ChangeKind, D, R, U
-from varco_domain.service.base import AsyncService
+from varco_domain.service.mixin import ServiceMixin
 from varco_domain.uow import AsyncUnitOfWork
 from varco_query import ComparisonNode, Operation, TransformerNode
 
@@ -25,7 +25,7 @@ class _Shown(Enum):
     ALL = "all"
 
 
-class SoftDeleteService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
+class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Marks entities deleted instead of removing their rows.
 
     Deleted entities are hidden from every operation; ``only_deleted()`` and ``with_deleted()``

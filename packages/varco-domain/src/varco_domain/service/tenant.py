@@ -21,7 +21,7 @@ from varco_domain.auth import AuthContext
 from varco_domain.model import domain_replace
 from varco_domain.providers import IUoWProvider
 from varco_domain.service._types import PK, C, D, R, U
-from varco_domain.service.base import AsyncService
+from varco_domain.service.mixin import ServiceMixin
 from varco_domain.uow import AsyncUnitOfWork, bind_tenancy
 from varco_query import TransformerNode
 
@@ -40,7 +40,7 @@ __all__ = (
 )
 
 
-class TenantAwareService(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
+class TenantAwareService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Serves the tenant in context; without one, every call raises TenantRequiredError.
 
     References to another tenant's rows are refused like references to nothing. The model has a

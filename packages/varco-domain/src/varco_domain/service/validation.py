@@ -6,7 +6,7 @@ from providify import InjectMeta
 
 from varco_domain.auth import AuthContext
 from varco_domain.service._types import PK, C, D, R, U
-from varco_domain.service.base import AsyncService
+from varco_domain.service.mixin import ServiceMixin
 from varco_domain.validation import (
     AsyncDomainModelValidator,
     AsyncValidator,
@@ -18,7 +18,7 @@ from varco_domain.validation import (
 __all__ = ("ValidatorServiceMixin",)
 
 
-class ValidatorServiceMixin(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
+class ValidatorServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Runs validators on every entity before it is written, and reports all broken rules at once.
 
     A ``DomainModelValidator[D]`` and an ``AsyncDomainModelValidator[D]`` that the container knows

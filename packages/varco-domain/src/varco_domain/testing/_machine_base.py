@@ -31,7 +31,7 @@ from varco_domain.testing._oracle import ALL, SECRETS, USERS, Known, allowed, ma
 from varco_domain.testing._services import DocumentService, RemarkService, RowByRow
 from varco_query import CursorError, TransformerNode
 
-Dto = generate_dtos(Document)
+Dto = generate_dtos(Document, include=("expected_version",))
 RemarkDto = generate_dtos(Remark)
 VIEWS = ("live", "deleted", "all")
 

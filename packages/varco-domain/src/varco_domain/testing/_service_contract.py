@@ -29,7 +29,7 @@ from varco_domain.testing._services import DocumentService, RemarkService, RowBy
 from varco_domain.uow import AsyncUnitOfWork
 from varco_query import CursorError, QueryParams, SortField
 
-Dto = generate_dtos(Document)
+Dto = generate_dtos(Document, include=("expected_version",))
 RemarkDto = generate_dtos(Remark)
 ALL = frozenset(Action)
 ADMIN = AuthContext(
@@ -256,7 +256,8 @@ class ServiceContract(ReferenceContract):
         class Giving(_Unscoped):
             def _prepare_new(self, entity: Document, ctx: AuthContext) -> Document:
                 entity.tenant_id = "other"
-                return super()._prepare_new(entity, ctx)
+                prepared: Document = super()._prepare_new(entity, ctx)
+                return prepared
 
         async with self.provider() as provider:
             service = Giving(provider, GrantBasedAuthorizer())

@@ -1,52 +1,65 @@
 """The services that the contract suite calls."""
 
+from datetime import datetime
+from typing import Any
+
 from varco_domain.auth import AbstractAuthorizer, Action, AuthContext, Resource
-from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO
-from varco_domain.service import SoftDeleteService, TenantAwareService
+from varco_domain.dto import ReadDTO
+from varco_domain.service import AsyncService, SoftDeleteService, TenantAwareService
 from varco_domain.testing._models import Document, File, Folder, Hold, Link, Remark, Sheet
 
 
+class DocumentRead(ReadDTO, model=Document):
+    """All of a document, the tenant too."""
+
+    pk: int
+    tenant_id: str
+    title: str
+    owner_id: str | None
+    rank: int | None
+    slug: str | None
+    deleted_at: datetime | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class RemarkRead(ReadDTO, model=Remark):
+    """All of a remark, the tenant too."""
+
+    pk: int
+    tenant_id: str
+    document: int
+    text: str
+
+
 class DocumentService(
-    TenantAwareService[Document, int, CreateDTO, ReadDTO, UpdateDTO],
-    SoftDeleteService[Document, int, CreateDTO, ReadDTO, UpdateDTO],
+    TenantAwareService, SoftDeleteService, AsyncService[Document, int, Any, DocumentRead, Any]
 ):
     """A service with tenants, versions and soft deletion."""
 
 
-class RemarkService(TenantAwareService[Remark, int, CreateDTO, ReadDTO, UpdateDTO]):
+class RemarkService(TenantAwareService, AsyncService[Remark, int, Any, RemarkRead, Any]):
     """A service whose rows refer to documents."""
 
 
-class FolderService(
-    TenantAwareService[Folder, int, CreateDTO, ReadDTO, UpdateDTO],
-    SoftDeleteService[Folder, int, CreateDTO, ReadDTO, UpdateDTO],
-):
+class FolderService(TenantAwareService, SoftDeleteService, AsyncService[Folder]):
     """Rows that others refer to."""
 
 
-class FileService(
-    TenantAwareService[File, int, CreateDTO, ReadDTO, UpdateDTO],
-    SoftDeleteService[File, int, CreateDTO, ReadDTO, UpdateDTO],
-):
+class FileService(TenantAwareService, SoftDeleteService, AsyncService[File]):
     """Rows that are marked with their folder."""
 
 
-class SheetService(
-    TenantAwareService[Sheet, int, CreateDTO, ReadDTO, UpdateDTO],
-    SoftDeleteService[Sheet, int, CreateDTO, ReadDTO, UpdateDTO],
-):
+class SheetService(TenantAwareService, SoftDeleteService, AsyncService[Sheet]):
     """Rows that are marked with their file."""
 
 
-class LinkService(
-    TenantAwareService[Link, int, CreateDTO, ReadDTO, UpdateDTO],
-):
+class LinkService(TenantAwareService, AsyncService[Link]):
     """Rows that forget their folder."""
 
 
-class HoldService(
-    TenantAwareService[Hold, int, CreateDTO, ReadDTO, UpdateDTO],
-):
+class HoldService(TenantAwareService, AsyncService[Hold]):
     """Rows that hold their folder."""
 
 
