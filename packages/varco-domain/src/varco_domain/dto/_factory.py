@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional
 from warnings import catch_warnings, filterwarnings
 from weakref import WeakKeyDictionary
 
-from pydantic import Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldMeta
@@ -85,7 +85,7 @@ def _make(meta: ParsedMeta, selection: Selection) -> DTOSet:
     for field in (*create, *read, *update):
         _check_name(meta, field)
 
-    def make(title: str, part: Part, base: type, fields: dict[str, Any]) -> type[Any]:
+    def make(title: str, part: Part, base: type[BaseModel], fields: dict[str, Any]) -> type[Any]:
         declared = {"model": model, "exclude": selection.left_out(meta, part)}
         made: type[Any] = create_model(
             title, __base__=base, __module__=model.__module__, __cls_kwargs__=declared, **fields
