@@ -1,6 +1,8 @@
 """DTO classes that are declared for a model: whether they fit it, and what they take from it."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import MISSING, dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -21,6 +23,19 @@ OP = "op"
 EXPECTED_VERSION = "expected_version"
 ASKED_FOR = (OP, EXPECTED_VERSION)
 """What an update class may have beside the fields of its model."""
+
+
+_unchecked: ContextVar[bool] = ContextVar("varco_unchecked_dtos", default=False)
+
+
+@contextmanager
+def unchecked() -> Generator[None]:
+    """Leave classes that are declared inside the block as they are."""
+    token = _unchecked.set(True)
+    try:
+        yield
+    finally:
+        _unchecked.reset(token)
 
 
 class Part(Enum):
@@ -119,6 +134,8 @@ def apply(part: Part, declaration: Declaration, name: str, infos: Mapping[str, F
     Raises:
         ModelDefinitionError: They do not fit the model.
     """
+    if _unchecked.get():
+        return
     meta = MetaReader.read(declaration.model)
     check = _Check(part, declaration, name, meta, fields_of(part, meta))
     _check_exclude(check, infos)

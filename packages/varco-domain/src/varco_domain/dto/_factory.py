@@ -61,6 +61,7 @@ def generate_dtos(
 
 
 def _make(meta: ParsedMeta, selection: Selection) -> DTOSet:
+    check_names(meta, selection)
     model = meta.entity_cls
     name = model.__name__
     create: dict[str, Any] = {
@@ -82,8 +83,6 @@ def _make(meta: ParsedMeta, selection: Selection) -> DTOSet:
     }
     if meta.is_composite_pk:
         read["pk"] = (meta.pk_type, Field())
-    for field in (*create, *read, *update):
-        _check_name(meta, field)
 
     def make(title: str, part: Part, base: type[BaseModel], fields: dict[str, Any]) -> type[Any]:
         declared = {"model": model, "exclude": selection.left_out(meta, part)}
@@ -102,14 +101,21 @@ def _make(meta: ParsedMeta, selection: Selection) -> DTOSet:
         )
 
 
-def _check_name(meta: ParsedMeta, name: str) -> None:
-    of_pydantic = name.startswith("model_") and hasattr(CreateDTO, name)
-    if of_pydantic or (name in ASKED_FOR and name in meta.fields):
-        raise ModelDefinitionError(
-            meta.entity_cls.__name__,
-            name,
-            "generated DTOs have another use for this name; rename it, or write DTOs of your own",
-        )
+def check_names(meta: ParsedMeta, selection: Selection) -> None:
+    """Check that no field is called like something else that DTOs have.
+
+    Raises:
+        ModelDefinitionError: One is.
+    """
+    for name in (*selection.create, *selection.read, *selection.update):
+        of_pydantic = name.startswith("model_") and hasattr(CreateDTO, name)
+        if of_pydantic or name in ASKED_FOR:
+            raise ModelDefinitionError(
+                meta.entity_cls.__name__,
+                name,
+                "generated DTOs have another use for this name; rename it, or write DTOs of "
+                "your own",
+            )
 
 
 def _plain(field: FieldMeta) -> Any:
