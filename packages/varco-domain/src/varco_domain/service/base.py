@@ -2,8 +2,9 @@
 
 import builtins
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from functools import partial
-from typing import Generic
+from typing import Generic, Self
 
 from varco_domain._hooks import default, untouched
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
@@ -26,6 +27,7 @@ from varco_query import AndNode, QueryParams
 __all__ = ("AsyncService", "ChangeKind", "EntityChange", "IUoWProvider")
 
 type Observer = Callable[[AuthContext, Sequence[EntityChange]], Awaitable[None]]
+type Witness = Callable[[AsyncUnitOfWork, AuthContext, Sequence[EntityChange]], Awaitable[None]]
 
 
 class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
@@ -42,6 +44,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     """
 
     _observers: tuple[Observer, ...] = ()
+    _witnesses: tuple[Witness, ...] = ()
 
     def observe(self, observer: Observer) -> None:
         """Have an async function called with (ctx, changes) after each commit of this service.
@@ -50,6 +53,16 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         AfterCommitError.
         """
         self._observers = (*self._observers, observer)
+
+    def witnessed(self, witness: Witness) -> Self:
+        """Return a view of this service whose writes call an async function before they commit.
+
+        It is called with (uow, ctx, changes) within the transaction, after the rows are written:
+        what it writes through ``uow`` is committed with them, and what it raises undoes all.
+        """
+        view = copy(self)
+        view._witnesses = (*self._witnesses, witness)  # noqa: SLF001 - a view of this service
+        return view
 
     def _prepare_new(self, entity: D, ctx: AuthContext) -> D:
         """Return an entity that is about to be created, completed."""
@@ -280,9 +293,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         later: builtins.list[Observer] = [*self._observers]
         if not untouched(self._after_commit):
             later.append(self._after_commit)
-        if not befores or (not later and untouched(self._after_write)):
+        quiet = not later and not self._witnesses and untouched(self._after_write)
+        if not befores or quiet:
             return
         changes = [self._change(kind, b, a) for b, a in zip(befores, afters, strict=True)]
         await self._after_write(uow, ctx, changes)
+        for witness in self._witnesses:
+            await witness(uow, ctx, changes)
         for observer in later:
             on_commit(uow, partial(observer, ctx, changes))

@@ -1,0 +1,99 @@
+"""What HTTP means for a service of varco-domain, without a web framework.
+
+A name is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varco_http._endpoint import Endpoint
+    from varco_http._errors import (
+        BodyTooLargeError,
+        Fault,
+        HttpConfigError,
+        HttpError,
+        IdempotencyInFlightError,
+        IdempotencyMismatchError,
+        InvalidBodyError,
+        InvalidRequestError,
+        MediaTypeError,
+        PreconditionFailedError,
+        PreconditionRequiredError,
+        TenantRefusedError,
+        UnauthenticatedError,
+        UnknownParameterError,
+    )
+    from varco_http._etag import (
+        EntityTag,
+        EntityTags,
+        entity_tag,
+        parse_entity_tags,
+        version_of,
+    )
+    from varco_http._idempotency import Idempotency, IdempotencyRecord
+    from varco_http._links import page_link, page_links
+    from varco_http._merge import merge_patch
+    from varco_http._message import (
+        HttpRequest,
+        HttpResponse,
+        asgi_request,
+        parse_headers,
+        parse_query,
+    )
+    from varco_http._problem import pointer_of, problem_of, problem_response, status_response
+    from varco_http._query import ListQuery, QueryReader, SearchBody, query_schema_of
+    from varco_http._resource import HttpResource
+    from varco_http._verb import Handler, HttpAction, ServiceOf, Verb
+else:
+    from varco_http._names import load
+
+    def __getattr__(name: str) -> object:
+        """Load a name when it is first used."""
+        return globals().setdefault(name, load(name))
+
+
+__all__: tuple[str, ...] = (
+    "BodyTooLargeError",
+    "Endpoint",
+    "EntityTag",
+    "EntityTags",
+    "Fault",
+    "Handler",
+    "HttpAction",
+    "HttpConfigError",
+    "HttpError",
+    "HttpRequest",
+    "HttpResource",
+    "HttpResponse",
+    "Idempotency",
+    "IdempotencyInFlightError",
+    "IdempotencyMismatchError",
+    "IdempotencyRecord",
+    "InvalidBodyError",
+    "InvalidRequestError",
+    "ListQuery",
+    "MediaTypeError",
+    "PreconditionFailedError",
+    "PreconditionRequiredError",
+    "QueryReader",
+    "SearchBody",
+    "ServiceOf",
+    "TenantRefusedError",
+    "UnauthenticatedError",
+    "UnknownParameterError",
+    "Verb",
+    "asgi_request",
+    "entity_tag",
+    "merge_patch",
+    "page_link",
+    "page_links",
+    "parse_entity_tags",
+    "parse_headers",
+    "parse_query",
+    "pointer_of",
+    "problem_of",
+    "problem_response",
+    "query_schema_of",
+    "status_response",
+    "version_of",
+)
