@@ -14,8 +14,10 @@ from varco_events import (
     DeadLetterFailedError,
     Event,
     EventConsumer,
+    EventEnvelope,
     InboxEntry,
     InboxPoller,
+    InboxRepository,
     InMemoryDeadLetterQueue,
     InMemoryDeduplicator,
     InMemoryEventBus,
@@ -253,8 +255,7 @@ async def test_redriving_reaches_the_method_that_failed(bus):
 @pytest.mark.parametrize("with_inbox", [False, True])
 async def test_a_dead_letter_is_no_repetition_when_it_is_redriven(bus, with_inbox):
     class WithoutDiscard(InMemoryInboxRepository):
-        async def discard(self, entry_id):
-            await self.mark_processed(entry_id)
+        discard = InboxRepository.discard
 
     dlq, broken, got = InMemoryDeadLetterQueue(), True, []
 
@@ -349,6 +350,57 @@ async def test_what_was_handled_is_not_handled_again_with_the_dead_letter_of_ano
     await relay.run_once()
     assert await dlq.redrive(process(broken=False)) == 1  # after a restart
     assert got == ["handled", "other"]
+
+
+async def test_what_was_handled_after_it_was_dead_lettered_is_not_handled_when_that_is_redriven():
+    """Another handler had failed too, so the event came again, after a restart."""
+    dlq, outbox, got = InMemoryDeadLetterQueue(), InMemoryOutboxRepository(), []
+    inbox, broken = InMemoryInboxRepository(), True
+
+    def relay():
+        bus = InMemoryEventBus()
+
+        async def handle(event):
+            if broken:
+                raise ValueError("no")
+            got.append("handled")
+
+        async def other(event):
+            if broken:
+                raise ValueError("no")
+            got.append("other")
+
+        consumer_of(handle, inbox=inbox, dlq=dlq).register_to(bus)
+        bus.subscribe(Ordered, other)
+        policy = RetryPolicy(max_attempts=2, base_delay=0, max_delay=0)
+        return OutboxRelay(outbox=outbox, bus=bus, retry_policy=policy), bus
+
+    await outbox.save(OutboxEntry.from_event(Ordered()))
+    await relay()[0].run_once()
+    broken = False
+    again, bus = relay()
+    await again.run_once()
+    assert sorted(got) == ["handled", "other"]
+    assert await dlq.redrive(bus) == 1
+    assert sorted(got) == ["handled", "other"]
+
+
+async def test_groups_that_share_an_inbox_handle_an_event_each():
+    inbox, dispatchers, got = InMemoryInboxRepository(), [], []
+    for group in ("mailers", "audit"):
+        bus = InMemoryEventBus()
+        bus._dispatcher.group = group
+
+        async def handle(event):
+            got.append(event)
+
+        consumer_of(handle, inbox=inbox).register_to(bus)
+        dispatchers.append(bus._dispatcher)
+    envelope = EventEnvelope.of(Ordered())
+    for _ in range(2):
+        for dispatcher in dispatchers:
+            assert (await dispatcher.dispatch(envelope)).is_done
+    assert len(got) == 2
 
 
 async def test_a_shared_deduplicator_tells_handlers_apart(bus):

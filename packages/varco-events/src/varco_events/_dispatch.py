@@ -134,8 +134,9 @@ class Dispatcher:
         self.routes: Routes = Routes()
         self.middleware: tuple[EventMiddleware, ...] = tuple(middleware)
         self._serializer: EventSerializer = serializer or JsonEventSerializer()
-        # Which handlers a partly failed delivery has reached; oldest first.
-        self.partial: dict[tuple[UUID, str], frozenset[Subscription]] = {}
+        # Which handlers a partly failed delivery has reached; oldest first. One that is addressed
+        # to a handler says nothing of that to all.
+        self.partial: dict[tuple[UUID, str, str | None], frozenset[Subscription]] = {}
 
     def subscribe[E: Event](
         self,
@@ -270,8 +271,9 @@ class Dispatcher:
         """
         reached: frozenset[Subscription] = frozenset()
         subscriptions: Sequence[Subscription] = route.subscriptions
+        handler = None if envelope is None else envelope.headers.get(HANDLER)
         if self.partial:
-            reached = self.partial.pop((event.event_id, channel), reached)
+            reached = self.partial.pop((event.event_id, channel, handler), reached)
             if reached:
                 subscriptions = [one for one in subscriptions if one not in reached]
         results: list[Outcome | Exception] = []
@@ -292,7 +294,7 @@ class Dispatcher:
             results[:] = [error] * len(subscriptions)
             clean = False
         except BaseException:
-            self._remember(event, channel, subscriptions, results, reached)
+            self._remember((event.event_id, channel, handler), subscriptions, results, reached)
             raise
         finally:
             if ids is not None:
@@ -301,7 +303,7 @@ class Dispatcher:
         if clean:
             return route.handled
         if any(isinstance(one, Exception) for one in results):
-            self._remember(event, channel, subscriptions, results, reached)
+            self._remember((event.event_id, channel, handler), subscriptions, results, reached)
         found = dict(zip(subscriptions, results, strict=True))
         return tuple(
             _outcome(name, found.get(one, Outcome.HANDLED))
@@ -357,8 +359,7 @@ class Dispatcher:
 
     def _remember(
         self,
-        event: Event,
-        channel: str,
+        delivery: tuple[UUID, str, str | None],
         subscriptions: Sequence[Subscription],
         results: Sequence[Outcome | Exception],
         reached: frozenset[Subscription],
@@ -371,7 +372,7 @@ class Dispatcher:
         if done:
             while len(self.partial) >= _MAX_PARTIAL:
                 del self.partial[next(iter(self.partial))]
-            self.partial[event.event_id, channel] = done
+            self.partial[delivery] = done
 
 
 def _all(route: Route, outcome: Outcome, error: Exception) -> tuple[HandlerOutcome, ...]:

@@ -88,6 +88,9 @@ class Handling:
         self._dlq = dlq
         self._deduplicator = deduplicator
         self._inbox = inbox
+        self._marks_dead_letters = (
+            dlq is not None and inbox is not None and type(inbox).discard is InboxRepository.discard
+        )
         attempt: Callable[[_Delivery], Awaitable[None]] = self._attempt
         self._attempts = attempt if retry_policy is None else retry(retry_policy)(attempt)
         self._running = 0
@@ -219,12 +222,20 @@ class Handling:
         )
 
     def _identity(self, event: Event) -> UUID:
-        """What must be handled once: the event, or its own dead letter that is driven again."""
-        envelope = handling.get()[2]
-        again = None
-        if self._dlq is not None and envelope is not None and envelope.handler == self.name:
-            again = envelope.headers.get(REDRIVEN)
-        return uuid5(event.event_id if again is None else UUID(again), self.name)
+        """What must be handled once in a group: the event.
+
+        Where the inbox would take a dead letter for something handled, its redrive is another.
+        """
+        _, _, envelope, _, group = handling.get()
+        of = event.event_id
+        if (
+            self._marks_dead_letters
+            and envelope is not None
+            and envelope.handler == self.name
+            and REDRIVEN in envelope.headers
+        ):
+            of = UUID(envelope.headers[REDRIVEN])
+        return uuid5(of, f"{group} {self.name}" if group else self.name)
 
 
 def _envelope_of(event: Event) -> EventEnvelope:

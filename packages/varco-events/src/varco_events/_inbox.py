@@ -143,13 +143,17 @@ class InboxRepository(ABC):
     async def is_processed(self, entry_id: UUID) -> bool:  # noqa: ARG002  # for those that can tell
         """Whether an entry was marked. Without an implementation, repetitions are handled again.
 
-        Implement `discard` as well, or a dead letter that comes again over a transport would be
-        taken for a repetition.
+        Implement `discard` as well, so that an event that was dead-lettered and handled since is
+        recognized when the dead letter is driven again.
         """
         return False
 
     async def discard(self, entry_id: UUID) -> None:
-        """Remove an entry that was dead-lettered; an unknown id is no error."""
+        """Remove an entry that was dead-lettered; an unknown id is no error.
+
+        This default marks it, and a dead letter that is driven again is then no repetition. Do not
+        override it with the same: an override says that the entry is really gone.
+        """
         await self.mark_processed(entry_id)
 
     @asynccontextmanager

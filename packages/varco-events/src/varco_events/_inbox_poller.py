@@ -116,7 +116,8 @@ class InboxPoller(Runner):
             # On its way. Marked now, its handler would take it for handled; that marks it.
             await self._inbox.release(entry, delay=self._redeliver_after)
         else:
-            await self._inbox.mark_processed(entry.entry_id)
+            with anyio.CancelScope(shield=True):  # it is handled and must not come again
+                await self._inbox.mark_processed(entry.entry_id)
 
     def _envelope(self, entry: InboxEntry) -> EventEnvelope:
         envelope = entry.envelope

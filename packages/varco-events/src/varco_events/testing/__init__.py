@@ -5,17 +5,25 @@ They need pytest with anyio's plugin, and an `anyio_backend` fixture that says w
 
 from importlib.util import find_spec
 
-if find_spec("pytest") is None:
-    raise ImportError("varco_events.testing needs pytest: pip install 'varco-events[testing]'")
+if not (find_spec("pytest") and find_spec("hypothesis")):
+    raise ImportError(
+        "varco_events.testing needs pytest and Hypothesis: pip install 'varco-events[testing]'"
+    )
 
 from varco_events.testing._bus import BusContract
+from varco_events.testing._conservation import ConservationContract
 from varco_events.testing._dlq import DeadLetterQueueContract
 from varco_events.testing._inbox import InboxContract
+from varco_events.testing._lives import Life
 from varco_events.testing._outbox import OutboxContract
+from varco_events.testing._world import EventStores
 
 __all__: tuple[str, ...] = (
     "BusContract",
+    "ConservationContract",
     "DeadLetterQueueContract",
+    "EventStores",
     "InboxContract",
+    "Life",
     "OutboxContract",
 )
