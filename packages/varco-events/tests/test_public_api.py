@@ -31,8 +31,11 @@ def test_all_names_are_there_and_documented():
         assert value.__doc__ or name == "EventSerializer", name  # an alias has none
     assert set(varco_events.testing.__all__) == {
         "BusContract",
+        "ConservationContract",
         "DeadLetterQueueContract",
+        "EventStores",
         "InboxContract",
+        "Life",
         "OutboxContract",
     }
 

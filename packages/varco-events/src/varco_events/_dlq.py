@@ -135,18 +135,15 @@ class DeadLetterEntry:
         entry and acknowledging the event, or got the event twice, pushes it again, and queues keep
         it once.
         """
-        from varco_events._envelope import REDRIVEN, EventEnvelope  # noqa: PLC0415  # when needed
+        from varco_events._envelope import EventEnvelope  # noqa: PLC0415  # when needed
 
         if envelope is None and event is not None:
             envelope = EventEnvelope.of(event, channel=channel or "default")
         if entry_id is None and envelope is not None:
-            of = (
-                envelope.event_type,
-                envelope.headers.get(REDRIVEN) or str(envelope.event_id),
-            )
             where = envelope.channel if channel is None else channel
             # As JSON, since a name may hold any separator.
-            entry_id = uuid5(_NAMESPACE, json.dumps([*of, where, group, handler_name]))
+            parts = [*_identity(envelope, handler_name), where, group, handler_name]
+            entry_id = uuid5(_NAMESPACE, json.dumps(parts))
         return cls(
             entry_id=entry_id,
             envelope=envelope,
@@ -170,6 +167,15 @@ class DeadLetterEntry:
         if self.handler_name and self.handler_name != RELAY_HANDLER:
             again = again.addressed(self.handler_name, self.group)
         return again
+
+
+def _identity(envelope: EventEnvelope, handler_name: str) -> tuple[str, str]:
+    """What failed: the event, or the dead letter that was driven again to whoever failed."""
+    from varco_events._envelope import REDRIVEN  # noqa: PLC0415  # likewise
+
+    of_whole = envelope.handler is None and handler_name not in {"", RELAY_HANDLER}
+    again = None if of_whole else envelope.headers.get(REDRIVEN)
+    return envelope.event_type, again or str(envelope.event_id)
 
 
 class AbstractDeadLetterQueue(ABC):

@@ -159,6 +159,7 @@ class World:
         self._tries: Counter[tuple[UUID, str]] = Counter()
         self._names: dict[str, str] = {}
         self._refusals = 0
+        self._refused = 0
         self._restarts = 0
         self._redrives = 0
         self._process: _Process | None = None
@@ -176,6 +177,7 @@ class World:
     def refuses(self) -> bool:
         """Whether the dead letter queue is out of order."""
         self._refusals -= 1
+        self._refused += self._refusals >= 0
         return self._refusals >= 0
 
     # The listeners.
@@ -406,7 +408,8 @@ class World:
         in_hand, parked = await self._in_hand(), await self._parked()
         # A cancellation doubles nothing.
         cuts = sum(life.struck - life.cancelled for life in self._lives)
-        redriven = cuts if self._redrives else 0
+        # Nor does a restart, but for what is driven again to all listeners of a bus in memory.
+        redriven = cuts + self._restarts if self._redrives else 0
         for letter in letters:
             self._check_letter(letter)
         for event, _ in self._sent.values():
@@ -430,7 +433,9 @@ class World:
                     again = cuts + (self._restarts if kind == "plain" else 0)
                     assert handled <= 1 + again, f"handled twice: {place}"
                     # Handled since, by a poller say; driven again it is recognized.
-                    since = self._restarts + (self.cuts if self._redrives else cuts)
+                    since = cuts + self._restarts
+                    if self._redrives:
+                        since += self.cuts + self._refused
                     assert handled + own <= 1 + since, f"handled and dead: {place}"
                     assert max(own, wide) <= 1 + redriven, f"two letters: {place}"
                     if event.fate in _SOUND and not cuts:
