@@ -151,7 +151,7 @@ def inbox_of(life: Life, inner: InboxRepository) -> InboxRepository:
         await life.tick_done()
 
     direct: dict[str, Callable[..., Any]] = {"now": inner.now, "handling": handling}
-    names = _INBOX
+    names: tuple[str, ...] = _INBOX
     if type(inner).discard is not InboxRepository.discard:
         names += ("discard",)
     return _seen(InboxRepository, life, inner, names, direct)  # type: ignore[type-abstract]  # likewise
