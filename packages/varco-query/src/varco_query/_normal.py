@@ -15,6 +15,8 @@ from varco_query._node import (
     NotNode,
     OrNode,
     TransformerNode,
+    conjunction,
+    disjunction,
     postorder,
     trusted_comparison,
 )
@@ -88,7 +90,7 @@ def literal_node(node: ComparisonNode, negated: bool) -> TransformerNode:  # see
 
 
 def _junction(kind: Junction, parts: list[TransformerNode]) -> TransformerNode:
-    return kind(*parts)
+    return conjunction(parts) if kind is AndNode else disjunction(parts)
 
 
 @dataclass(frozen=True, slots=True)

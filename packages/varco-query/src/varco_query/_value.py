@@ -149,6 +149,8 @@ def check_field(field: object) -> str:
     Raises:
         UnknownFieldError: It is anything else, such as `__class__` or `a b`.
     """
+    if field.__class__ is str and field in FIELDS:
+        return FIELDS[field]
     if isinstance(field, str):
         for part in field.split("."):
             if not part.isidentifier() or part.startswith("__"):
