@@ -10,18 +10,24 @@ from varco_events._subscription import CHANNEL_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from uuid import UUID
 
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
 
 
+# The correlation id and the cause of what is made here, or the envelope that tells both. The id of
+# the event that begins a correlation becomes text when somebody asks.
+type Ids = tuple[str | UUID | None, UUID | None] | EventEnvelope
+
 # What surrounds the innermost handler of a task: how many handlers are on the stack, the channel,
 # the envelope that the event came in (None for one published within the process), the event that
-# was read from it, and the group. A plain tuple: every publish makes one.
-type Surrounding = tuple[int, str, EventEnvelope | None, Event | None, str | None]
+# was read from it, the group, and the ids. A plain tuple in one variable: every publish makes one,
+# and every event on its way sets and resets it.
+type Surrounding = tuple[int, str, EventEnvelope | None, Event | None, str | None, Ids]
 
 handling: ContextVar[Surrounding] = ContextVar(
-    "varco_events_handling", default=(0, CHANNEL_DEFAULT, None, None, None)
+    "varco_events_handling", default=(0, CHANNEL_DEFAULT, None, None, None, (None, None))
 )
 
 
@@ -41,8 +47,8 @@ def channel_context(channel: str) -> Generator[None]:
 
     For buses of your own: without it, a dead letter does not know where its event came from.
     """
-    depth, _, envelope, event, group = handling.get()
-    token = handling.set((depth + 1, channel, envelope, event, group))
+    depth, _, envelope, event, group, ids = handling.get()
+    token = handling.set((depth + 1, channel, envelope, event, group, ids))
     try:
         yield
     finally:

@@ -20,8 +20,7 @@ from varco_events._event_serializer import JsonEventSerializer
 from varco_events._outcome import HandlerOutcome, Outcome
 from varco_events._routing import NOWHERE, Route, Routes
 from varco_events._subscription import Subscription
-from varco_events._surroundings import CORRELATION_ID, attached
-from varco_events._tracing import reset_ids, set_ids
+from varco_events._surroundings import attached
 from varco_resilience import CallRejectedError, RetryExhaustedError
 
 if TYPE_CHECKING:
@@ -277,13 +276,13 @@ class Dispatcher:
             if reached:
                 subscriptions = [one for one in subscriptions if one not in reached]
         results: list[Outcome | Exception] = []
-        ids = None
-        token = handling.set((handling.get()[0] + 1, channel, envelope, event, self.group))
+        around = handling.get()
+        ids = around[5] if envelope is None else envelope
+        token = handling.set((around[0] + 1, channel, envelope, event, self.group, ids))
         try:
             if envelope is None:
                 clean = await self.call(subscriptions, event, channel, results)
             else:
-                ids = set_ids(envelope.event_id, envelope.headers.get(CORRELATION_ID))
                 surroundings = attached(envelope)
                 try:
                     clean = await self.call(subscriptions, event, channel, results)
@@ -297,8 +296,6 @@ class Dispatcher:
             self._remember((event.event_id, channel, handler), subscriptions, results, reached)
             raise
         finally:
-            if ids is not None:
-                reset_ids(ids)
             handling.reset(token)
         if clean:
             return route.handled

@@ -47,7 +47,7 @@ class JsonEventSerializer:
 
     def serialize(self, event: Event) -> bytes:
         """UTF-8 JSON of the event; one that is being handled keeps the bytes it came in."""
-        _, _, envelope, handled, _ = handling.get()
+        _, _, envelope, handled, _, _ = handling.get()
         if handled is event and envelope is not None:
             return envelope.payload  # what its class does not know survives
         writer = _writers.get(type(event))

@@ -117,7 +117,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         self, event: Event, *, channel: str = CHANNEL_DEFAULT
     ) -> Awaitable[None] | None:
         """Handle `event`, or in BACKGROUND mode begin to."""
-        depth = handling.get()[0]
+        depth, _, _, _, _, ids = handling.get()
         if not self._plain or depth >= _MAX_DEPTH:
             return await self._publish_with_care(event, channel, depth)
         plan = self._plans.get(event.__class__)
@@ -129,7 +129,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             route = plan.other
         # What _handle does without its calls, which cost as much as calling a handler.
         remaining = iter(route.deliveries)
-        token = handling.set((depth + 1, channel, None, None, None))
+        token = handling.set((depth + 1, channel, None, None, None, ids))
         self._running += 1
         try:
             for deliver in remaining:
@@ -182,7 +182,8 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
     async def _publish_to(
         self, event: Event, channel: str, subscriptions: Sequence[Subscription], depth: int
     ) -> None:
-        token = handling.set((depth + 1, channel, None, None, None))
+        ids = handling.get()[5]
+        token = handling.set((depth + 1, channel, None, None, None, ids))
         try:
             with self._in_flight():
                 await self._handle(event, channel, subscriptions)
@@ -239,7 +240,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             raise error
 
     async def _deliver_nested(self, event: Event, channel: str, handler: str | None) -> None:
-        handling.set((1, channel, None, None, None))  # in a task of its own: nothing to reset
+        _surface(channel)
         await self.deliver(event, channel=channel, handler=handler)
 
     async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
@@ -264,9 +265,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                 report(envelope, error)
 
     async def _send_nested(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
-        handling.set(
-            (1, CHANNEL_DEFAULT, None, None, None)
-        )  # in a task of its own: nothing to reset
+        _surface(CHANNEL_DEFAULT)
         await self.send(envelopes, report)
 
     async def drain(self) -> None:
@@ -346,6 +345,11 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
     async def list_channels(self) -> list[str]:
         """The declared channels, sorted."""
         return sorted(self._channels)
+
+
+def _surface(channel: str) -> None:
+    """Count from the first handler again, in a task of its own: there is nothing to reset."""
+    handling.set((1, channel, None, None, None, handling.get()[5]))
 
 
 async def on_new_stack(work: Any) -> None:

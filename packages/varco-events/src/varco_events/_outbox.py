@@ -117,7 +117,7 @@ class OutboxEntry:
     def of(cls, envelope: EventEnvelope) -> Self:
         """The entry of an envelope."""
         entry = cls(**columns_of(envelope))
-        entry.__dict__["_envelope"] = envelope.replace(event=None)
+        entry.__dict__["_envelope"] = envelope
         return entry
 
     @property

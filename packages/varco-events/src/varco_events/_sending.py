@@ -59,7 +59,7 @@ async def send_each(
             token = handling.set(around)
             try:
                 event = envelope.event or read(envelope.payload)
-                handling.set((around[0], envelope.channel, envelope, event, None))
+                handling.set((around[0], envelope.channel, envelope, event, None, around[5]))
                 handler = envelope.headers.get(HANDLER)
                 if handler is None:
                     await deliver(event, channel=envelope.channel)

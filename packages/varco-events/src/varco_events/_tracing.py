@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from varco_events._context import handling
+from varco_events._surroundings import CORRELATION_ID
+
 if TYPE_CHECKING:
+    from contextvars import Token
     from types import TracebackType
 
-# The id of the event that begins a correlation becomes text when somebody asks.
-_correlation: ContextVar[str | UUID | None] = ContextVar("varco_correlation_id", default=None)
-_causation: ContextVar[UUID | None] = ContextVar("varco_causation_id", default=None)
+    from varco_events._context import Surrounding
 
 
 def generate_correlation_id() -> str:
@@ -22,13 +23,15 @@ def generate_correlation_id() -> str:
 
 def current_correlation_id() -> str | None:
     """The correlation id of the running context, or None outside of one."""
-    value = _correlation.get()
+    ids = handling.get()[5]
+    value = ids[0] if isinstance(ids, tuple) else ids.headers.get(CORRELATION_ID) or ids.event_id
     return str(value) if isinstance(value, UUID) else value
 
 
 def current_causation_id() -> UUID | None:
     """The id of the event that is being handled, or None outside of a handler."""
-    return _causation.get()
+    ids = handling.get()[5]
+    return ids[1] if isinstance(ids, tuple) else ids.event_id
 
 
 class correlation_context:  # noqa: N801  # reads like the function it replaces
@@ -39,12 +42,11 @@ class correlation_context:  # noqa: N801  # reads like the function it replaces
 
     def __init__(self, correlation_id: str, *, causation_id: UUID | None = None) -> None:
         self._ids = (correlation_id, causation_id)
-        self._tokens: tuple[Token[str | UUID | None], Token[UUID | None]] | None = None
+        self._token: Token[Surrounding] | None = None
 
     def __enter__(self) -> str:
-        correlation_id, causation_id = self._ids
-        self._tokens = (_correlation.set(correlation_id), _causation.set(causation_id))
-        return correlation_id
+        self._token = handling.set((*handling.get()[:5], self._ids))
+        return self._ids[0]
 
     def __exit__(
         self,
@@ -52,11 +54,9 @@ class correlation_context:  # noqa: N801  # reads like the function it replaces
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._tokens is not None:
-            correlation, causation = self._tokens
-            _causation.reset(causation)
-            _correlation.reset(correlation)
-            self._tokens = None
+        if self._token is not None:
+            handling.reset(self._token)
+            self._token = None
 
     async def __aenter__(self) -> str:
         return self.__enter__()
@@ -73,20 +73,6 @@ class correlation_context:  # noqa: N801  # reads like the function it replaces
 def handling_of(event_id: UUID, correlation_id: str | None) -> correlation_context:
     """The context of a handler; an event without a correlation id begins with its own."""
     return correlation_context(correlation_id or str(event_id), causation_id=event_id)
-
-
-def set_ids(
-    event_id: UUID, correlation_id: str | None
-) -> tuple[Token[str | UUID | None], Token[UUID | None]]:
-    """`handling_of` without a block, for the one who calls most handlers; see `reset_ids`."""
-    return _correlation.set(correlation_id or event_id), _causation.set(event_id)
-
-
-def reset_ids(tokens: tuple[Token[str | UUID | None], Token[UUID | None]]) -> None:
-    """Undo `set_ids`."""
-    correlation, causation = tokens
-    _causation.reset(causation)
-    _correlation.reset(correlation)
 
 
 class CorrelationIdFilter(logging.Filter):
