@@ -15,7 +15,7 @@ from varco_events._errors import (
     NoSuchHandlerError,
     UnknownEventTypeError,
 )
-from varco_events._event import Event, RawEvent
+from varco_events._event import is_raw
 from varco_events._event_serializer import JsonEventSerializer
 from varco_events._outcome import HandlerOutcome, Outcome
 from varco_events._routing import NOWHERE, Route, Routes
@@ -24,10 +24,12 @@ from varco_events._surroundings import attached
 from varco_resilience import CallRejectedError, RetryExhaustedError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Sequence
     from uuid import UUID
 
     from varco_events._bus import EventMiddleware, Next
+    from varco_events._context import Surrounding
+    from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
     from varco_events._subscription import EventFilter, Handler
 
@@ -186,32 +188,57 @@ class Dispatcher:
             Nothing of a handler's: only cancellation and the like come through. What was reached
             before is remembered then.
         """
-        return Delivery(envelope, await self.outcomes(envelope, handlers))
+        around = handling.get()
+        try:
+            return Delivery(envelope, await self.outcomes(envelope, around, handlers))
+        finally:
+            handling.set(around)
 
-    async def outcomes(
-        self, envelope: EventEnvelope, handlers: Collection[str] | None = None
-    ) -> tuple[HandlerOutcome, ...]:
-        """Those of `dispatch`."""
+    def outcomes(
+        self,
+        envelope: EventEnvelope,
+        around: Surrounding,
+        handlers: Collection[str] | None = None,
+    ) -> Awaitable[tuple[HandlerOutcome, ...]]:
+        """Those of `dispatch`, for the caller of many; see `deliver` for `around`."""
+        event = envelope.event
+        if event is None or is_raw(event):  # its class may be known by now
+            return self._read(envelope, around, handlers)
+        route = self._route(envelope, type(event), handlers)
+        if not route.subscriptions:
+            return self._of_nobody(envelope)
+        return self.deliver(event, envelope.channel, route, around, envelope)
+
+    def _read(
+        self, envelope: EventEnvelope, around: Surrounding, handlers: Collection[str] | None
+    ) -> Awaitable[tuple[HandlerOutcome, ...]]:
+        """The outcomes of an envelope whose event is not at hand."""
+        handling.set(around)  # what a serializer sees are not the surroundings of the one before
         cls = _registry.find(envelope.event_type)
         route = self._route(envelope, cls, handlers)
         if not route.subscriptions and not self.routes.has_raw():
             return self._of_nobody(envelope)
-        event: Event | None = envelope.event
-        if event is None:
-            event, error = self._event(envelope, cls)
-            if error is not None:
-                raw = self._route(envelope, None, handlers).of_raw()
-                return await self._unreadable(envelope, route, raw, error)
+        if cls is None:
+            event: Event = envelope.raw()
+        else:
+            read = self._serializer.deserialize
+            try:
+                event = read(envelope.payload)
+                if is_raw(event):
+                    event = read(envelope.payload, cls)  # says why it cannot be lifted
+            except Exception as error:  # noqa: BLE001  # whatever a serializer raises
+                return self._unreadable(envelope, around, handlers, route, error)
         if not route.subscriptions:
             return self._of_nobody(envelope)
-        return await self.deliver(event, envelope.channel, route, envelope)
+        return self.deliver(event, envelope.channel, route, around, envelope)
 
     def _route(
         self, envelope: EventEnvelope, cls: type[Event] | None, handlers: Collection[str] | None
     ) -> Route:
         name, channel = envelope.event_type, envelope.channel
         if cls is not None:
-            route = self.routes.plan(cls).route(channel)
+            plan = self.routes.plans.get(cls) or self.routes.plan(cls)
+            route = plan.route(channel) if plan.named else plan.other
         elif self._refuses_unknown and not self.routes.named(name, channel):
             return NOWHERE
         else:
@@ -223,7 +250,7 @@ class Dispatcher:
     def _is_of_this_group(self, envelope: EventEnvelope) -> bool:
         return self.group is None or envelope.headers.get(GROUP, self.group) == self.group
 
-    def _of_nobody(self, envelope: EventEnvelope) -> tuple[HandlerOutcome, ...]:
+    async def _of_nobody(self, envelope: EventEnvelope) -> tuple[HandlerOutcome, ...]:
         """What came of an envelope that no subscription here is for."""
         name = envelope.headers.get(HANDLER)
         error: Exception | None = None
@@ -234,27 +261,20 @@ class Dispatcher:
             error = UnknownEventTypeError(*known)
         return () if error is None else (HandlerOutcome(name or "", Outcome.FAILED, error),)
 
-    def _event(
-        self, envelope: EventEnvelope, cls: type[Event] | None
-    ) -> tuple[Event, Exception | None]:
-        if cls is None:
-            return envelope.raw(), None
-        read = self._serializer.deserialize
-        try:
-            event = read(envelope.payload)
-            if isinstance(event, RawEvent):
-                event = read(envelope.payload, cls)  # says why it cannot be lifted
-        except Exception as error:  # noqa: BLE001  # whatever a serializer raises
-            return envelope.raw(), error
-        return event, None
-
     async def _unreadable(
-        self, envelope: EventEnvelope, route: Route, raw: Route, error: Exception
+        self,
+        envelope: EventEnvelope,
+        around: Surrounding,
+        handlers: Collection[str] | None,
+        route: Route,
+        error: Exception,
     ) -> tuple[HandlerOutcome, ...]:
         """What cannot be read goes to who asked for raw events, and to nobody else."""
         outcomes = _all(route, Outcome.UNREADABLE, error)
+        raw = self._route(envelope, None, handlers).of_raw()
         if raw.subscriptions:
-            outcomes += await self.deliver(envelope.raw(), envelope.channel, raw, envelope)
+            event = envelope.raw()
+            outcomes += await self.deliver(event, envelope.channel, raw, around, envelope)
         return outcomes
 
     async def deliver(
@@ -262,11 +282,13 @@ class Dispatcher:
         event: Event,
         channel: str,
         route: Route,
+        around: Surrounding,
         envelope: EventEnvelope | None = None,
     ) -> tuple[HandlerOutcome, ...]:
         """Call the handlers of `route` that an earlier delivery did not reach.
 
-        With an `envelope`, in its surroundings.
+        With an `envelope`, in its surroundings. `around` is what surrounds the caller, who sets it
+        again after the last of many: that takes as long as calling a handler.
         """
         reached: frozenset[Subscription] = frozenset()
         subscriptions: Sequence[Subscription] = route.subscriptions
@@ -276,9 +298,8 @@ class Dispatcher:
             if reached:
                 subscriptions = [one for one in subscriptions if one not in reached]
         results: list[Outcome | Exception] = []
-        around = handling.get()
         ids = around[5] if envelope is None else envelope
-        token = handling.set((around[0] + 1, channel, envelope, event, self.group, ids))
+        handling.set((around[0] + 1, channel, envelope, event, self.group, ids))
         try:
             if envelope is None:
                 clean = await self.call(subscriptions, event, channel, results)
@@ -295,8 +316,6 @@ class Dispatcher:
         except BaseException:
             self._remember((event.event_id, channel, handler), subscriptions, results, reached)
             raise
-        finally:
-            handling.reset(token)
         if clean:
             return route.handled
         if any(isinstance(one, Exception) for one in results):

@@ -220,7 +220,8 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             UnknownEventTypeError: a `RawEvent` whose type nobody listens to by name.
             NoSuchHandlerError: no subscription is called `handler`.
         """
-        depth = handling.get()[0]
+        around = handling.get()
+        depth = around[0]
         if depth >= _MAX_DEPTH:
             await on_new_stack(partial(self._deliver_nested, event, channel, handler))
             return
@@ -233,8 +234,11 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
                 raise NoSuchHandlerError(handler, name, channel)
         elif isinstance(event, RawEvent) and not self._dispatcher.routes.named(name, channel):
             raise UnknownEventTypeError(name, channel)
-        with self._in_flight():
-            outcomes = await self._dispatcher.deliver(event, channel, route)
+        try:
+            with self._in_flight():
+                outcomes = await self._dispatcher.deliver(event, channel, route, around)
+        finally:
+            handling.set(around)
         error = error_of(name, outcomes)
         if error is not None:
             raise error
@@ -248,21 +252,26 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
         if getattr(self.deliver, "__func__", None) is not InMemoryEventBus.deliver:
             await super().send(envelopes, report)  # what overrides it is called
             return
-        if handling.get()[0] >= _MAX_DEPTH:
+        around = handling.get()
+        if around[0] >= _MAX_DEPTH:
             await on_new_stack(partial(self._send_nested, envelopes, report))
             return
         held, outcomes = HoldingBack(), self._dispatcher.outcomes
-        with self._in_flight():
-            for envelope in envelopes:
-                error = held.of(envelope) if held.is_holding else None
-                if error is None:
-                    if self._stopped or (self._stopping and not handling.get()[0]):
-                        error = BusStoppedError(envelope.event_type)
-                    else:
-                        error = error_of(envelope.event_type, await outcomes(envelope))
-                    if error is not None:
-                        held.add(envelope, error)
-                report(envelope, error)
+        try:
+            with self._in_flight():
+                for envelope in envelopes:
+                    error = held.of(envelope) if held.is_holding else None
+                    if error is None:
+                        if self._stopped or (self._stopping and not around[0]):
+                            error = BusStoppedError(envelope.event_type)
+                        else:
+                            found = await outcomes(envelope, around)
+                            error = error_of(envelope.event_type, found)
+                        if error is not None:
+                            held.add(envelope, error)
+                    report(envelope, error)
+        finally:
+            handling.set(around)
 
     async def _send_nested(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
         _surface(CHANNEL_DEFAULT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from varco_events._context import handling
 from varco_events._diagnostics import describe
 from varco_events._dispatch import is_rejection
 from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
@@ -58,11 +59,10 @@ class _Batch:
 
     def report(self, envelope: EventEnvelope, error: Exception | None) -> None:
         """What a bus calls."""
-        entry = self.taken.pop(id(envelope))
         if error is None:
-            self.delivered.append(entry)
+            self.delivered.append(self.taken.pop(id(envelope)))
         else:
-            self.failed.append((entry, error))
+            self.failed.append((self.taken.pop(id(envelope)), error))
 
     def fail(self, error: BaseException) -> None:
         """What was taken and not reported failed."""
@@ -213,27 +213,30 @@ class OutboxRelay(Runner):
     def _taken(self, batch: _Batch) -> Iterator[EventEnvelope]:
         """The envelopes of what is neither delivered nor failed, while time is left."""
         last_start = batch.begun + self._lease * _STARTING_SHARE
+        clock, taken, serializer = time.monotonic, batch.taken, self._serializer
+        most, around = self._policy.max_attempts, handling.get()
         blocked = {entry.key for entry, _ in batch.failed}
         for entry in batch.untouched():
             # Handlers that never suspend cannot be cut off, so the time is looked at here too.
-            if self._stopping or time.monotonic() >= last_start:
+            if self._stopping or clock() >= last_start:
                 return
             if entry.key is not None and entry.key in blocked:
                 continue
-            if entry.was_interrupted and entry.attempts > self._policy.max_attempts:
+            if entry.was_interrupted and entry.attempts > most:
                 batch.failed.append((entry, _deadly(entry)))
                 continue
             envelope = entry.envelope
-            if self._serializer is not None:
+            if serializer is not None:
+                handling.set(around)  # a bus may not have left what it set for the last event
                 try:
-                    event = self._serializer.deserialize(entry.payload)
+                    event = serializer.deserialize(entry.payload)
                 except Exception as error:  # noqa: BLE001  # whatever a serializer raises
                     batch.failed.append((entry, error))
                     if entry.key is not None:
                         blocked.add(entry.key)
                     continue
                 envelope = envelope.replace(event=event)
-            batch.taken[id(envelope)] = entry
+            taken[id(envelope)] = entry
             yield envelope
 
     async def _settle(self, batch: _Batch) -> None:

@@ -43,7 +43,7 @@ class ContextPart(ABC):
         """
 
 
-_parts: list[ContextPart] = []
+_added: list[ContextPart] = []
 
 
 @cache
@@ -55,19 +55,27 @@ def _built_in() -> tuple[ContextPart, ...]:
     return (module.TenantPart(),)
 
 
+@cache
+def _parts() -> tuple[ContextPart, ...]:
+    """All, the outermost first."""
+    return (*_built_in(), *_added)
+
+
 def add_context(part: ContextPart) -> None:
     """Let `part` travel with every event of this process; adding it again changes nothing.
 
     The last one added is the innermost around handlers.
     """
-    if part not in _parts:
-        _parts.append(part)
+    if part not in _added:
+        _added.append(part)
+        _parts.cache_clear()
 
 
 def remove_context(part: ContextPart) -> None:
     """Undo `add_context`; an unknown part is no error."""
-    if part in _parts:
-        _parts.remove(part)
+    if part in _added:
+        _added.remove(part)
+        _parts.cache_clear()
 
 
 def injected(event: Event, *, of_now: bool = True) -> dict[str, str]:
@@ -78,7 +86,7 @@ def injected(event: Event, *, of_now: bool = True) -> dict[str, str]:
     if event.causation_id is not None:
         headers[CAUSATION_ID] = str(event.causation_id)
     if of_now:
-        for part in (*_built_in(), *_parts):
+        for part in _parts():
             headers.update(part.inject(event))
     return headers
 
@@ -87,7 +95,7 @@ def attached(envelope: EventEnvelope) -> ExitStack | None:
     """What the parts entered; None when that is nothing."""
     stack: ExitStack | None = None
     try:
-        for part in (*_built_in(), *_parts):
+        for part in _parts():
             surroundings = part.attach(envelope)
             if surroundings is not None:
                 stack = stack or ExitStack()
