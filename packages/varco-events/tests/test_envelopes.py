@@ -2,6 +2,7 @@
 
 import pickle
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 import anyio
@@ -489,3 +490,52 @@ async def test_a_queue_of_the_reference_is_redriven():
     with anyio.fail_after(5):
         assert await queue.redrive(bus) == 1
     assert len(got) == 1
+
+
+async def test_an_entry_of_this_process_brings_its_object_and_a_stored_one_is_read():
+    outbox, bus, got = InMemoryOutboxRepository(), InMemoryEventBus(), []
+    bus.subscribe(Sold, got.append)
+    event = Sold(cents=1)
+    entry = OutboxEntry.from_event(event)
+    await outbox.save_many([entry, replace(entry, entry_id=uuid4())])
+    await OutboxRelay(outbox=outbox, bus=bus).run_once()
+    assert got == [event, event]
+    assert got[0] is event
+    assert got[1] is not event
+
+
+async def test_a_raw_event_of_a_known_type_is_for_no_listener_to_its_class():
+    class Raw(JsonEventSerializer):
+        def deserialize(self, data, type_hint=None):
+            return EventEnvelope.around(data).raw()
+
+    outbox, bus, got = InMemoryOutboxRepository(), InMemoryEventBus(), []
+    bus.subscribe(Sold, got.append)
+    await outbox.save(OutboxEntry.from_event(Sold(cents=1)))
+    await OutboxRelay(outbox=outbox, bus=bus, serializer=Raw()).run_once()
+    assert [type(event) for event in got] == [Sold]
+
+
+async def test_a_serializer_reads_in_the_surroundings_of_the_relay():
+    seen = []
+
+    class Looking(JsonEventSerializer):
+        def deserialize(self, data, type_hint=None):
+            seen.append((current_correlation_id(), current_envelope()))
+            return super().deserialize(data, type_hint)
+
+    for bus, relay in [
+        (InMemoryEventBus(serializer=Looking()), None),
+        (InMemoryEventBus(), Looking()),
+    ]:
+        bus.subscribe(Sold, lambda event: seen.append(current_correlation_id()))
+        outbox = InMemoryOutboxRepository()
+        entries = [OutboxEntry.from_event(Sold(cents=number)) for number in range(2)]
+        await outbox.save_many([replace(entry) for entry in entries])
+        with correlation_context("the relay"):
+            await OutboxRelay(outbox=outbox, bus=bus, serializer=relay).run_once()
+            assert current_correlation_id() == "the relay"
+        first, second = (str(entry.event_id) for entry in entries)
+        around = ("the relay", None)
+        assert seen == [around, first, around, second]
+        seen.clear()

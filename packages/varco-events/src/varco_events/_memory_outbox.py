@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
+from varco_events._turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 class InMemoryOutboxRepository(OutboxRepository):
     """Keeps entries in a dict; no method awaits, so that every operation is atomic.
 
+    A claim takes as long as what it returns, whatever is parked, postponed or held back.
+
     Args:
         clock: The current time, with a time zone.
     """
 
     def __init__(self, *, clock: Callable[[], datetime] = utcnow) -> None:
         self._clock = clock
-        # By the number of the id: a UUID takes Python code to be hashed.
-        self._kept: dict[int, OutboxEntry] = {}
-        self._leased_until: dict[int, datetime] = {}
+        self._turns = Turns()
         self._parked: dict[int, OutboxEntry] = {}
 
     def now(self) -> datetime:
@@ -39,13 +40,12 @@ class InMemoryOutboxRepository(OutboxRepository):
 
     async def save_many(self, entries: Sequence[OutboxEntry]) -> None:
         """Store several entries and wake the relays."""
-        for entry in entries:
-            self._kept[entry.entry_id.int] = entry
+        self._turns.add(entries)
         self.notify()
 
     async def get_pending(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The oldest entries that are not parked."""
-        return list(islice(self._kept.values(), limit))
+        return list(islice(self._turns.kept.values(), limit))
 
     async def delete(self, entry_id: UUID) -> None:
         """Forget an entry."""
@@ -53,58 +53,41 @@ class InMemoryOutboxRepository(OutboxRepository):
 
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget several entries."""
+        pop = self._turns.pop
         for entry_id in entry_ids:
-            self._kept.pop(entry_id.int, None)
-            self._leased_until.pop(entry_id.int, None)
+            pop(entry_id)
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
-        now = self._clock()
-        claimable: list[OutboxEntry] = []
-        blocked: set[str] = set()
-        leases = self._leased_until
-        plain = True
-        for number, entry in self._kept.items():
-            if len(claimable) == limit:
-                break
-            key = entry.key
-            if key is not None and key in blocked:
-                continue
-            leased_until = leases.get(number)
-            if leased_until is not None and leased_until <= now:
-                plain = False
-                claimable.append(replace(entry, leased_until=leased_until))
-            elif leased_until is None and (entry.available_at is None or entry.available_at <= now):
-                claimable.append(entry)
-            elif key is not None:
-                blocked.add(key)
-        if not plain or len(claimable) == 1:
-            claimable = self.batch_of(claimable)
-            for entry in claimable:
-                self._kept[entry.entry_id.int] = _stored(entry)
-        until = now + timedelta(seconds=lease)
-        leases.update((entry.entry_id.int, until) for entry in claimable)
-        return claimable
+        now, turns = self._clock(), self._turns
+        kept, ran_out = turns.kept, turns.ran_out
+        taken = turns.take(now, now + timedelta(seconds=lease), limit)
+        if len(taken) != 1 and not ran_out:
+            return [kept[place] for place in taken]
+        claimed = self.batch_of(
+            [replace(kept[place], leased_until=ran_out.get(place)) for place in taken]
+        )
+        for place, entry in zip(taken, claimed, strict=False):
+            kept[place] = _stored(entry)
+            ran_out.pop(place, None)
+        for place in taken[len(claimed) :]:
+            turns.give_back(place)
+        return claimed
 
     async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
         """Hold entries for so many seconds from now."""
         until = self._clock() + timedelta(seconds=lease)
         for entry in entries:
-            if entry.entry_id.int in self._kept:
-                self._leased_until[entry.entry_id.int] = until
+            self._turns.hold(entry.entry_id, until)
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases."""
         for entry in entries:
-            number = entry.entry_id.int
-            if number in self._kept:
-                self._kept[number] = _stored(entry)
-                self._leased_until.pop(number, None)
+            self._turns.put(_stored(entry))
 
     async def park(self, entry: OutboxEntry) -> None:
         """Put an entry aside."""
-        if self._kept.pop(entry.entry_id.int, None) is not None:
-            self._leased_until.pop(entry.entry_id.int, None)
+        if self._turns.pop(entry.entry_id) is not None:
             self._parked[entry.entry_id.int] = entry
 
     async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:
