@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from varco_events._channel import ChannelManager
     from varco_events._cloudevents import from_cloudevent, to_cloudevent
     from varco_events._consumer import EventConsumer, listen
-    from varco_events._context import channel_context, current_channel, current_envelope
+    from varco_events._context import (
+        CHANNEL_DEFAULT,
+        channel_context,
+        current_channel,
+        current_envelope,
+    )
     from varco_events._deduplication import AbstractDeduplicator, InMemoryDeduplicator
     from varco_events._diagnostics import clean, describe
     from varco_events._dispatch import Delivery, Dispatcher, is_rejection
@@ -62,7 +67,7 @@ if TYPE_CHECKING:
     from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
     from varco_events._service import EventServiceMixin
-    from varco_events._subscription import CHANNEL_ALL, CHANNEL_DEFAULT, Subscription
+    from varco_events._subscription import CHANNEL_ALL, Subscription
     from varco_events._surroundings import ContextPart, add_context, remove_context
     from varco_events._threads import in_thread
     from varco_events._tracing import (
@@ -79,7 +84,7 @@ else:
         "_channel": "ChannelManager",
         "_cloudevents": "from_cloudevent to_cloudevent",
         "_consumer": "EventConsumer listen",
-        "_context": "channel_context current_channel current_envelope",
+        "_context": "CHANNEL_DEFAULT channel_context current_channel current_envelope",
         "_deduplication": "AbstractDeduplicator InMemoryDeduplicator",
         "_diagnostics": "clean describe",
         "_dispatch": "Delivery Dispatcher is_rejection",
@@ -110,7 +115,7 @@ else:
         "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
         "_service": "EventServiceMixin",
-        "_subscription": "CHANNEL_ALL CHANNEL_DEFAULT Subscription",
+        "_subscription": "CHANNEL_ALL Subscription",
         "_surroundings": "ContextPart add_context remove_context",
         "_threads": "in_thread",
         "_tracing": (

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from varco_events._subscription import CHANNEL_ALL, CHANNEL_DEFAULT, Subscription
+from varco_events._context import CHANNEL_DEFAULT
+from varco_events._subscription import CHANNEL_ALL, Subscription
 
 if TYPE_CHECKING:
     from types import TracebackType

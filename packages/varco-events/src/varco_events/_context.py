@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
-
-from varco_events._subscription import CHANNEL_DEFAULT
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
 
+
+CHANNEL_DEFAULT: Final = "default"
 
 # The correlation id and the cause of what is made here, or the envelope that tells both. The id of
 # the event that begins a correlation becomes text when somebody asks.

@@ -20,7 +20,7 @@ from varco_events._bus import (
     Report,
 )
 from varco_events._channel import ChannelManager
-from varco_events._context import handling
+from varco_events._context import CHANNEL_DEFAULT, handling
 from varco_events._dispatch import Dispatcher, as_one, error_of
 from varco_events._errors import (
     BusStoppedError,
@@ -33,7 +33,6 @@ from varco_events._lifecycle import on_asyncio
 from varco_events._sending import HoldingBack
 from varco_events._subscription import (
     CHANNEL_ALL,
-    CHANNEL_DEFAULT,
     EventFilter,
     Handler,
     Subscription,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from varco_events._bus import AbstractEventBus
-from varco_events._subscription import CHANNEL_ALL, CHANNEL_DEFAULT, Subscription
+from varco_events._context import CHANNEL_DEFAULT
+from varco_events._subscription import CHANNEL_ALL, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from varco_events._bus import AbstractEventBus  # noqa: TC001  # providify resolves it
-from varco_events._subscription import CHANNEL_DEFAULT
+from varco_events._context import CHANNEL_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

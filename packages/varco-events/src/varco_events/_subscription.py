@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from varco_events._event import Event
 
 CHANNEL_ALL: Final = "*"
-CHANNEL_DEFAULT: Final = "default"
 
 type Handler[E: "Event"] = Callable[[E], Awaitable[None] | None]
 type EventFilter[E: "Event"] = Callable[[E], bool]
