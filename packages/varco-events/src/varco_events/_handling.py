@@ -226,7 +226,7 @@ class Handling:
 
         Where the inbox would take a dead letter for something handled, its redrive is another.
         """
-        _, _, envelope, _, group = handling.get()
+        _, _, envelope, _, group, _ = handling.get()
         of = event.event_id
         if (
             self._marks_dead_letters
