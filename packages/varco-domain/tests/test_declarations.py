@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 import typing as tt
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -32,6 +34,7 @@ from varco_domain import (
 from varco_domain import FieldHint as Hint
 from varco_domain import PrimaryKey as Key
 from varco_domain.backend import MetaReader
+from varco_query import InvalidNodeError, QuerySchema
 
 T = TypeVar("T")
 Title = Annotated[str, FieldHint(max_length=3)]
@@ -277,3 +280,43 @@ def test_dtos_whose_alias_nobody_has_are_refused():
 
     with pytest.raises(ModelDefinitionError, match="no_such_field"):
         WrongAssembler()
+
+
+CHECKED_ONLY = """
+from typing import TYPE_CHECKING, Annotated, ClassVar
+from varco_domain import DomainModel, FieldHint
+
+if TYPE_CHECKING:
+    from elsewhere import Money, Renderer
+
+class Label(DomainModel):
+    text: Annotated[str, FieldHint(max_length=5)]
+    by: ClassVar[dict[str, Renderer]]
+    default: ClassVar[Renderer | None] = None
+    inner: Later
+
+    def rendered(self, by: Renderer) -> Money: ...
+
+class Priced(DomainModel):
+    price: Money
+
+class Later(DomainModel):
+    name: str
+"""
+
+
+@pytest.mark.parametrize("future", [True, False])
+def test_names_that_only_type_checkers_import(future, monkeypatch):
+    if not future and sys.version_info < (3, 14):
+        pytest.skip("annotations are read when the class is made, before Python 3.14")
+    module = types.ModuleType("labels")
+    monkeypatch.setitem(sys.modules, "labels", module)
+    flags = annotations.compiler_flag if future else 0
+    exec(compile(CHECKED_ONLY, "labels.py", "exec", flags, dont_inherit=True), vars(module))
+    with pytest.raises(vd.ModelDefinitionError, match=r"Priced\.price.*'Money'"):
+        generate_dtos(module.Priced)
+    module.Later = int  # a name of the module that is there when it is asked for
+    assert list(generate_dtos(module.Label).create.model_fields) == ["text", "inner"]
+    assert QuerySchema.of(module.Label).fields == ("pk", "text", "inner")
+    with pytest.raises(InvalidNodeError, match="'Money' is not defined"):
+        QuerySchema.of(module.Priced)

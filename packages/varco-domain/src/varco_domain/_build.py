@@ -1,11 +1,11 @@
 """Make a subclass of DomainModel a dataclass, once, and check its declaration."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, cast, get_origin
 
+from varco_domain._annotations import annotations_of
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import unwrap
 from varco_domain._hints import PKStrategy, PrimaryKey, pk_field
@@ -75,7 +75,7 @@ def _is_spec(value: Any) -> bool:
 
 
 def _own_annotations(cls: type, local_names: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    found = inspect.get_annotations(cls)
+    found = annotations_of(cls)
     return {n: a for n, a in found.items() if not _is_class_var(hint_of(cls, n, local_names))}
 
 
@@ -122,7 +122,7 @@ def _check_inherited(cls: type, own: dict[str, Any]) -> None:
                     cls.__name__, name, f"it is a field of {base.__name__} and has to stay one"
                 )
             holder = next((each for each in order if name in each.__dict__), None)
-            if holder is not None and name not in inspect.get_annotations(holder):
+            if holder is not None and name not in annotations_of(holder):
                 raise ModelDefinitionError(
                     cls.__name__,
                     name,
@@ -158,7 +158,7 @@ def _add_primary_key(cls: Any, local_names: Mapping[str, Any]) -> tuple[str, ...
         return ()
     inherited: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        inherited.update((name, base) for name in inspect.get_annotations(base))
+        inherited.update((name, base) for name in annotations_of(base))
     if "pk" in inherited:
         return ()
     marked = tuple(
@@ -170,7 +170,7 @@ def _add_primary_key(cls: Any, local_names: Mapping[str, Any]) -> tuple[str, ...
         return marked
     cls.__annotations__ = {
         "pk": Annotated[int, PrimaryKey(PKStrategy.INT_AUTO)],
-        **inspect.get_annotations(cls),
+        **annotations_of(cls),
     }
     cls.pk = pk_field()
     return ()

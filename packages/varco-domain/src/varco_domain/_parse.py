@@ -1,12 +1,12 @@
 """Turn a model class into its ParsedMeta."""
 
 import dataclasses
-import inspect
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_type_hints
 
+from varco_domain._annotations import annotations_of
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldKind, FieldMeta, UnsupportedTypeError, describe_field, unwrap
 from varco_domain._generics import type_arguments
@@ -134,7 +134,7 @@ def resolve_hints(cls: type, local_names: Mapping[str, Any] | None) -> dict[str,
     hints: dict[str, Any] = {}
     roles: dict[str, FieldRole] = {}
     for base in reversed(cls.__mro__):
-        own = {n: a for n, a in inspect.get_annotations(base).items() if n in wanted}
+        own = {n: a for n, a in annotations_of(base).items() if n in wanted}
         if not own:
             continue
         known = _type_arguments(cls, base)
@@ -211,7 +211,7 @@ def _resolve(
 
 def hint_of(base: type, name: str, local_names: Mapping[str, Any] | None) -> Any:
     """Return the type of one annotation of a class, or its text where it cannot be read yet."""
-    annotation = inspect.get_annotations(base)[name]
+    annotation = annotations_of(base)[name]
     if not isinstance(annotation, str):
         return annotation
     try:

@@ -1,6 +1,8 @@
 """Which fields a query may use, and what they hold."""
 
 import dataclasses
+import inspect
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -19,6 +21,9 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+if sys.version_info >= (3, 14):
+    import annotationlib
 
 from varco_query._coerce import COERCERS, Coerce
 from varco_query._errors import (
@@ -314,13 +319,30 @@ def _hints(model: type) -> dict[str, Any]:
         raise InvalidNodeError(
             f"{shorten(cast('object', model))} is neither a dataclass nor has it model_fields"
         )
+    names = [field.name for field in dataclasses.fields(model)]
+    hints: dict[str, Any] = {}
     try:
-        hints = get_type_hints(model)
+        for base in reversed(model.__mro__):
+            hints |= _own_hints(base, names)
     except (NameError, TypeError) as error:
         raise InvalidNodeError(
             f"the annotations of {model.__name__} cannot be resolved ({error}); list its fields"
         ) from None
-    return {field.name: hints[field.name] for field in dataclasses.fields(model)}
+    return {name: hints[name] for name in names}
+
+
+def _own_hints(base: type, names: Iterable[str]) -> dict[str, Any]:
+    """The types of the fields that a class itself declares; nothing else of it need be readable."""
+    if sys.version_info >= (3, 14):
+        own = annotationlib.get_annotations(base, format=annotationlib.Format.FORWARDREF)
+    else:
+        own = inspect.get_annotations(base)
+    fields = {name: own[name] for name in names if name in own}
+    module = sys.modules.get(base.__module__)
+    # A class of the same names, since what reads types reads all that a class is annotated with.
+    holder = type(base.__name__, (), {"__annotations__": fields})
+    here = {each.__name__: each for each in (base, *getattr(base, "__type_params__", ()))}
+    return get_type_hints(holder, vars(module) if module else {}, here)
 
 
 def _field(hint: Any) -> QueryField | None:
