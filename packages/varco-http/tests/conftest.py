@@ -68,6 +68,7 @@ class Client:
 
     def __init__(self, services: Mapping[Any, Any], *resources: HttpResource) -> None:
         self.services = services
+        self.resources = resources
         self.endpoints = [each for r in resources for each in r.endpoints]
         self.ctx = AuthContext("ann")
 

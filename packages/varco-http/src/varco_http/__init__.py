@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         parse_headers,
         parse_query,
     )
+    from varco_http._openapi import extend_openapi, openapi_document
     from varco_http._problem import pointer_of, problem_of, problem_response, status_response
     from varco_http._query import ListQuery, QueryReader, SearchBody, query_schema_of
     from varco_http._resource import HttpResource
@@ -84,7 +85,9 @@ __all__: tuple[str, ...] = (
     "Verb",
     "asgi_request",
     "entity_tag",
+    "extend_openapi",
     "merge_patch",
+    "openapi_document",
     "page_link",
     "page_links",
     "parse_entity_tags",

@@ -43,6 +43,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "parse_headers",
         "parse_query",
     ),
+    "_openapi": (
+        "extend_openapi",
+        "openapi_document",
+    ),
     "_problem": (
         "pointer_of",
         "problem_of",

@@ -36,7 +36,7 @@ class SearchBody(BaseModel):
     sort: str | None = None
     limit: int | None = Field(default=None, ge=1)
     cursor: str | None = None
-    fields: list[str] | None = None
+    fields: list[str] | None = Field(default=None, min_length=1)
     total: bool | int = False
 
 
@@ -45,7 +45,8 @@ class QueryReader:
 
     Args:
         schema: The fields that a filter and a sort may use.
-        fields: The fields that may be shown, by the names that the body has.
+        fields: The fields that may be chosen to be shown alone; without any, ``fields`` is no
+            parameter.
         default_limit: How many rows a page has when the caller does not say.
         max_limit: How many rows it has at most.
         over: What a larger limit does: it is refused, or taken for the largest.
@@ -67,15 +68,17 @@ class QueryReader:
         self.default_limit: Final = min(default_limit, max_limit)
         self.max_limit: Final = max_limit
         self.over: Final = over
+        self.names: Final = tuple(name for name in NAMES if self.fields or name != "fields")
         self._known = frozenset(self.fields)
-        self._parser = QueryParser(schema, limits or Limits(max_limit=max(max_limit, 1)))
+        self.limits: Final = limits or Limits(max_limit=max(max_limit, 1))
+        self._parser = QueryParser(schema, self.limits)
         self._empty = ListQuery(QueryParams(limit=self.default_limit))
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> ListQuery:
         """Return what the parameters of a URL ask for.
 
         Raises:
-            UnknownParameterError: One is none of ``NAMES``.
+            UnknownParameterError: One is none of ``names``.
             InvalidRequestError: One is there twice, or means nothing.
             QueryError: The filter, sort or cursor is none.
         """
@@ -87,8 +90,8 @@ class QueryReader:
             name = next(name for name in given if names.count(name) > 1)
             raise _wrong(name, f"the parameter {name[:60]!r} is there twice")
         for name in given:
-            if name not in NAMES:
-                raise _unknown(name)
+            if name not in self.names:
+                raise self._unknown(name)
         text = given.get("limit")
         fields = given.get("fields")
         total = given.get("total")
@@ -128,6 +131,10 @@ class QueryReader:
                 raise _wrong("limit", str(error)) from error
             limit = self.max_limit
         return self._parser.parse(text, sort=sort, limit=limit, cursor=cursor or None)
+
+    def _unknown(self, name: str) -> UnknownParameterError:
+        message = f"unknown parameter {name[:60]!r} (the parameters are {', '.join(self.names)})"
+        return UnknownParameterError(message, errors=[Fault(message, parameter=name[:60])])
 
     def _chosen(self, names: Sequence[str]) -> frozenset[str]:
         chosen = {name.strip() for name in names[: len(self.fields) + 1]}
@@ -199,8 +206,3 @@ def _total(text: str) -> bool | int:
 
 def _wrong(parameter: str, message: str) -> InvalidRequestError:
     return InvalidRequestError(message, errors=[Fault(message, parameter=parameter[:60])])
-
-
-def _unknown(name: str) -> UnknownParameterError:
-    message = f"unknown parameter {name[:60]!r} (the parameters are {', '.join(NAMES)})"
-    return UnknownParameterError(message, errors=[Fault(message, parameter=name[:60])])

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from varco_domain.dto import PageCursor
-from varco_http._body import check_media_type, check_size, read_json
+from varco_http._body import check_media_type, check_no_query, check_size, read_json
 from varco_http._errors import Fault, UnknownParameterError
 from varco_http._links import page_links
 from varco_http._message import HttpRequest, HttpResponse
@@ -97,7 +97,8 @@ def _cursor(page: PageCursor | None) -> str | None:
 
 
 def _only_fields(spec: Spec, request: HttpRequest) -> frozenset[str] | None:
-    if not request.query:
+    if not request.query or not spec.reader.fields:
+        check_no_query(request)
         return None
     for name, _ in request.query:
         if name != "fields":

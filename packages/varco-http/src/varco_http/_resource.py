@@ -56,6 +56,8 @@ class HttpResource:
         update: The class of what changes a row; derived from ``UpdateDTO``.
         schema: The fields to filter and sort by, by default those that are shown and comparable.
         indexed_only: Leave out of them the fields that no index begins with.
+        sparse: Whether ``fields=`` shows some fields only; the schemas of what is shown then allow
+            for fields that are missing.
         default_limit: How many rows a page has when the caller does not say; the service's.
         max_limit: How many rows it has at most; the service's.
         over_limit: What a larger limit does: it is refused, or taken for the largest.
@@ -85,6 +87,7 @@ class HttpResource:
         update: type[Any] | None = None,
         schema: QuerySchema | None = None,
         indexed_only: bool = False,
+        sparse: bool = True,
         default_limit: int | None = None,
         max_limit: int | None = None,
         over_limit: Literal["refuse", "clamp"] = "refuse",
@@ -99,7 +102,7 @@ class HttpResource:
         shown = classes.read.model_fields
         reader = QueryReader(
             schema or query_schema_of(meta, shown, indexed_only=indexed_only),
-            fields=shown,
+            fields=shown if sparse else (),
             default_limit=default_limit or service.default_limit,
             max_limit=min(max_limit or service.max_limit, service.max_limit),
             over=over_limit,

@@ -21,7 +21,8 @@ _INT_DIGITS: Final = 20
 _LONGEST_KEY: Final = 1_024
 # A client may keep an answer, and has to ask each time whether it still holds (RFC 9111).
 REVALIDATE: Final = ("cache-control", "private, no-cache")
-UPDATE_KNOBS: Final = frozenset(UpdateDTO.model_fields)
+# What an update class may have beside the fields of its model.
+_KNOBS: Final = frozenset({"op", "expected_version"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,13 @@ class Spec:
         shown = _fields(classes.read)
         version = meta.version_field
         self.version_field: Final = version if version in shown else None
+        self.knobs: Final = _KNOBS - meta.fields.keys()
         self.json_fields: Final = frozenset(
             name
-            for name in _fields(classes.update) - UPDATE_KNOBS
+            for name in _fields(classes.update) - self.knobs
             if name not in meta.fields or meta.fields[name].kind is FieldKind.JSON
         )
-        self._keys = [_KeyPart(meta.fields[name]) for name in meta.pk_fields]
+        self.key_parts: Final = [KeyPart(meta.fields[name]) for name in meta.pk_fields]
         self.key_params: Final = meta.pk_fields if meta.is_composite_pk else ("pk",)
         if parent_field is not None and parent_field not in shown:
             raise HttpConfigError(
@@ -107,7 +109,8 @@ class Spec:
             ServiceNotFoundError: It is no key of this model.
         """
         parts = [
-            part.read(params[name]) for part, name in zip(self._keys, self.key_params, strict=True)
+            part.read(params[name])
+            for part, name in zip(self.key_parts, self.key_params, strict=True)
         ]
         if any(part is None for part in parts):
             shown = ", ".join(params[name][:60] for name in self.key_params)
@@ -157,12 +160,15 @@ class Spec:
         return parent.key({parent.key_params[0]: request.path_params[name]})
 
 
-class _KeyPart:
+class KeyPart:
+    """Reads one part of a key from a path."""
+
     def __init__(self, field: FieldMeta) -> None:
         self._kind = field.kind
-        self._adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+        self.adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
 
     def read(self, text: str) -> Any:
+        """Return the value that a text stands for; None of one that is none."""
         if not text or len(text) > _LONGEST_KEY or not text.isprintable():
             return None
         if self._kind is FieldKind.INT:
@@ -172,7 +178,7 @@ class _KeyPart:
             if int(text) not in _INT64:
                 return None
         try:
-            return self._adapter.validate_strings(text)
+            return self.adapter.validate_strings(text)
         except ValidationError:
             return None
 

@@ -19,7 +19,7 @@ from varco_http._merge import merge_patch
 from varco_http._message import JSON, MERGE_PATCH, HttpRequest, HttpResponse
 from varco_http._problem import invalid_body
 from varco_http._reach import changed, check_parents, current, expected_version
-from varco_http._spec import UPDATE_KNOBS, Spec
+from varco_http._spec import Spec
 from varco_http._verb import HttpAction, ServiceOf
 
 _ATTEMPTS: Final = 5
@@ -48,7 +48,7 @@ async def replace_row(spec: Spec, request: HttpRequest, services: ServiceOf) -> 
     check_no_query(request)
     pk = spec.key(request.path_params)
     new = _read_new(spec, request)
-    names = spec.classes.update.model_fields.keys() - UPDATE_KNOBS
+    names = spec.classes.update.model_fields.keys() - spec.knobs
     try:
         dto = spec.update.validate_python(
             {name: getattr(new, name) for name in names if hasattr(new, name)}
@@ -77,7 +77,7 @@ async def patch_row(
     check_media_type(request, (MERGE_PATCH, JSON))
     dto = read_json(spec.update, request.body)
     given: set[str] = dto.model_fields_set
-    refuse_fields(given & UPDATE_KNOBS, "is no field; If-Match says which version to expect")
+    refuse_fields(given & spec.knobs, "is no field; If-Match says which version to expect")
     _check_owner(spec, request, dto)
 
     async def write(service: Any) -> HttpResponse:
