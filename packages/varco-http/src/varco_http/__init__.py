@@ -6,6 +6,7 @@ A name is loaded when it is first used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from varco_http._callers import ApiKeys, BearerTokens, Caller, Callers, Scheme, TokenVerifier
     from varco_http._endpoint import Endpoint
     from varco_http._errors import (
         BodyTooLargeError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         parse_entity_tags,
         version_of,
     )
+    from varco_http._health import Health
     from varco_http._idempotency import Idempotency, IdempotencyRecord
     from varco_http._links import page_link, page_links
     from varco_http._merge import merge_patch
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from varco_http._problem import pointer_of, problem_of, problem_response, status_response
     from varco_http._query import ListQuery, QueryReader, SearchBody, query_schema_of
     from varco_http._resource import HttpResource
+    from varco_http._tenants import TenantFromClaim, TenantFromHeader, TenantFromHost, TenantOf
     from varco_http._verb import Handler, HttpAction, ServiceOf, Verb
 else:
     from varco_http._names import load
@@ -54,12 +57,17 @@ else:
 
 
 __all__: tuple[str, ...] = (
+    "ApiKeys",
+    "BearerTokens",
     "BodyTooLargeError",
+    "Caller",
+    "Callers",
     "Endpoint",
     "EntityTag",
     "EntityTags",
     "Fault",
     "Handler",
+    "Health",
     "HttpAction",
     "HttpConfigError",
     "HttpError",
@@ -77,9 +85,15 @@ __all__: tuple[str, ...] = (
     "PreconditionFailedError",
     "PreconditionRequiredError",
     "QueryReader",
+    "Scheme",
     "SearchBody",
     "ServiceOf",
+    "TenantFromClaim",
+    "TenantFromHeader",
+    "TenantFromHost",
+    "TenantOf",
     "TenantRefusedError",
+    "TokenVerifier",
     "UnauthenticatedError",
     "UnknownParameterError",
     "Verb",

@@ -3,6 +3,14 @@
 from importlib import import_module
 
 _MODULES: dict[str, tuple[str, ...]] = {
+    "_callers": (
+        "ApiKeys",
+        "BearerTokens",
+        "Caller",
+        "Callers",
+        "Scheme",
+        "TokenVerifier",
+    ),
     "_endpoint": ("Endpoint",),
     "_errors": (
         "BodyTooLargeError",
@@ -27,6 +35,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "parse_entity_tags",
         "version_of",
     ),
+    "_health": ("Health",),
     "_idempotency": (
         "Idempotency",
         "IdempotencyRecord",
@@ -60,6 +69,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "query_schema_of",
     ),
     "_resource": ("HttpResource",),
+    "_tenants": (
+        "TenantFromClaim",
+        "TenantFromHeader",
+        "TenantFromHost",
+        "TenantOf",
+    ),
     "_verb": (
         "Handler",
         "HttpAction",
