@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 import pytest
-from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_pydantic import OpenAPI
 
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO
 from varco_domain.model import VersionedDomainModel
@@ -40,9 +40,30 @@ def document(client, **options):
     return openapi_document(resources, title="Tracker", version="1", **options)
 
 
+def check(found):
+    """The document is one of OpenAPI 3.1, and all that it refers to is there."""
+    read = OpenAPI.model_validate_json(json.dumps(found))
+    assert read.model_extra in (None, {})
+    names = [item["operationId"] for item in _objects(found) if "operationId" in item]
+    assert len(names) == len(set(names))
+    for item in _objects(found):
+        for part in [item["$ref"]] if "$ref" in item else []:
+            target = found
+            for name in part.removeprefix("#/").split("/"):
+                target = target[name]
+
+
+def _objects(value):
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, (dict, list)):
+            yield from _objects(each)
+
+
 def test_the_document_is_valid(client):
     found = json.loads(json.dumps(document(client, schemes=BEARER)))
-    OpenAPIV31SpecValidator(found).validate()
+    check(found)
     assert found["openapi"].startswith("3.1")
     operation = found["paths"]["/projects/{project_id}/tickets/{pk}"]["patch"]
     assert operation["security"] == [{"bearer": []}]
@@ -73,14 +94,14 @@ def test_it_joins_the_document_of_a_framework(client):
     found = extend_openapi(framework, client.resources)
     assert "/own" in found["paths"]
     assert "Own" in found["components"]["schemas"]
-    OpenAPIV31SpecValidator(found).validate()
+    check(found)
 
 
 @pytest.mark.parametrize("sparse", [True, False])
 def test_examples_run(sparse):
     resource = HttpResource(Parts, "/parts", sparse=sparse)
     found = openapi_document([resource], title="Parts", version="1")
-    OpenAPIV31SpecValidator(found).validate()
+    check(found)
     parameters = {each["name"]: each for each in found["paths"]["/parts"]["get"]["parameters"]}
     assert ("fields" in parameters) is sparse
     parser = QueryParser(resource.spec.reader.schema)

@@ -1,7 +1,7 @@
 """Query parameters of a list: filter, sort, limit, cursor, fields and total."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,7 +30,7 @@ class ListQuery(NamedTuple):
 class SearchBody(BaseModel):
     """The parameters of a list as a body, for filters that are too long for a URL."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     filter: str | None = None
     sort: str | None = None
