@@ -51,11 +51,18 @@ def title(rest: str) -> str | None:
     return found[1] if found else None
 
 
+def placed_files(page: Path) -> list[tuple[str, int, str]]:
+    """The blocks that have a title in order: the path, the line of the page, and the text."""
+    text = page.read_text(encoding="utf-8")
+    titled = ((title(block[2]), block) for block in FENCE.finditer(text))
+    return [
+        (path, text.count("\n", 0, block.start(3)) + 1, block[3]) for path, block in titled if path
+    ]
+
+
 def files(page: Path) -> list[tuple[str, str]]:
     """The blocks that have a title in order: the path and the text."""
-    blocks = FENCE.finditer(page.read_text(encoding="utf-8"))
-    titled = ((title(block[2]), block[3]) for block in blocks)
-    return [(path, body) for path, body in titled if path]
+    return [(path, body) for path, _, body in placed_files(page)]
 
 
 def typed(body: str) -> list[str]:
