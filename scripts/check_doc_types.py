@@ -18,7 +18,7 @@ import pages
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 # A page has its `await` at the top level, as a notebook has.
-TOP_LEVEL = re.compile(r"top-level-await|outside of async function|only within async function")
+TOP_LEVEL = re.compile(r"top-level-await|outside (of )?async function|only within async function")
 
 
 def written(folder: Path) -> dict[str, tuple[Path, int]]:
