@@ -6,6 +6,8 @@ A name is loaded when it is first used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from varco_http._application import HttpApplication, Part
+    from varco_http._asgi import RequestContext, current_request_id
     from varco_http._callers import ApiKeys, BearerTokens, Caller, Callers, Scheme, TokenVerifier
     from varco_http._endpoint import Endpoint
     from varco_http._errors import (
@@ -69,6 +71,7 @@ __all__: tuple[str, ...] = (
     "Handler",
     "Health",
     "HttpAction",
+    "HttpApplication",
     "HttpConfigError",
     "HttpError",
     "HttpRequest",
@@ -82,9 +85,11 @@ __all__: tuple[str, ...] = (
     "InvalidRequestError",
     "ListQuery",
     "MediaTypeError",
+    "Part",
     "PreconditionFailedError",
     "PreconditionRequiredError",
     "QueryReader",
+    "RequestContext",
     "Scheme",
     "SearchBody",
     "ServiceOf",
@@ -98,6 +103,7 @@ __all__: tuple[str, ...] = (
     "UnknownParameterError",
     "Verb",
     "asgi_request",
+    "current_request_id",
     "entity_tag",
     "extend_openapi",
     "merge_patch",

@@ -3,6 +3,14 @@
 from importlib import import_module
 
 _MODULES: dict[str, tuple[str, ...]] = {
+    "_application": (
+        "HttpApplication",
+        "Part",
+    ),
+    "_asgi": (
+        "RequestContext",
+        "current_request_id",
+    ),
     "_callers": (
         "ApiKeys",
         "BearerTokens",

@@ -1,0 +1,137 @@
+"""What an application gets as a whole: problems, request ids, health, a body limit, its parts."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+
+from varco_domain import DomainError
+from varco_fastapi._openapi import document_of
+from varco_fastapi._resource import response_of
+from varco_http import (
+    Fault,
+    HttpApplication,
+    HttpError,
+    Part,
+    RequestContext,
+    pointer_of,
+    problem_response,
+    status_response,
+)
+from varco_query import QueryError
+
+_SERVER: Final = 500
+_log = logging.getLogger("varco_fastapi")
+
+
+def install(
+    app: FastAPI,
+    application: HttpApplication,
+    *,
+    health_prefix: str | None = "/health",
+    max_body: int | None = 1_048_576,
+) -> None:
+    """Give an application what all its operations share. Call it once, before the first request.
+
+    Every answer from 400 on is a problem document (RFC 9457), FastAPI's own included. Every request
+    has an id (``RequestContext``).
+
+    Args:
+        app: The application.
+        application: Who calls, the services and health.
+        health_prefix: Where ``/live`` and ``/ready`` are; None for nowhere.
+        max_body: The longest body that any route takes, in bytes; None for no limit here.
+    """
+    app.state.varco = application
+    for kind in (HttpError, DomainError, QueryError, Exception):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(HTTPException, _answer_status)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    if max_body is not None:
+        app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)
+    app.add_middleware(RequestContext)
+    if health_prefix is not None:
+        _add_health(app, application, health_prefix)
+    app.openapi = document_of(app, application, app.openapi)  # type: ignore[method-assign] # FastAPI's documented way
+
+
+def lifespan(
+    application: HttpApplication, *parts: Part
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return the lifespan of an application that runs parts, for ``FastAPI(lifespan=...)``.
+
+    Args:
+        application: What the parts are called with; they add services and health checks to it.
+        parts: Async context managers, or functions that make one; started in order.
+    """
+
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        async with application.running(parts):
+            yield
+
+    return run
+
+
+def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None:
+    async def live() -> Response:
+        """Tell that the process lives."""
+        return response_of(application.health.live())
+
+    async def ready() -> Response:
+        """Tell whether all parts can serve."""
+        return response_of(await application.health.ready())
+
+    failed: dict[int | str, dict[str, Any]] = {503: {"description": "A part cannot serve."}}
+    app.add_api_route(f"{prefix}/live", live, tags=["health"], response_model=None)
+    app.add_api_route(
+        f"{prefix}/ready", ready, tags=["health"], response_model=None, responses=failed
+    )
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    answer = problem_response(error, instance=request.url.path)
+    if answer.status >= _SERVER:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return response_of(answer)
+
+
+async def _answer_status(request: Request, error: Exception) -> Response:
+    known = cast("HTTPException", error)
+    headers: Mapping[str, str] = known.headers or {}
+    if known.status_code < 400:  # noqa: PLR2004 - a redirection, or nothing to tell, is no error
+        return Response(status_code=known.status_code, headers=dict(headers))
+    return response_of(
+        status_response(
+            known.status_code,
+            instance=request.url.path,
+            detail=known.detail if isinstance(known.detail, str) else None,
+            headers=headers.items(),
+        )
+    )
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    found = cast("RequestValidationError", error).errors()
+    return response_of(
+        status_response(
+            422,
+            instance=request.url.path,
+            detail="the request does not fit the operation",
+            errors=[_fault(each["msg"], each["loc"]) for each in found[:100]],
+        )
+    )
+
+
+def _fault(message: str, loc: Iterable[str | int]) -> Fault:
+    place, *rest = loc
+    if place == "body":
+        return Fault(message, pointer_of(rest))
+    name = ".".join(map(str, rest))
+    return Fault(message, header=name) if place == "header" else Fault(message, parameter=name)
