@@ -1,16 +1,16 @@
 """What an application gets as a whole: problems, request ids, health, a body limit, its parts."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from varco_domain import DomainError
+from varco_fastapi._limit import BodyLimit
 from varco_fastapi._openapi import document_of
 from varco_fastapi._resource import response_of
 from varco_http import (
@@ -53,7 +53,7 @@ def install(
     app.add_exception_handler(HTTPException, _answer_status)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     if max_body is not None:
-        app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body)
+        app.add_middleware(BodyLimit, max_body_size=max_body)
     app.add_middleware(RequestContext)
     if health_prefix is not None:
         _add_health(app, application, health_prefix)
@@ -71,7 +71,7 @@ def lifespan(
     """
 
     @asynccontextmanager
-    async def run(app: FastAPI) -> AsyncIterator[None]:
+    async def run(app: FastAPI) -> AsyncGenerator[None]:
         del app
         async with application.running(parts):
             yield
@@ -111,7 +111,7 @@ async def _answer_status(request: Request, error: Exception) -> Response:
         status_response(
             known.status_code,
             instance=request.url.path,
-            detail=known.detail if isinstance(known.detail, str) else None,
+            detail=str(known.detail),
             headers=headers.items(),
         )
     )

@@ -7,20 +7,19 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.params import Depends as Dependency
 
 from varco_fastapi._callers import application_of, current_caller
+from varco_fastapi._openapi import extras_of
 from varco_http import Caller, Endpoint, HttpResource, HttpResponse
 
 
 class Operation:
     """One operation as FastAPI calls it; what is received and sent is left to varco-http.
 
-    Attributes:
-        resource: What it is an operation of.
+    Args:
         endpoint: What answers.
     """
 
-    def __init__(self, resource: HttpResource, endpoint: Endpoint) -> None:
-        self.resource: Final = resource
-        self.endpoint: Final = endpoint
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint: Final = endpoint
 
     async def __call__(
         self, request: Request, caller: Annotated[Caller, Depends(current_caller)]
@@ -28,7 +27,7 @@ class Operation:
         """Answer a request."""
         application = application_of(request)
         return response_of(
-            await application.answer(self.endpoint, request.scope, request.body, caller)
+            await application.answer(self._endpoint, request.scope, request.body, caller)
         )
 
 
@@ -72,14 +71,15 @@ def resource(
     else:
         made = HttpResource(service, prefix, **options)
     router = APIRouter(dependencies=list(dependencies))
+    extra = extras_of(made)
     for endpoint in made.endpoints:
         router.add_api_route(
             endpoint.path,
-            Operation(made, endpoint),
+            Operation(endpoint),
             methods=[endpoint.method],
             name=endpoint.name,
             response_model=None,
-            # What FastAPI would say of it is too little: the document is completed by `install`.
-            include_in_schema=False,
+            include_in_schema=endpoint.in_openapi,
+            openapi_extra=extra(endpoint) if endpoint.in_openapi else None,
         )
     return router

@@ -1,6 +1,6 @@
 """What the operations of one application share: who calls, the services, health."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final, cast
 
@@ -12,8 +12,7 @@ from varco_http._message import HttpResponse, asgi_request, parse_headers
 from varco_http._problem import is_answerable, problem_response
 
 type Part = (
-    AbstractAsyncContextManager[Any]
-    | Callable[[HttpApplication], AbstractAsyncContextManager[Any]]
+    AbstractAsyncContextManager[Any] | Callable[[HttpApplication], AbstractAsyncContextManager[Any]]
 )
 """What lives as long as the application: an async context manager, or a function that makes one."""
 
@@ -113,13 +112,15 @@ class HttpApplication:
         return await endpoint.handle(request, self.service)
 
     @asynccontextmanager
-    async def running(self, parts: Iterable[Part]) -> AsyncIterator[None]:
+    async def running(self, parts: Iterable[Part]) -> AsyncGenerator[None]:
         """Run parts for the time of a block; started in order, stopped in the opposite one.
 
         A part that does not start stops those before it.
         """
         async with AsyncExitStack() as stack:
             for part in parts:
-                made = part if isinstance(part, AbstractAsyncContextManager) else part(self)
-                await stack.enter_async_context(made)
+                # What `asynccontextmanager` makes can be called, too.
+                made = hasattr(type(part), "__aenter__")
+                manager = part if made else cast("Callable[..., Any]", part)(self)
+                await stack.enter_async_context(cast("AbstractAsyncContextManager[Any]", manager))
             yield

@@ -88,7 +88,6 @@ def extend_openapi(
     resources: Iterable[HttpResource],
     *,
     schemes: Mapping[str, Mapping[str, Any]] | None = None,
-    prefix: str = "",
 ) -> dict[str, Any]:
     """Add resources to an OpenAPI 3.1 document, that of a framework say, and return it.
 
@@ -98,7 +97,6 @@ def extend_openapi(
         document: It is changed.
         resources: The resources.
         schemes: The security schemes by name, any one of which will do.
-        prefix: What the resources are mounted under.
     """
     listed = list(resources)
     endpoints = [each for r in listed for each in r.endpoints if each.in_openapi]
@@ -108,7 +106,7 @@ def extend_openapi(
         operation = _operation(endpoint, schemas, secured=bool(schemes))
         if schemes:
             operation["security"] = [{name: []} for name in schemes]
-        paths.setdefault(prefix + endpoint.path, {})[endpoint.method.lower()] = operation
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
     components: dict[str, Any] = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas.definitions)
     if schemes:
