@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 
 import varco_http
@@ -22,3 +24,14 @@ def test_errors_say_what_they_are():
         if isinstance(value, type) and issubclass(value, varco_http.HttpError):
             assert value.code.startswith("http.")
             assert isinstance(value.http_status, int)
+
+
+def test_the_options_are_those_of_the_resource():
+    parameters = inspect.signature(varco_http.HttpResource).parameters.values()
+    own = {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
+    options = inspect.get_annotations(varco_http.ResourceOptions)
+    assert own.keys() == options.keys()
+    texts = {name: str(each).replace("ForwardRef(", "").strip(")") for name, each in own.items()}
+    assert {n: t for n, t in texts.items() if n != "parent"} == {
+        n: str(t) for n, t in options.items() if n != "parent"
+    }

@@ -1,14 +1,14 @@
 """A resource as a router of FastAPI."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Unpack
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.params import Depends as Dependency
 
 from varco_fastapi._callers import application_of, current_caller
 from varco_fastapi._openapi import extras_of
-from varco_http import Caller, Endpoint, HttpResource, HttpResponse
+from varco_http import Caller, Endpoint, HttpResource, HttpResponse, ResourceOptions
 
 
 class Operation:
@@ -46,7 +46,7 @@ def resource(
     prefix: str = "",
     *,
     dependencies: Sequence[Dependency] = (),
-    **options: Any,
+    **options: Unpack[ResourceOptions],
 ) -> APIRouter:
     """Make a router of a service; include it in an application, or in another router.
 

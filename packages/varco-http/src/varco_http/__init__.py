@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from varco_http._openapi import extend_openapi, openapi_document
     from varco_http._problem import pointer_of, problem_of, problem_response, status_response
     from varco_http._query import ListQuery, QueryReader, SearchBody, query_schema_of
-    from varco_http._resource import HttpResource
+    from varco_http._resource import HttpResource, ResourceOptions
     from varco_http._tenants import TenantFromClaim, TenantFromHeader, TenantFromHost, TenantOf
     from varco_http._verb import Handler, HttpAction, ServiceOf, Verb
 else:
@@ -90,6 +90,7 @@ __all__: tuple[str, ...] = (
     "PreconditionRequiredError",
     "QueryReader",
     "RequestContext",
+    "ResourceOptions",
     "Scheme",
     "SearchBody",
     "ServiceOf",

@@ -76,7 +76,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "SearchBody",
         "query_schema_of",
     ),
-    "_resource": ("HttpResource",),
+    "_resource": (
+        "HttpResource",
+        "ResourceOptions",
+    ),
     "_tenants": (
         "TenantFromClaim",
         "TenantFromHeader",

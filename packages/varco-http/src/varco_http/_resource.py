@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 from varco_http._body import MAX_BODY
 from varco_http._endpoint import Endpoint
@@ -33,6 +33,31 @@ _METHODS: Final = {
     Verb.DELETE: ("DELETE", "/{}"),
     Verb.RESTORE: ("POST", "/{}/restore"),
 }
+
+
+class ResourceOptions(TypedDict, total=False):
+    """The options of ``HttpResource``, for functions that hand them on."""
+
+    verbs: Collection[Verb] | None
+    without: Collection[Verb]
+    actions: Sequence[HttpAction]
+    handlers: Mapping[Verb, Handler] | None
+    parent: "HttpResource | None"
+    parent_field: str | None
+    name: str | None
+    create: type[Any] | None
+    read: type[Any] | None
+    update: type[Any] | None
+    schema: QuerySchema | None
+    indexed_only: bool
+    sparse: bool
+    default_limit: int | None
+    max_limit: int | None
+    over_limit: Literal["refuse", "clamp"]
+    limits: Limits | None
+    require_if_match: bool
+    idempotency: Idempotency | None
+    max_body: int
 
 
 class HttpResource:
