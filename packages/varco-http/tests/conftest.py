@@ -1,6 +1,7 @@
 """A tracker on the memory backend, and a client without a network."""
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -121,6 +122,12 @@ def _match(template: str, path: str) -> dict[str, str] | None:
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request):
     return request.param
+
+
+@pytest.fixture(scope="session")
+def tracker():
+    """The models and services, for tests that make a store for each example."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture
