@@ -47,6 +47,8 @@ def entity_tag(pk: object, version: int) -> str:
 
     It is never a hash of a body: whoever knows it knows which version to expect.
     """
+    if pk.__class__ is int:
+        return f"{pk}.{version}"
     parts = cast("Iterable[object]", pk) if isinstance(pk, tuple) else (pk,)
     return f"{','.join(quote(str(part), safe=_SAFE) for part in parts)}.{version}"
 

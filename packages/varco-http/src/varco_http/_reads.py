@@ -74,7 +74,7 @@ async def _page(spec: Spec, request: HttpRequest, services: ServiceOf, query: Li
 
 def _body(spec: Spec, page: Any, query: ListQuery) -> bytes:
     include: Any = None if query.fields is None else {"__all__": set(query.fields)}
-    rows = spec.items.dump_json(page.results, include=include, by_alias=True)
+    rows = spec.items.serializer.to_json(page.results, include=include, by_alias=True)
     total = b"" if page.total_count is None else b',"total_count":%d' % page.total_count
     return b'{"results":%b,"count":%d%b,"next":%b,"previous":%b}' % (
         rows,

@@ -139,7 +139,7 @@ class Spec:
     ) -> HttpResponse:
         """Return the answer that shows a row."""
         include: Any = None if fields is None else set(fields)
-        body = self.item.dump_json(dto, include=include, by_alias=True)
+        body: bytes = self.item.serializer.to_json(dto, include=include, by_alias=True)
         tag = self.tag(dto)
         tagged = () if tag is None else (("etag", f'"{tag}"'),)
         return HttpResponse(status, (_CONTENT_TYPE, *tagged, *headers), body)
