@@ -32,11 +32,16 @@ def test_all_names_are_there_and_documented():
     assert set(varco_events.testing.__all__) == {
         "BusContract",
         "ConservationContract",
+        "DeadLetterFailuresContract",
         "DeadLetterQueueContract",
         "EventStores",
+        "FailureBench",
+        "FailureStoreContract",
         "InboxContract",
+        "InboxFailuresContract",
         "Life",
         "OutboxContract",
+        "OutboxFailuresContract",
     }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         current_channel,
         current_envelope,
     )
+    from varco_events._dead_letter_failures import DeadLetterFailureStore
     from varco_events._deduplication import AbstractDeduplicator, InMemoryDeduplicator
     from varco_events._diagnostics import clean, describe
     from varco_events._dispatch import Delivery, Dispatcher, is_rejection
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
         EntityDeletedEvent,
         EntityEvent,
         EntityUpdatedEvent,
+    )
+    from varco_events._entry_failures import (
+        error_of_parts,
+        inbox_failure,
+        parts_of_error,
+        relay_failure,
     )
     from varco_events._envelope import EventEnvelope, from_fields, to_fields
     from varco_events._errors import (
@@ -44,19 +51,46 @@ if TYPE_CHECKING:
         EventsError,
         EventTypeClashError,
         EventTypeNameError,
+        FailureActionError,
+        FailureLimitError,
+        FailureNotEditableError,
+        FailureTokenError,
         HandlersFailedError,
         HeldBackError,
         LifecycleError,
+        NoSuchFailureError,
         NoSuchHandlerError,
         UnknownEventTypeError,
         UpcastError,
     )
     from varco_events._event import Event, RawEvent
     from varco_events._event_serializer import EventSerializer, JsonEventSerializer
-    from varco_events._inbox import InboxEntry, InboxRepository, InMemoryInboxRepository
+    from varco_events._failure_store import (
+        MAX_AT_ONCE,
+        FailureStore,
+        OutboxFailureStore,
+        check_ids,
+        outcomes_of,
+        time_edges,
+    )
+    from varco_events._failures import (
+        ALL_FAILURES,
+        ActionResult,
+        ChannelFigures,
+        Failure,
+        FailureFilter,
+        FailureGroup,
+        FailureOutcome,
+        FailurePage,
+        FailureTally,
+        HeldKey,
+        StoreFigures,
+    )
+    from varco_events._inbox import InboxEntry, InboxRepository
     from varco_events._inbox_poller import InboxPoller
     from varco_events._memory_bus import InMemoryEventBus
     from varco_events._memory_dlq import InMemoryDeadLetterQueue
+    from varco_events._memory_inbox import InMemoryInboxRepository
     from varco_events._memory_outbox import InMemoryOutboxRepository
     from varco_events._middleware import CorrelationMiddleware, LoggingMiddleware, RetryMiddleware
     from varco_events._noop import NoopEventBus
@@ -95,13 +129,25 @@ else:
             "BusStoppedError BusUnavailableError ChannelUnavailableError DeadLetterFailedError "
             "DeadlyEventError "
             "DeadLetterQueueFullError DeliveryCutOffError EventDecodeError EventTypeClashError "
-            "EventTypeNameError EventFieldError EventsConfigError EventsError HandlersFailedError "
+            "EventTypeNameError EventFieldError EventsConfigError EventsError "
+            "FailureActionError FailureLimitError FailureNotEditableError FailureTokenError "
+            "NoSuchFailureError HandlersFailedError "
             "HeldBackError LifecycleError "
             "NoSuchHandlerError UnknownEventTypeError UpcastError"
         ),
         "_event": "Event RawEvent",
         "_event_serializer": "EventSerializer JsonEventSerializer",
-        "_inbox": "InMemoryInboxRepository InboxEntry InboxRepository",
+        "_dead_letter_failures": "DeadLetterFailureStore",
+        "_entry_failures": "error_of_parts inbox_failure parts_of_error relay_failure",
+        "_failure_store": (
+            "FailureStore MAX_AT_ONCE OutboxFailureStore check_ids outcomes_of time_edges"
+        ),
+        "_failures": (
+            "ALL_FAILURES ActionResult ChannelFigures Failure FailureFilter FailureGroup "
+            "FailureOutcome FailurePage FailureTally HeldKey StoreFigures"
+        ),
+        "_inbox": "InboxEntry InboxRepository",
+        "_memory_inbox": "InMemoryInboxRepository",
         "_inbox_poller": "InboxPoller",
         "_memory_bus": "InMemoryEventBus",
         "_memory_dlq": "InMemoryDeadLetterQueue",
@@ -150,17 +196,21 @@ else:
 
 
 __all__: tuple[str, ...] = (
+    "ALL_FAILURES",
     "CHANNEL_ALL",
     "CHANNEL_DEFAULT",
+    "MAX_AT_ONCE",
     "RELAY_HANDLER",
     "AbstractDeadLetterQueue",
     "AbstractDeduplicator",
     "AbstractEventBus",
     "AbstractEventProducer",
+    "ActionResult",
     "BusEventProducer",
     "BusStoppedError",
     "BusUnavailableError",
     "ChannelConfig",
+    "ChannelFigures",
     "ChannelManager",
     "ChannelUnavailableError",
     "ContextPart",
@@ -168,6 +218,7 @@ __all__: tuple[str, ...] = (
     "CorrelationMiddleware",
     "DeadLetterEntry",
     "DeadLetterFailedError",
+    "DeadLetterFailureStore",
     "DeadLetterQueueFullError",
     "DeadlyEventError",
     "Delivery",
@@ -191,9 +242,21 @@ __all__: tuple[str, ...] = (
     "EventTypeNameError",
     "EventsConfigError",
     "EventsError",
+    "Failure",
+    "FailureActionError",
+    "FailureFilter",
+    "FailureGroup",
+    "FailureLimitError",
+    "FailureNotEditableError",
+    "FailureOutcome",
+    "FailurePage",
+    "FailureStore",
+    "FailureTally",
+    "FailureTokenError",
     "HandlerOutcome",
     "HandlersFailedError",
     "HeldBackError",
+    "HeldKey",
     "HoldingBack",
     "InMemoryDeadLetterQueue",
     "InMemoryDeduplicator",
@@ -208,21 +271,25 @@ __all__: tuple[str, ...] = (
     "LifecycleError",
     "LoggingMiddleware",
     "NoOpSerializer",
+    "NoSuchFailureError",
     "NoSuchHandlerError",
     "NoopEventBus",
     "NoopEventProducer",
     "OutboxEntry",
+    "OutboxFailureStore",
     "OutboxRelay",
     "OutboxRepository",
     "Outcome",
     "RawEvent",
     "RetryMiddleware",
     "Serializer",
+    "StoreFigures",
     "Subscription",
     "UnknownEventTypeError",
     "UpcastError",
     "add_context",
     "channel_context",
+    "check_ids",
     "clean",
     "correlation_context",
     "current_causation_id",
@@ -230,13 +297,19 @@ __all__: tuple[str, ...] = (
     "current_correlation_id",
     "current_envelope",
     "describe",
+    "error_of_parts",
     "from_cloudevent",
     "from_fields",
     "generate_correlation_id",
     "in_thread",
+    "inbox_failure",
     "is_rejection",
     "listen",
+    "outcomes_of",
+    "parts_of_error",
+    "relay_failure",
     "remove_context",
+    "time_edges",
     "to_cloudevent",
     "to_fields",
     "upcaster",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from varco_events._bus import AbstractEventBus
+    from varco_events._dead_letter_failures import DeadLetterFailureStore
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
 
@@ -160,13 +161,26 @@ class DeadLetterEntry:
 
     def redriven(self) -> EventEnvelope:
         """The envelope that only the handler which failed will see, in its group."""
-        from varco_events._envelope import REDRIVEN  # noqa: PLC0415  # likewise
+        return redriven(
+            self.envelope,
+            self.entry_id,
+            channel=self.channel,
+            handler=self.handler_name,
+            group=self.group,
+        )
 
-        headers = {**self.envelope.headers, REDRIVEN: str(self.entry_id)}
-        again = self.envelope.replace(channel=self.channel, headers=headers, event=None)
-        if self.handler_name and self.handler_name != RELAY_HANDLER:
-            again = again.addressed(self.handler_name, self.group)
-        return again
+
+def redriven(
+    envelope: EventEnvelope, entry_id: UUID, *, channel: str, handler: str, group: str
+) -> EventEnvelope:
+    """The envelope of a dead letter that only the handler which failed will see, in its group."""
+    from varco_events._envelope import REDRIVEN  # noqa: PLC0415  # likewise
+
+    headers = {**envelope.headers, REDRIVEN: str(entry_id)}
+    again = envelope.replace(channel=channel, headers=headers, event=None)
+    if handler and handler != RELAY_HANDLER:
+        again = again.addressed(handler, group)
+    return again
 
 
 def _identity(envelope: EventEnvelope, handler_name: str) -> tuple[str, str]:
@@ -223,6 +237,19 @@ class AbstractDeadLetterQueue(ABC):
         raise EventsConfigError(
             f"{type(self).__name__} cannot show {limit} entries without leasing them; implement "
             f"peek(), or use pop_batch() and nack()"
+        )
+
+    def failures(self, bus: AbstractEventBus | None = None) -> DeadLetterFailureStore:
+        """The entries as operators see them: filtered, grouped, retried and discarded.
+
+        Args:
+            bus: Where retries go; without one there are none.
+
+        Raises:
+            EventsConfigError: this queue cannot.
+        """
+        raise EventsConfigError(
+            f"{type(self).__name__} cannot show failures to {bus}; implement failures()"
         )
 
     async def redrive(

@@ -24,6 +24,8 @@ CONTENT_TYPE: Final = "content-type"
 HANDLER: Final = "varco-handler"
 GROUP: Final = "varco-group"
 REDRIVEN: Final = "varco-redriven"
+# What an edited copy of a failure adds: the failure that it is a copy of.
+EDITED: Final = "varco-edited"
 
 _RESERVED = "varco-"
 _JSON = JsonEventSerializer()
@@ -113,7 +115,7 @@ class EventEnvelope:
         if content_type is not None:
             found[CONTENT_TYPE] = content_type
         if headers:
-            found.update(_checked(headers))
+            found.update(checked_headers(headers))
         if isinstance(event, RawEvent):
             version, payload = event.raw_version, event.payload
         else:
@@ -218,7 +220,12 @@ def _restored(values: dict[str, Any]) -> EventEnvelope:
     return EventEnvelope(**values)
 
 
-def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers, if they are the application's own.
+
+    Raises:
+        ValueError: a name begins with "varco-".
+    """
     for name in headers:
         if name.startswith(_RESERVED):
             raise ValueError(

@@ -17,6 +17,11 @@ EventsError
 ├── DeadlyEventError           whoever handled an event did not live to say how it went
 ├── DeadLetterQueueFullError   a bounded queue refused an entry
 ├── DeadLetterFailedError      a failed event could not be dead-lettered either
+├── FailureActionError         something that an operator asks for and that cannot be
+│   ├── NoSuchFailureError     a failure that is not there
+│   ├── FailureTokenError      a cursor or continuation that leads nowhere
+│   ├── FailureLimitError      more at once than a call takes
+│   └── FailureNotEditableError  a store that takes no edited copies
 ├── EventsConfigError          a part that is missing where events need it, or there twice
 └── LifecycleError             start() or stop() at the wrong moment or place
 """
@@ -227,6 +232,61 @@ class DeadLetterFailedError(EventsError):
             f"event {event_id} failed in {handler} and the dead letter queue did not take it "
             f"({reason!r}); it is not acknowledged and will come again"
         )
+
+
+class FailureActionError(EventsError):
+    """The base of what an operator of failures may ask for in vain."""
+
+    code = "events.failure_action"
+    http_status = 400
+
+
+class NoSuchFailureError(FailureActionError, LookupError):
+    """A failure that is not in its store, or not any more."""
+
+    code = "events.no_such_failure"
+    http_status = 404
+
+    def __init__(self, entry_id: UUID) -> None:
+        self.entry_id = entry_id
+        super().__init__(
+            f"there is no failure {entry_id}: it was retried, discarded, or is in another store"
+        )
+
+
+class FailureTokenError(FailureActionError, ValueError):
+    """A cursor, continuation, position or mark that does not belong to what it is given to."""
+
+    code = "events.failure_token"
+
+    def __init__(self, purpose: str, reason: str) -> None:
+        self.purpose = purpose
+        super().__init__(f"this is nowhere to go on with {purpose!r}: {reason}; begin without one")
+
+
+class FailureLimitError(FailureActionError, ValueError):
+    """More, or less, than one call lists or acts on."""
+
+    code = "events.failure_limit"
+
+    def __init__(self, count: int, most: int) -> None:
+        self.count = count
+        self.most = most
+        super().__init__(
+            f"one call takes from 1 to {most} failures, not {count}; use several calls, or "
+            f"retry_all() and discard_all(), which say how to go on"
+        )
+
+
+class FailureNotEditableError(FailureActionError):
+    """A store that takes no edited copies of what failed."""
+
+    code = "events.failure_not_editable"
+    http_status = 409
+
+    def __init__(self, entry_id: UUID, store: str) -> None:
+        self.entry_id = entry_id
+        super().__init__(f"no copy of {entry_id} can be put beside it: {store} takes none")
 
 
 class EventsConfigError(EventsError):

@@ -6,21 +6,22 @@ from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 import anyio
 
+from varco_events._errors import EventsConfigError
 from varco_events._outbox import columns_of, envelope_of, is_same, utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
+    from varco_events._failure_store import FailureStore
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +47,7 @@ class InboxEntry:
     attempts: int = 0
     leased_until: datetime | None = None
     last_error: str | None = None
+    available_at: datetime | None = None
 
     @classmethod
     def from_event(
@@ -115,7 +117,7 @@ class InboxRepository(ABC):
             pending = await self.get_unprocessed(limit=window)
             now = self.now()
             held, until = self._held(now), now + timedelta(seconds=lease)
-            free = [entry for entry in pending if _is_free(entry, held, now, lease)][:limit]
+            free = [entry for entry in pending if is_free(entry, held, now, lease)][:limit]
             if len(free) == limit or len(pending) < window:
                 break
             window *= 2  # what is in hand must not hide the others
@@ -139,6 +141,14 @@ class InboxRepository(ABC):
             for key in [key for key, entry in held.items() if not _is_leased(entry, now)]:
                 del held[key]
         return held
+
+    def failures(self) -> FailureStore:
+        """The entries that failed and wait for another attempt, as operators see them.
+
+        Raises:
+            EventsConfigError: this inbox cannot.
+        """
+        raise EventsConfigError(f"{type(self).__name__} cannot show failures; implement failures()")
 
     async def is_processed(self, entry_id: UUID) -> bool:  # noqa: ARG002  # for those that can tell
         """Whether an entry was marked. Without an implementation, repetitions are handled again.
@@ -180,58 +190,15 @@ def _is_leased(entry: InboxEntry, now: datetime) -> bool:
     return entry.leased_until is not None and entry.leased_until > now
 
 
-def _is_free(
+def is_free(
     entry: InboxEntry, held: Mapping[tuple[UUID, str], InboxEntry], now: datetime, lease: float
 ) -> bool:
     if entry.handler_name and entry.received_at + timedelta(seconds=lease) > now:
+        return False
+    if entry.available_at is not None and entry.available_at > now:
         return False
     return not _is_leased(held.get((entry.entry_id, entry.handler_name), entry), now)
 
 
 def _attempts(entry: InboxEntry, held: Mapping[tuple[UUID, str], InboxEntry]) -> int:
     return held.get((entry.entry_id, entry.handler_name), entry).attempts
-
-
-class InMemoryInboxRepository(InboxRepository):
-    """Keeps entries in dicts; no method awaits, so that every operation is atomic.
-
-    Args:
-        clock: The current time, with a time zone.
-        max_size: How many processed entries are remembered.
-    """
-
-    def __init__(self, *, clock: Callable[[], datetime] = utcnow, max_size: int = 100_000) -> None:
-        self._clock = clock
-        self._max_size = max_size
-        self._waiting: dict[UUID, InboxEntry] = {}
-        self._processed: dict[UUID, InboxEntry] = {}
-
-    def now(self) -> datetime:
-        """The time of the clock."""
-        return self._clock()
-
-    async def save(self, entry: InboxEntry) -> None:
-        """Store `entry` unless it is there."""
-        if entry.entry_id not in self._processed:
-            self._waiting.setdefault(entry.entry_id, entry)
-
-    async def mark_processed(self, entry_id: UUID) -> None:
-        """Move the entry to those that were handled."""
-        entry = self._waiting.pop(entry_id, None)
-        if entry is not None:
-            self._processed[entry_id] = replace(entry, processed_at=self._clock(), payload=b"")
-            if len(self._processed) > self._max_size:
-                del self._processed[next(iter(self._processed))]
-
-    async def discard(self, entry_id: UUID) -> None:
-        """Remove the entry."""
-        self._waiting.pop(entry_id, None)
-        self._processed.pop(entry_id, None)
-
-    async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
-        """The oldest entries that were not handled."""
-        return list(islice(self._waiting.values(), limit))
-
-    async def is_processed(self, entry_id: UUID) -> bool:
-        """Whether the entry was handled."""
-        return entry_id in self._processed

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
+    from varco_events._bus import AbstractEventBus
+    from varco_events._dead_letter_failures import DeadLetterFailureStore
+
 
 class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
     """Keeps up to `max_size` entries; no method awaits, so that every operation is atomic.
@@ -31,6 +34,8 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
         self._clock = clock
         self._entries: dict[UUID, DeadLetterEntry] = {}
         self._leased_until: dict[UUID, float] = {}
+        self._numbers: dict[UUID, int] = {}
+        self._last = 0
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append `entry`, or refuse it with `DeadLetterQueueFullError`."""
@@ -39,6 +44,8 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
         if len(self._entries) >= self._max_size:
             raise DeadLetterQueueFullError(entry.entry_id, self._max_size)
         self._entries[entry.entry_id] = entry
+        self._last += 1
+        self._numbers[entry.entry_id] = self._last
 
     async def pop_batch(
         self, *, limit: int = 10, visibility_timeout: float = 30.0
@@ -54,6 +61,7 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry."""
         self._entries.pop(entry_id, None)
+        self._numbers.pop(entry_id, None)
         self._leased_until.pop(entry_id, None)
 
     async def nack(self, entry_id: UUID) -> None:
@@ -67,3 +75,11 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
     async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
         """The oldest entries."""
         return list(islice(self._entries.values(), max(limit, 0)))
+
+    def failures(self, bus: AbstractEventBus | None = None) -> DeadLetterFailureStore:
+        """The entries as operators see them."""
+        from varco_events._memory_failures import InMemoryDeadLetterFailures  # noqa: PLC0415  # when needed
+
+        return InMemoryDeadLetterFailures(
+            self, self._entries, self._leased_until, self._numbers, self._clock, bus
+        )

@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from varco_events._memory_failures import InMemoryOutboxFailures, OutboxState
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
 from varco_events._turns import Turns
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
+
+    from varco_events._failure_store import OutboxFailureStore
 
 
 class InMemoryOutboxRepository(OutboxRepository):
@@ -28,7 +31,7 @@ class InMemoryOutboxRepository(OutboxRepository):
     def __init__(self, *, clock: Callable[[], datetime] = utcnow) -> None:
         self._clock = clock
         self._turns = Turns()
-        self._parked: dict[int, OutboxEntry] = {}
+        self._state = OutboxState(clock, self.notify, self._turns)
 
     def now(self) -> datetime:
         """The time of the clock."""
@@ -56,6 +59,9 @@ class InMemoryOutboxRepository(OutboxRepository):
         pop = self._turns.pop
         for entry_id in entry_ids:
             pop(entry_id)
+        if self._state.parked:
+            for entry_id in entry_ids:
+                self._state.parked.pop(entry_id.int, None)
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
@@ -87,12 +93,18 @@ class InMemoryOutboxRepository(OutboxRepository):
 
     async def park(self, entry: OutboxEntry) -> None:
         """Put an entry aside."""
-        if self._turns.pop(entry.entry_id) is not None:
-            self._parked[entry.entry_id.int] = entry
+        place = self._turns.place_of(entry.entry_id)
+        if place is not None:
+            self._turns.pop(entry.entry_id)
+            self._state.park(entry, place)
 
     async def get_parked(self, *, limit: int = 100) -> list[OutboxEntry]:
         """The entries that were put aside."""
-        return list(islice(self._parked.values(), limit))
+        return [entry for _, entry in islice(self._state.parked.values(), limit)]
+
+    def failures(self) -> OutboxFailureStore:
+        """The parked entries and the held-back keys as operators see them."""
+        return InMemoryOutboxFailures(self._state)
 
 
 def _stored(entry: OutboxEntry) -> OutboxEntry:

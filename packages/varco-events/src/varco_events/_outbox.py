@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
     from varco_events._event_serializer import EventSerializer
+    from varco_events._failure_store import OutboxFailureStore
     from varco_events._inbox import InboxEntry
 
 
@@ -276,6 +277,16 @@ class OutboxRepository(ABC):
         """Keep `entry` but never claim it again; entries of its key go on."""
         never = datetime.max.replace(tzinfo=UTC)
         self._held()[entry.entry_id] = replace(entry, leased_until=None, available_at=never)
+
+    def failures(self) -> OutboxFailureStore:
+        """The parked entries and the held-back keys as operators see them.
+
+        Raises:
+            EventsConfigError: this outbox cannot.
+        """
+        from varco_events._errors import EventsConfigError  # noqa: PLC0415  # when needed
+
+        raise EventsConfigError(f"{type(self).__name__} cannot show failures; implement failures()")
 
     def now(self) -> datetime:
         """The time of the store, for entries whose `leased_until` does not tell it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from heapq import heappop, heappush
 from itertools import islice
@@ -70,6 +71,34 @@ class Turns:
         if entry.key is not None:
             self._offer(place, entry.key)
         return entry
+
+    def place_of(self, entry_id: UUID) -> int | None:
+        """The place of an entry; None of an unknown one."""
+        return self._places.get(entry_id.int)
+
+    def next_place(self) -> int:
+        """A place behind all others, for an entry that is put back later."""
+        self._last += 1
+        return self._last
+
+    def put_back(self, entries: Iterable[tuple[int, OutboxEntry]]) -> None:
+        """Put entries that were taken out back to their places."""
+        for place, entry in entries:
+            self._places[entry.entry_id.int] = place
+            self.kept[place] = entry
+            if entry.key is not None:
+                line = self._lines.setdefault(entry.key, deque())
+                at = bisect_left(line, place)
+                if at == len(line) or line[at] != place:
+                    line.insert(at, place)
+            self._offer(place, entry.key)
+        in_order = sorted(self.kept.items())
+        self.kept.clear()
+        self.kept.update(in_order)
+
+    def is_held(self, place: int) -> bool:
+        """Whether somebody has a lease that did not run out when it was last looked at."""
+        return place in self._leases
 
     def put(self, entry: OutboxEntry) -> None:
         """Replace an entry, which nobody holds any more; an unknown one is no error."""

@@ -5,6 +5,7 @@ from varco_events import (
     AbstractDeadLetterQueue,
     DeadLetterEntry,
     DeadLetterFailedError,
+    DeadLetterFailureStore,
     DeadLetterQueueFullError,
     InMemoryDeadLetterQueue,
 )
@@ -13,6 +14,7 @@ __all__: tuple[str, ...] = (
     "AbstractDeadLetterQueue",
     "DeadLetterEntry",
     "DeadLetterFailedError",
+    "DeadLetterFailureStore",
     "DeadLetterQueueFullError",
     "InMemoryDeadLetterQueue",
 )

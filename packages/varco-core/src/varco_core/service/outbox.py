@@ -4,6 +4,7 @@
 from varco_events import (
     InMemoryOutboxRepository,
     OutboxEntry,
+    OutboxFailureStore,
     OutboxRelay,
     OutboxRepository,
 )
@@ -11,6 +12,7 @@ from varco_events import (
 __all__: tuple[str, ...] = (
     "InMemoryOutboxRepository",
     "OutboxEntry",
+    "OutboxFailureStore",
     "OutboxRelay",
     "OutboxRepository",
 )

@@ -13,6 +13,12 @@ if not (find_spec("pytest") and find_spec("hypothesis")):
 from varco_events.testing._bus import BusContract
 from varco_events.testing._conservation import ConservationContract
 from varco_events.testing._dlq import DeadLetterQueueContract
+from varco_events.testing._failure_benches import (
+    DeadLetterFailuresContract,
+    InboxFailuresContract,
+    OutboxFailuresContract,
+)
+from varco_events.testing._failures import FailureBench, FailureStoreContract
 from varco_events.testing._inbox import InboxContract
 from varco_events.testing._lives import Life
 from varco_events.testing._outbox import OutboxContract
@@ -21,9 +27,14 @@ from varco_events.testing._world import EventStores
 __all__: tuple[str, ...] = (
     "BusContract",
     "ConservationContract",
+    "DeadLetterFailuresContract",
     "DeadLetterQueueContract",
     "EventStores",
+    "FailureBench",
+    "FailureStoreContract",
     "InboxContract",
+    "InboxFailuresContract",
     "Life",
     "OutboxContract",
+    "OutboxFailuresContract",
 )

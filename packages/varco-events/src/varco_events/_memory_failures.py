@@ -1,0 +1,292 @@
+"""The failures of what is kept in memory: all are looked at, and nothing awaits in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from varco_events._dead_letter_failures import DeadLetterFailureStore
+from varco_events._entry_failures import error_of_parts, inbox_failure, relay_failure
+from varco_events._failure_store import OutboxFailureStore, check_ids, outcomes_of
+from varco_events._failures import (
+    ActionResult,
+    Failure,
+    FailureOutcome,
+    HeldKey,
+)
+from varco_events._outbox import OutboxEntry, utcnow
+from varco_events._scanned_failures import Aside, ScannedFailures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from varco_events._bus import AbstractEventBus
+    from varco_events._dlq import AbstractDeadLetterQueue, DeadLetterEntry
+    from varco_events._inbox import InboxEntry
+    from varco_events._turns import Turns
+
+
+@dataclass(slots=True)
+class OutboxState:
+    """What an outbox in memory keeps; what is parked by the number of its id."""
+
+    clock: Callable[[], datetime]
+    notify: Callable[[], None]
+    turns: Turns
+    parked: dict[int, tuple[Aside, OutboxEntry]] = field(
+        default_factory=dict[int, "tuple[Aside, OutboxEntry]"]
+    )
+    last: int = 0
+
+    def park(self, entry: OutboxEntry, place: int) -> None:
+        """Put an entry aside."""
+        self.last += 1
+        self.parked[entry.entry_id.int] = Aside(place, self.last, self.clock()), entry
+
+    def unpark(self, numbers: Iterable[int]) -> None:
+        """Put entries back to where they were."""
+        parked = [self.parked.pop(number) for number in numbers]
+        self.turns.put_back(
+            (aside.order, replace(entry, attempts=0, available_at=None, leased_until=None))
+            for aside, entry in parked
+        )
+        self.notify()
+
+
+class InMemoryOutboxFailures(ScannedFailures, OutboxFailureStore):
+    """The parked entries of an outbox in memory."""
+
+    def __init__(self, state: OutboxState) -> None:
+        self._state = state
+
+    def _scan(self) -> list[tuple[Aside, Failure]]:
+        parked = sorted(self._state.parked.values(), key=lambda one: one[0].order)
+        return [(aside, relay_failure(entry, aside.at)) for aside, entry in parked]
+
+    def _now(self) -> datetime:
+        return self._state.clock()
+
+    def _last(self) -> int:
+        return self._state.last
+
+    def _waiting(self) -> Iterable[tuple[str, datetime]]:
+        return ((entry.channel, entry.created_at) for entry in self._state.turns.kept.values())
+
+    async def retry(self, entry_ids: Sequence[UUID]) -> ActionResult:
+        """Give parked entries back to the relays."""
+        ids = check_ids(entry_ids)
+        parked = [one for one in ids if one.int in self._state.parked]
+        self._state.unpark([one.int for one in parked])
+        return outcomes_of(ids, dict.fromkeys(parked, FailureOutcome.DONE))
+
+    async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
+        """Remove parked entries."""
+        ids = check_ids(entry_ids)
+        parked = [one for one in ids if one.int in self._state.parked]
+        for one in parked:
+            del self._state.parked[one.int]
+        return outcomes_of(ids, dict.fromkeys(parked, FailureOutcome.DONE))
+
+    async def add(self, failure: Failure) -> None:
+        """Park an entry."""
+        self._state.park(
+            replace(
+                OutboxEntry.of(failure.envelope),
+                entry_id=failure.entry_id,
+                attempts=failure.attempts,
+                last_error=error_of_parts(failure.error_type, failure.error_message),
+            ),
+            self._state.turns.next_place(),
+        )
+
+    async def held_keys(self, *, limit: int = 100) -> list[HeldKey]:
+        """Keys whose first entry is not due yet."""
+        now = self._state.clock()
+        heads: dict[str, OutboxEntry] = {}
+        counts: dict[str, int] = {}
+        for entry in self._state.turns.kept.values():
+            if entry.key is not None:
+                heads.setdefault(entry.key, entry)
+                counts[entry.key] = counts.get(entry.key, 0) + 1
+        found = [
+            HeldKey(
+                key=key,
+                channel=entry.channel,
+                entry_id=entry.entry_id,
+                event_type=entry.event_type,
+                attempts=entry.attempts,
+                error=entry.last_error or "",
+                until=entry.available_at,
+                waiting=counts[key],
+            )
+            for key, entry in heads.items()
+            if entry.available_at is not None and entry.available_at > now
+        ]
+        return sorted(found, key=lambda one: (one.until, one.key))[:limit]
+
+    async def release_keys(self, keys: Sequence[str]) -> int:
+        """Make the next attempt of such keys due now."""
+        asked = set(check_ids(keys))
+        turns, now = self._state.turns, self._state.clock()
+        due = [
+            replace(entry, available_at=None)
+            for place, entry in turns.kept.items()
+            if entry.key in asked
+            and entry.available_at is not None
+            and entry.available_at > now
+            and not turns.is_held(place)
+        ]
+        for entry in due:
+            turns.put(entry)
+        self._state.notify()
+        return len({entry.key for entry in due})
+
+
+class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
+    """The entries of a dead letter queue in memory."""
+
+    def __init__(
+        self,
+        queue: AbstractDeadLetterQueue,
+        entries: dict[UUID, DeadLetterEntry],
+        leased_until: dict[UUID, float],
+        numbers: dict[UUID, int],
+        clock: Callable[[], float],
+        bus: AbstractEventBus | None,
+    ) -> None:
+        super().__init__(bus)
+        self._queue = queue
+        self._entries = entries
+        self._leased_until = leased_until
+        self._numbers = numbers
+        self._clock = clock
+
+    def _scan(self) -> list[tuple[Aside, Failure]]:
+        found: list[tuple[Aside, Failure]] = []
+        for entry_id, letter in self._entries.items():
+            number = self._numbers[entry_id]
+            failure = self.failure_of(letter, in_hand=self._is_in_hand(entry_id))
+            found.append((Aside(number, number, failure.failed_at), failure))
+        return found
+
+    def _is_in_hand(self, entry_id: UUID) -> bool:
+        now = self._clock()
+        return self._leased_until.get(entry_id, now) > now
+
+    def _now(self) -> datetime:
+        return utcnow()
+
+    def _last(self) -> int:
+        return max(self._numbers.values(), default=0)
+
+    async def hold(
+        self, entry_ids: Sequence[UUID], lease: float
+    ) -> tuple[list[Failure], Collection[UUID]]:
+        """Lease those that nobody has in hand."""
+        in_hand = [one for one in entry_ids if one in self._entries and self._is_in_hand(one)]
+        free = {one for one in entry_ids if one in self._entries}.difference(in_hand)
+        until = self._clock() + lease
+        self._leased_until.update(dict.fromkeys(free, until))
+        return [failure for _, failure in self._scan() if failure.entry_id in free], in_hand
+
+    async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
+        """Forget what is done, and end the leases of what is given back."""
+        for entry_id in done:
+            await self._queue.ack(entry_id)
+        for entry_id in given_back:
+            await self._queue.nack(entry_id)
+
+    async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
+        """Remove entries that nobody has in hand."""
+        ids = check_ids(entry_ids)
+        known: dict[UUID, FailureOutcome] = {}
+        for entry_id in ids:
+            if entry_id in self._entries:
+                if self._is_in_hand(entry_id):
+                    known[entry_id] = FailureOutcome.IN_HAND
+                else:
+                    known[entry_id] = FailureOutcome.DONE
+                    await self._queue.ack(entry_id)
+        return outcomes_of(ids, known)
+
+    async def add(self, failure: Failure) -> None:
+        """Push an entry."""
+        await self._queue.push(self.letter_of(failure))
+
+
+@dataclass(slots=True)
+class InboxState:
+    """What an inbox in memory keeps of what was not handled."""
+
+    clock: Callable[[], datetime]
+    waiting: dict[UUID, InboxEntry] = field(default_factory=dict[UUID, "InboxEntry"])
+    aside: dict[UUID, Aside] = field(default_factory=dict[UUID, Aside])
+    last: int = 0
+
+    def failed(self, entry_id: UUID) -> None:
+        """Note that an attempt failed; the place is that of the first time."""
+        self.last += 1
+        known = self.aside.get(entry_id)
+        order = self.last if known is None else known.order
+        self.aside[entry_id] = Aside(order, self.last, self.clock())
+
+
+class InMemoryInboxFailures(ScannedFailures):
+    """The entries of an inbox in memory that failed and wait for another attempt."""
+
+    def __init__(self, state: InboxState, done: Callable[[UUID], None]) -> None:
+        self._state = state
+        self._done = done
+
+    def _scan(self) -> list[tuple[Aside, Failure]]:
+        found: list[tuple[Aside, Failure]] = []
+        for entry_id, aside in self._state.aside.items():
+            entry = self._state.waiting[entry_id]
+            in_hand = self._is_in_hand(entry)
+            found.append((aside, inbox_failure(entry, aside.at, in_hand=in_hand)))
+        return sorted(found, key=lambda one: one[0].order)
+
+    def _is_in_hand(self, entry: InboxEntry) -> bool:
+        return entry.leased_until is not None and entry.leased_until > self._state.clock()
+
+    def _now(self) -> datetime:
+        return self._state.clock()
+
+    def _last(self) -> int:
+        return self._state.last
+
+    def _waiting(self) -> Iterable[tuple[str, datetime]]:
+        return (
+            (entry.channel, entry.received_at)
+            for entry in self._state.waiting.values()
+            if entry.entry_id not in self._state.aside
+        )
+
+    async def retry(self, entry_ids: Sequence[UUID]) -> ActionResult:
+        """Give entries back to the pollers, to be tried at once."""
+        return self._act(entry_ids, self._due)
+
+    async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
+        """Mark entries as handled, so that they are not handled when they come again."""
+        return self._act(entry_ids, self._done)
+
+    def _due(self, entry_id: UUID) -> None:
+        self._state.aside.pop(entry_id, None)
+        entry = self._state.waiting[entry_id]
+        self._state.waiting[entry_id] = replace(
+            entry, attempts=0, available_at=None, leased_until=None, last_error=None
+        )
+
+    def _act(self, entry_ids: Sequence[UUID], act: Callable[[UUID], None]) -> ActionResult:
+        ids = check_ids(entry_ids)
+        known: dict[UUID, FailureOutcome] = {}
+        for entry_id in ids:
+            if entry_id in self._state.aside:
+                if self._is_in_hand(self._state.waiting[entry_id]):
+                    known[entry_id] = FailureOutcome.IN_HAND
+                else:
+                    known[entry_id] = FailureOutcome.DONE
+                    act(entry_id)
+        return outcomes_of(ids, known)
