@@ -28,6 +28,10 @@ def attach(
     def __getattr__(name: str) -> object:  # noqa: N807 - this is the hook PEP 562 names
         source = home.get(name)
         if source is None:
+            from varco_core._moved import ANSWERS, RENAMED, moved  # noqa: PLC0415 - seldom asked
+
+            if name in RENAMED or name in ANSWERS:
+                return moved(module, name)
             raise AttributeError(_unknown(module, name, home), name=name)
         value: object = getattr(importlib.import_module(source), name)
         setattr(sys.modules[module], name, value)
