@@ -22,6 +22,7 @@ _UNAUTHENTICATED: Final = 401
 _LONGEST: Final = 1_000
 _CONTENT_TYPE: Final = ("content-type", PROBLEM_MEDIA_TYPE)
 _RETRY_AFTER: Final = 1
+_MOST_SECONDS: Final = 3_600
 # The texts of these are for who writes the service, not for who calls it.
 _DETAILS: Final = {
     FastrestErrorCodes.TENANT_REQUIRED.code: "the request belongs to no tenant",
@@ -159,7 +160,10 @@ def _response(body: dict[str, Any], headers: Iterable[tuple[str, str]]) -> HttpR
 
 def _seconds(error: BaseException) -> int:
     asked = getattr(error, "retry_after", None)
-    return max(_RETRY_AFTER, ceil(asked)) if isinstance(asked, (int, float)) else _RETRY_AFTER
+    if not isinstance(asked, (int, float)) or not asked > _RETRY_AFTER:
+        return _RETRY_AFTER
+    # A circuit that somebody opened by hand asks for an infinite time.
+    return ceil(min(asked, _MOST_SECONDS))
 
 
 def _faults(error: BaseException) -> list[Fault]:

@@ -1,16 +1,20 @@
 """Query parameters of a list: filter, sort, limit, cursor, fields and total."""
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from varco_domain.backend import FieldKind, ParsedMeta
 from varco_http._errors import Fault, HttpConfigError, InvalidRequestError, UnknownParameterError
-from varco_query import Limits, QueryLimitError, QueryParams, QueryParser, QuerySchema
+from varco_query import Limits, QueryError, QueryParams, QueryParser, QuerySchema
 
 NAMES: Final = ("filter", "sort", "limit", "cursor", "fields", "total")
 _DIGITS: Final = 9
+
+
+type Place = Callable[[str, str], Fault]
+"""Says of a parameter's name and what is wrong where it stands."""
 
 
 class ListQuery(NamedTuple):
@@ -37,7 +41,7 @@ class SearchBody(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     cursor: str | None = None
     fields: list[str] | None = Field(default=None, min_length=1)
-    total: bool | int = False
+    total: bool | Annotated[int, Field(ge=1, lt=10**_DIGITS)] = False
 
 
 class QueryReader:
@@ -88,7 +92,7 @@ class QueryReader:
         if len(given) != len(pairs):
             names = [name for name, _ in pairs]
             name = next(name for name in given if names.count(name) > 1)
-            raise _wrong(name, f"the parameter {name[:60]!r} is there twice")
+            raise _wrong(in_query(name, f"the parameter {name[:60]!r} is there twice"))
         for name in given:
             if name not in self.names:
                 raise self._unknown(name)
@@ -101,8 +105,9 @@ class QueryReader:
                 given.get("sort"),
                 None if text is None else _number("limit", text),
                 given.get("cursor"),
+                in_query,
             ),
-            None if fields is None else self._chosen(fields.split(",")),
+            None if fields is None else self._chosen(fields.split(","), in_query),
             False if total is None else _total(total),
         )
 
@@ -113,37 +118,49 @@ class QueryReader:
             InvalidRequestError: A value means nothing.
             QueryError: The filter, sort or cursor is none.
         """
-        params = self._params(body.filter, body.sort, body.limit, body.cursor)
+        params = self._params(body.filter, body.sort, body.limit, body.cursor, in_body)
         return ListQuery(
-            params, None if body.fields is None else self._chosen(body.fields), body.total
+            params, None if body.fields is None else self._chosen(body.fields, in_body), body.total
         )
 
     def _params(
-        self, text: str | None, sort: str | None, limit: int | None, cursor: str | None
+        self,
+        text: str | None,
+        sort: str | None,
+        limit: int | None,
+        cursor: str | None,
+        place: Place,
     ) -> QueryParams:
         if limit is None:
             limit = self.default_limit
         elif limit < 1:
-            raise _wrong("limit", "limit is a whole number from 1")
+            raise _wrong(place("limit", "limit is a whole number from 1"))
         elif limit > self.max_limit:
             if self.over == "refuse":
-                error: Exception = QueryLimitError("max_limit", self.max_limit, limit)
-                raise _wrong("limit", str(error)) from error
+                raise _wrong(place("limit", f"limit is at most {self.max_limit}"))
             limit = self.max_limit
-        return self._parser.parse(text, sort=sort, limit=limit, cursor=cursor or None)
+        part = "sort"
+        try:
+            keys = None if sort is None else self._parser.parse_sort(sort)
+            part = "filter"
+            return self._parser.parse(text, sort=keys, limit=limit, cursor=cursor or None)
+        except QueryError as error:
+            raise placed(error, part, place) from None
 
     def _unknown(self, name: str) -> UnknownParameterError:
         message = f"unknown parameter {name[:60]!r} (the parameters are {', '.join(self.names)})"
         return UnknownParameterError(message, errors=[Fault(message, parameter=name[:60])])
 
-    def _chosen(self, names: Sequence[str]) -> frozenset[str]:
+    def _chosen(self, names: Sequence[str], place: Place) -> frozenset[str]:
         chosen = {name.strip() for name in names[: len(self.fields) + 1]}
         for name in chosen:
             if name not in self._known:
                 known = ", ".join(self.fields)
-                raise _wrong("fields", f"unknown field {name[:60]!r} (the fields are {known})")
+                raise _wrong(
+                    place("fields", f"unknown field {name[:60]!r} (the fields are {known})")
+                )
         if len(names) > len(self.fields):
-            raise _wrong("fields", "a field is there twice")
+            raise _wrong(place("fields", "a field is there twice"))
         return frozenset(chosen)
 
 
@@ -192,7 +209,7 @@ def indexed_fields(meta: ParsedMeta) -> frozenset[str]:
 
 def _number(name: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
-        raise _wrong(name, f"{name} is a whole number from 1, not {text[:60]!r}")
+        raise _wrong(in_query(name, f"{name} is a whole number from 1, not {text[:60]!r}"))
     return int(text)
 
 
@@ -201,8 +218,25 @@ def _total(text: str) -> bool | int:
         return text == "true"
     if text.isascii() and text.isdigit() and 0 < len(text) <= _DIGITS and int(text):
         return int(text)
-    raise _wrong("total", "total is true, false or the number at which to stop counting")
+    message = "total is true, false or the number at which to stop counting"
+    raise _wrong(in_query("total", message))
 
 
-def _wrong(parameter: str, message: str) -> InvalidRequestError:
-    return InvalidRequestError(message, errors=[Fault(message, parameter=parameter[:60])])
+def placed(error: QueryError, name: str, place: Place) -> QueryError:
+    """Return an error that says, for its problem document, in which parameter it was."""
+    vars(error)["errors"] = (place(name, error.message),)
+    return error
+
+
+def in_query(name: str, message: str) -> Fault:
+    """Return what is wrong with a parameter of a URL."""
+    return Fault(message, parameter=name[:60])
+
+
+def in_body(name: str, message: str) -> Fault:
+    """Return what is wrong with a parameter in a body."""
+    return Fault(message, pointer=f"/{name}")
+
+
+def _wrong(fault: Fault) -> InvalidRequestError:
+    return InvalidRequestError(fault.message, errors=[fault])

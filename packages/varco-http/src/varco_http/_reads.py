@@ -9,11 +9,11 @@ from varco_http._body import check_media_type, check_no_query, check_size, read_
 from varco_http._errors import Fault, UnknownParameterError
 from varco_http._links import page_links
 from varco_http._message import HttpRequest, HttpResponse
-from varco_http._query import ListQuery, SearchBody
+from varco_http._query import ListQuery, Place, SearchBody, in_body, in_query, placed
 from varco_http._reach import check_conditions, check_parents, current, is_unchanged
 from varco_http._spec import REVALIDATE, Spec
 from varco_http._verb import ServiceOf
-from varco_query import AndNode, ComparisonNode, Operation
+from varco_query import AndNode, ComparisonNode, CursorError, Operation
 
 _JSON = ("content-type", "application/json")
 _SEARCH: TypeAdapter[SearchBody] = TypeAdapter(SearchBody)
@@ -22,7 +22,7 @@ _SEARCH: TypeAdapter[SearchBody] = TypeAdapter(SearchBody)
 async def list_rows(spec: Spec, request: HttpRequest, services: ServiceOf) -> HttpResponse:
     """Answer with the page that the query parameters ask for."""
     query = spec.reader.read(request.query)
-    page = await _page(spec, request, services, query)
+    page = await _page(spec, request, services, query, in_query)
     links = page_links(
         request.target,
         request.query,
@@ -39,7 +39,7 @@ async def search_rows(spec: Spec, request: HttpRequest, services: ServiceOf) -> 
     check_size(request, spec.max_body)
     check_media_type(request)
     query = spec.reader.read_body(read_json(_SEARCH, request.body))
-    page = await _page(spec, request, services, query)
+    page = await _page(spec, request, services, query, in_body)
     return HttpResponse(200, (_JSON,), _body(spec, page, query))
 
 
@@ -61,7 +61,9 @@ async def get_row(spec: Spec, request: HttpRequest, services: ServiceOf) -> Http
     return spec.respond(dto, 200, (REVALIDATE,), fields)
 
 
-async def _page(spec: Spec, request: HttpRequest, services: ServiceOf, query: ListQuery) -> Any:
+async def _page(
+    spec: Spec, request: HttpRequest, services: ServiceOf, query: ListQuery, place: Place
+) -> Any:
     params = query.params
     if spec.parent is not None:
         await check_parents(spec, request, services)
@@ -69,7 +71,10 @@ async def _page(spec: Spec, request: HttpRequest, services: ServiceOf, query: Li
         node = owner if params.node is None else AndNode(owner, params.node)
         params = type(params)(node, params.sort, params.limit, params.offset, params.cursor)
     service = services(spec.service)
-    return await service.paged_list(params, request.ctx, total=query.total)
+    try:
+        return await service.paged_list(params, request.ctx, total=query.total)
+    except CursorError as error:
+        raise placed(error, "cursor", place) from None
 
 
 def _body(spec: Spec, page: Any, query: ListQuery) -> bytes:
