@@ -1,11 +1,14 @@
 """What a cache in Redis does beyond the contract: damage, generations, restarts, copies."""
 
 import asyncio
+import math
 import struct
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
-from varco_cache import MISSING, CacheKeyError
+from varco_cache import MISSING, CacheConfigError, CacheKeyError
 from varco_redis import RedisUnavailableError
 from varco_redis.cache import RedisCache, RedisCacheSettings, TrackedRedisCache
 
@@ -22,6 +25,20 @@ async def until(condition, seconds=60):
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "ttl", [timedelta(seconds=1), Decimal(1), "1", True, 0, -1, math.nan, -math.inf], ids=repr
+)
+async def test_a_ttl_that_is_no_number_of_seconds_is_refused_by_name(cache, ttl):
+    for call in (
+        lambda: cache.set("a", 1, ttl=ttl),
+        lambda: cache.set_many({"a": 1}, ttl=ttl),
+        lambda: cache.get_or_set("a", lambda: _value(1), ttl=ttl),
+    ):
+        with pytest.raises(CacheConfigError, match=r"^ttl="):
+            await call()
+    assert await cache.get("a", MISSING) is MISSING
 
 
 async def test_what_was_not_written_by_a_cache_is_a_miss_that_is_logged(

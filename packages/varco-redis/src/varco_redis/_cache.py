@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from varco_cache import (
     MISSING,
     CacheBackend,
-    CacheConfigError,
     CacheEntry,
     CacheStats,
     Lease,
+    checked_ttl,
 )
 from varco_redis._cache_link import CHUNK, CacheLink
 from varco_redis._cache_settings import RedisCacheSettings
@@ -317,13 +317,10 @@ class RedisCache(CacheBackend):
 
     def _milliseconds(self, ttl: float | None) -> int:
         """What Redis is told; 0 for no end."""
+        checked_ttl(ttl)
         if ttl is None:
             ttl = self.settings.default_ttl
-            if ttl is None:
-                return 0
-        if not ttl > 0:
-            raise CacheConfigError("ttl", ttl, "seconds above zero, or None for the default")
-        if ttl == math.inf:
+        if ttl is None or ttl == math.inf:
             return 0
         return max(1, min(math.ceil(ttl * 1000), _MOST_MILLISECONDS))
 
