@@ -32,7 +32,11 @@ TOOLS = {
     "trio",
 }
 # What a slice works with but does not require.
-ALSO = {"varco-cache": {"fastapi", "httpx"}, "varco-query": {"lark", "pydantic"}}
+ALSO = {
+    "varco-cache": {"fastapi", "httpx"},
+    "varco-http": {"openapi-pydantic"},
+    "varco-query": {"lark", "pydantic"},
+}
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 PROJECTS = {
     path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))["project"]
