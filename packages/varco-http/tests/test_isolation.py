@@ -89,13 +89,15 @@ class World:
         self.services = {each: each(store, everything) for each in (Boards, Cards)}
         self.cursors = []
 
-    async def send(self, tenant, where, verb, board, card, *, query="", match="", keyed=False):
+    async def send(
+        self, tenant, where, verb, board, card, *, query="", match="", keyed=False, text=None
+    ):
         resource = self.resources[where]
         if verb not in {each.verb or each.action.name for each in resource.endpoints}:
             return None
         endpoint = resource.endpoint(verb)
         params = {"pk": str(card), "board_id": str(board)}
-        text = tenant or "nobody"
+        text = text or tenant or "nobody"
         body = {"board_id": board, "text": text} if where == "flat" else {"text": text}
         body = {"name": text} if where == "boards" else body
         if verb in {Verb.SEARCH, Verb.QUERY}:
@@ -166,6 +168,17 @@ def test_a_cursor_is_of_its_tenant(tracker):
         assert own.status == 200
         others = await world.send("evil", "boards", Verb.LIST, 0, 0, query=f"cursor={cursor}")
         assert others.status == 400
+
+    asyncio.run(run())
+
+
+def test_a_key_is_of_its_tenant(tracker):
+    async def run():
+        world = World(tracker.Everything())
+        for number, tenant in enumerate(TENANTS, 1):
+            made = await world.send(tenant, "boards", Verb.CREATE, 0, 0, keyed=True, text="same")
+            assert (made.status, made.header("location")) == (201, f"/boards/{number}")
+            assert made.header("idempotency-replayed") is None
 
     asyncio.run(run())
 
