@@ -11,6 +11,7 @@ from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._provider import SQLAlchemyRepositoryProvider
 from varco_sa._repository import SQLAlchemyRepository
 from varco_sa._uow import SQLAlchemyUnitOfWork
+from varco_sa._upgrade import upgrade_from_1_0_6
 
 __all__: tuple[str, ...] = (
     "Backend",
@@ -29,4 +30,5 @@ __all__: tuple[str, ...] = (
     "migration_source",
     "render_item",
     "schema_drift",
+    "upgrade_from_1_0_6",
 )

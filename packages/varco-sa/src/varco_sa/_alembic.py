@@ -72,6 +72,8 @@ async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
 async def migration_source(engine: AsyncEngine, metadata: sa.MetaData) -> str:
     """The body of an Alembic migration that brings the live schema to the models.
 
+    It drops no column and no table of a model: what may hold data stands in comments.
+
     Raises:
         ImportError: Alembic is not installed.
         ValueError: The metadata was made for another kind of engine.
@@ -80,12 +82,28 @@ async def migration_source(engine: AsyncEngine, metadata: sa.MetaData) -> str:
 
     def produce(autogenerate: Any, context: Any) -> str:
         script = autogenerate.produce_migrations(context, tables)
+        kept = _keep_columns(script.upgrade_ops)
         source: str = autogenerate.render_python_code(
             script.upgrade_ops, render_item=render_item, migration_context=context
         )
-        return source
+        return "\n".join([source, *kept])
 
     return await _with_alembic(engine, tables, produce)
+
+
+def _keep_columns(operations: Any) -> list[str]:
+    """Take the drops of columns out, and say in comments what they are."""
+    kept: list[str] = []
+    for table in operations.ops:
+        for operation in list(getattr(table, "ops", ())):
+            if operation.__class__.__name__ == "DropColumnOp":
+                table.ops.remove(operation)
+                column = f"{table.table_name}.{operation.column_name}"
+                kept.append(f"    # No model has {column}; when nothing in it is needed any more:")
+                kept.append(
+                    f"    # op.drop_column({table.table_name!r}, {operation.column_name!r})"
+                )
+    return kept
 
 
 async def _with_alembic[T](

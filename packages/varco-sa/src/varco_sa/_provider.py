@@ -15,6 +15,7 @@ from varco_sa._dialects import dialect_of
 from varco_sa._engine import prepare_engine
 from varco_sa._existing import map_existing
 from varco_sa._fit import check_references
+from varco_sa._former import Former
 from varco_sa._inbox import SQLAlchemyInbox
 from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
@@ -103,6 +104,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         Processes that start at the same time wait for each other.
 
         Raises:
+            RepositoryException: There are tables of varco-core 1.0.6, see ``upgrade_from_1_0_6``.
             RepositoryClassCreationFailed: A foreign key refers to a table of no registered model,
                 or to a field that is not unique.
         """
@@ -111,6 +113,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
 
     def _create_tables(self, connection: sa.Connection) -> None:
         dialect = self.storage.dialect
+        Former(connection, self.models_by_table, self.schema).refuse()
         check_references(self.storage.metadata, self.models_by_table)
         with dialect.creating(connection):
             if self.schema is not None and dialect.schemas:
