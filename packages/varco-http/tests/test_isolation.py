@@ -106,7 +106,7 @@ class World:
         if match:
             headers["if-match"] = match if match == "*" else f'"{card}.{match}"'
         if keyed:
-            headers["idempotency-key"] = "the same for all"
+            headers["idempotency-key"] = "the-same-for-all"
         pairs = parse_query(query.replace(" ", "%20").encode()) if verb is Verb.LIST else []
         request = HttpRequest(
             endpoint.method,
