@@ -11,8 +11,7 @@ import random
 import redis.asyncio
 
 from varco_cache import InMemoryCache, LayeredCache
-from varco_domain.model import DomainModel
-from varco_events import Event, EventConsumer, OutboxRelay, listen
+from varco_events import Event
 from varco_redis import (
     RedisChannelManager,
     RedisEventBus,
@@ -32,53 +31,8 @@ class Counted(Event):
         return self.name
 
 
-class Effect(DomainModel):
-    number: int
-    name: str
-
-
 def bus_settings(url, prefix):
     return RedisEventBusSettings(url=url, key_prefix=prefix, lease=1.0, retry_delay=0.05)
-
-
-async def relay(line, url, prefix, database):
-    from varco_sa import bootstrap
-
-    async with (
-        bootstrap(database, Effect) as backend,
-        RedisEventBus(bus_settings(url, prefix)) as bus,
-        OutboxRelay(outbox=backend.outbox, bus=bus, poll_interval=0.05, batch_size=100, lease=1.5),
-    ):
-        line.send("ready")
-        await asyncio.Event().wait()
-
-
-class Effects(EventConsumer):
-    """Writes an effect in the transaction that remembers the event."""
-
-    def __init__(self, backend, client, log):
-        self.backend, self.client, self.log = backend, client, log
-
-    @listen(Counted, channel="counted")
-    async def on_counted(self, event: Counted):
-        async with self.backend.uow_provider.make_uow() as uow:
-            if await uow.inbox.accept(event.event_id, "effects"):
-                await uow.effects.save(Effect(number=event.number, name=event.name))
-        await self.client.rpush(self.log, f"{event.name} {event.number}")
-
-
-async def consume(line, url, prefix, database):
-    from varco_sa import bootstrap
-
-    async with (
-        bootstrap(database, Effect) as backend,
-        redis.asyncio.Redis.from_url(url) as client,
-    ):
-        bus = RedisEventBus(bus_settings(url, prefix))
-        Effects(backend, client, f"{prefix}log").register_to(bus)
-        async with bus:
-            line.send("ready")
-            await asyncio.Event().wait()
 
 
 async def log(line, url, prefix):
@@ -192,4 +146,4 @@ async def herd(line, url, prefix, kind):
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
     role, *arguments = globals()["arguments"]  # the test puts them there
-    asyncio.run({f.__name__: f for f in (relay, consume, log, die, race, herd)}[role](*arguments))
+    asyncio.run({f.__name__: f for f in (log, die, race, herd)}[role](*arguments))

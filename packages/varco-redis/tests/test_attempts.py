@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 FILE = Path(__file__).with_name("_processes.py")
 FORKS = multiprocessing.get_context("forkserver")
 # What test_crash preloads too: whichever comes first starts the server.
-FORKS.set_forkserver_preload(["pytest", "varco_redis.cache", "varco_domain.model", "varco_sa"])
+FORKS.set_forkserver_preload(["pytest", "varco_redis.cache"])
 
 
 class Job(Event):

@@ -1,0 +1,194 @@
+"""PostgreSQL to Redis, while relays and consumers are killed, and what they handle kills them.
+
+The default run kills a few processes; `HYPOTHESIS_PROFILE=deep` kills 200 over 10,000 rows.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import itertools
+import multiprocessing
+import os
+import random
+import runpy
+import secrets
+import signal
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from varco_events import OutboxEntry
+from varco_redis import (
+    RedisChannelManager,
+    RedisDeadLetterQueue,
+    RedisDeadLetterQueueSettings,
+)
+from varco_sa import bootstrap
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+KILLS, ROWS, ATTEMPTS = (200, 10_000, 5) if DEEP else (4, 400, 3)
+BATCH = 100
+# Of so many events one is deadly, one fails, and three are deadly once.
+RARE = ROWS // (20 if DEEP else 1)
+FATES = {
+    RARE // 3: "deadly",
+    RARE // 2: "poison",
+    **dict.fromkeys((RARE // 5, RARE // 5 + 1, RARE // 5 + 2), "deadly once"),
+}
+FILE = Path(__file__).with_name("_killed.py")
+FORKS = multiprocessing.get_context("forkserver")
+# Importing these takes longer than most processes live.
+FORKS.set_forkserver_preload(
+    ["asyncpg", "redis.asyncio", "varco_redis", "varco_sa", "varco_events"]
+)
+
+
+def _load():
+    spec = importlib.util.spec_from_file_location("varco_integration_killed", FILE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+killed = _load()
+
+
+def fate_of(number):
+    return FATES.get(number % RARE, "")
+
+
+def is_lost_on(number):
+    return fate_of(number) in {"deadly", "poison"}
+
+
+def start(*command):
+    arguments = (str(FILE), {"arguments": command}, "__main__")
+    process = FORKS.Process(target=runpy.run_path, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+async def until(condition, seconds):
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+class Fleet:
+    """Processes that are started again whenever they end."""
+
+    def __init__(self, commands):
+        self.commands = commands
+        self.alive = []
+        self.died = 0
+
+    async def __aenter__(self):
+        self.alive = [start(*command) for command in self.commands]
+        self.watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_):
+        self.watching.cancel()
+        for process in self.alive:
+            process.kill()
+            process.join()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.watching
+
+    def kill(self, place):
+        with contextlib.suppress(ProcessLookupError):  # it has died by itself
+            os.kill(self.alive[place].pid, signal.SIGKILL)
+
+    async def _watch(self):
+        while True:
+            for place, process in enumerate(self.alive):
+                if not process.is_alive():
+                    assert process.exitcode in {9, -signal.SIGKILL}, process.exitcode
+                    self.died += process.exitcode == 9
+                    process.close()
+                    self.alive[place] = start(*self.commands[place])
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.timeout(7200 if DEEP else 300)
+def test_nothing_is_lost_whoever_is_killed_by_whatever(postgresql, redis):
+    asyncio.run(kills(postgresql, redis, f"varco-test-kills-{secrets.token_hex(6)}:"))
+
+
+async def kills(database, url, prefix):
+    chance = random.Random(1)
+    commands = [
+        ("relay", url, prefix, database),
+        *[("consume", url, prefix, database, ATTEMPTS)] * 2,
+    ]
+    numbers = range(ROWS)
+    entries = [
+        OutboxEntry.from_event(
+            killed.Counted(number=number, name=f"key {number % 20}", fate=fate_of(number)),
+            channel=killed.CHANNEL,
+        )
+        for number in numbers
+    ]
+    relays_killed = 0
+    async with (
+        bootstrap(database, killed.Effect) as backend,
+        RedisChannelManager(killed.bus_settings(url, prefix)) as manager,
+        RedisDeadLetterQueue(RedisDeadLetterQueueSettings(url=url, key_prefix=prefix)) as letters,
+        redis_at(url, prefix) as client,
+    ):
+        async with Fleet(commands) as fleet:
+            for some in itertools.batched(entries, ROWS // KILLS):
+                await backend.outbox.save_many(some)
+                await asyncio.sleep(chance.uniform(0.1, 0.4))
+                victim = chance.randrange(len(commands))
+                relays_killed += victim == 0
+                fleet.kill(victim)
+
+            async def quiet():
+                return fleet.watching.done() or not (
+                    await backend.outbox.get_pending(limit=1)
+                    or await manager.backlog(killed.CHANNEL)
+                )
+
+            await until(quiet, 3600 if DEEP else 100)
+        async with backend.uow_provider.make_uow() as uow:
+            done = sorted(effect.number for effect in await uow.effects.find_all())
+        dead = await letters.peek(limit=ROWS)
+        written = 0
+        for number in range(4):
+            info = await client.xinfo_stream(f"{prefix}{{{killed.CHANNEL}}}:{number}")
+            written += info["entries-added"]
+        lines = [
+            line.decode().rpartition(" ") for line in await client.lrange(f"{prefix}log", 0, -1)
+        ]
+    # Every effect once, and every event that has none is one dead letter.
+    assert done == [number for number in numbers if not is_lost_on(number)]
+    of = {letter.envelope.event_id: letter for letter in dead}
+    assert len(of) == len(dead)
+    assert of.keys() == {entry.event_id for at, entry in enumerate(entries) if is_lost_on(at)}
+    assert {letter.attempts for letter in dead} == {ATTEMPTS}
+    by_id = {entry.event_id: entry for entry in entries}
+    assert all(by_id[event_id].payload == of[event_id].envelope.payload for event_id in of)
+    assert written - ROWS <= BATCH * relays_killed
+    firsts = defaultdict(dict)
+    for name, _, number in lines:
+        firsts[name].setdefault(int(number))
+    assert all(list(some) == sorted(some) for some in firsts.values())
+    print(  # noqa: T201  # the figures
+        f"{KILLS} kills and {fleet.died} deaths by {ROWS} rows: "
+        f"{len(dead)} dead letters, {written - ROWS} published again, "
+        f"{len(lines) - len(done)} handled again"
+    )
+
+
+@contextlib.asynccontextmanager
+async def redis_at(url, prefix):
+    """A bare client; what has the prefix is removed at the end."""
+    async with redis.asyncio.Redis.from_url(url) as client:
+        yield client
+        async for key in client.scan_iter(f"*{prefix}*", count=1000):
+            await client.unlink(key)
