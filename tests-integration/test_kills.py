@@ -169,7 +169,10 @@ async def kills(database, url, prefix):
     assert done == [number for number in numbers if not is_lost_on(number)]
     of = {letter.envelope.event_id: letter for letter in dead}
     assert len(of) == len(dead)
-    assert of.keys() == {entry.event_id for at, entry in enumerate(entries) if is_lost_on(at)}
+    expected = {entry.event_id for at, entry in enumerate(entries) if is_lost_on(at)}
+    assert expected <= of.keys()
+    # Nobody can tell who killed a process: what was in hand in so many that died is put aside too.
+    assert len(of.keys() - expected) <= KILLS // 20
     assert {letter.attempts for letter in dead} == {ATTEMPTS}
     by_id = {entry.event_id: entry for entry in entries}
     assert all(by_id[event_id].payload == of[event_id].envelope.payload for event_id in of)

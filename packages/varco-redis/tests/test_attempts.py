@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import runpy
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from varco_events import (
     BusUnavailableError,
+    DeadLetterEntry,
     Event,
     EventConsumer,
     EventEnvelope,
@@ -92,7 +94,7 @@ async def letters_of(options):
 
 async def backlog(options, channel="c"):
     async with RedisChannelManager(options) as manager:
-        return await manager.backlog(channel)
+        return await manager.backlog(channel, options.group)
 
 
 # Processes that die of what they handle.
@@ -562,3 +564,35 @@ async def test_a_poller_sends_what_its_handler_then_marks(settings):
         assert await poller.run_once() == 1
         await until(lambda: got == ["cut off", 1])
         await until(lambda: _has(inbox.get_unprocessed(), []))
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_leases_go_by_the_clock_of_redis(settings, monkeypatch, days):
+    """A second process, whose host's clock is a day off, takes nothing that is in hand."""
+    options = settings(partitions=1, lease=5.0, group="g")
+    began, go_on, real = [], asyncio.Event(), time.time
+
+    async def handle(event):
+        began.append(event.number)
+        await go_on.wait()
+
+    first, second = RedisEventBus(options), RedisEventBus(options)
+    for bus in (first, second):
+        bus.subscribe(Job, handle, channel="c")
+    letters = RedisDeadLetterQueueSettings(url=options.url, key_prefix=options.key_prefix)
+    async with RedisDeadLetterQueue(letters) as one, RedisDeadLetterQueue(letters) as other:
+        await one.push(DeadLetterEntry(event=Job(number=0)))
+        assert len(await one.pop_batch(visibility_timeout=60)) == 1
+        async with first:
+            await first.publish(Job(number=1), channel="c")
+            await until(lambda: began == [1])
+            monkeypatch.setattr(time, "time", lambda: real() + days * 86_400)
+            async with second:
+                await asyncio.sleep(0.1)
+                assert await other.pop_batch() == []
+                assert await other.count() == 1
+                await second.publish(Job(number=2), channel="c")
+                await until(lambda: began == [1, 2])
+                go_on.set()
+                await until(lambda: _has(backlog(options), 0))
+        assert began == [1, 2]

@@ -18,7 +18,7 @@ class TestTables(ConservationContract):
         self.databases = databases
         self.kind = kind
         # A round trip to a server takes its time.
-        self.share, self.stride = (0.1, 9) if kind == "sqlite" else (0.06, 37)
+        self.share, self.stride = (0.1, 9) if kind == "sqlite" else (0.04, 53)
 
     @asynccontextmanager
     async def open_stores(self):

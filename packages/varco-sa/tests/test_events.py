@@ -1,6 +1,7 @@
 """Outbox, inbox and dead letters: whole envelopes, the clock of the database, claims apart."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from varco_events import (
     OutboxEntry,
     OutboxRelay,
 )
+from varco_resilience import RetryPolicy
 from varco_sa import SQLAlchemyRepositoryProvider, bootstrap, metadata_for, migration_source
 from varco_sa._envelopes import ENVELOPE
 from varco_sa._sessions import store_time
@@ -118,6 +120,65 @@ async def test_leases_go_by_the_clock_of_the_database(open_backend, url):
     assert await ahead.outbox.claim() == []
     assert await ahead.inbox.claim() == []
     assert await ahead.dead_letters.pop_batch() == []
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_what_a_host_received_whose_clock_is_wrong_is_neither_stolen_nor_blocked(
+    open_backend, url, days
+):
+    """Its handler has it in hand for as long as the poller says, by the clock of the database."""
+    backend = await open_backend(url)
+    wrong = datetime.now(UTC) + timedelta(days=days)
+    entry = replace(InboxEntry.of(envelope()), received_at=wrong, handler_name="shop.mail")
+    async with backend.inbox.handling(entry) as is_new:
+        assert is_new
+        assert await backend.inbox.claim(lease=60) == []
+        await asyncio.sleep(0.05)
+        (claimed,) = await backend.inbox.claim(lease=0.04)
+        assert claimed.entry_id == entry.entry_id
+
+
+async def test_two_relays_whose_clocks_are_a_day_apart_share_an_outbox(open_backend, url):
+    backend, now = await open_backend(url), datetime.now(UTC)
+    tried, handled, in_hand = set(), [], []
+
+    async def handle(event):
+        assert event.number not in in_hand
+        in_hand.append(event.number)
+        await asyncio.sleep(0)
+        in_hand.remove(event.number)
+        if event.number not in tried:
+            tried.add(event.number)
+            raise ValueError("once")
+        handled.append(event.number)
+
+    def relay(days):
+        bus = InMemoryEventBus()
+        bus.subscribe(Shipped, handle)
+        return OutboxRelay(
+            outbox=backend.outbox,
+            bus=bus,
+            batch_size=2,
+            poll_interval=0.01,
+            retry_policy=RetryPolicy(max_attempts=3, base_delay=0.02, max_delay=0.02),
+            clock=lambda: now + timedelta(days=days),
+        )
+
+    entries = [
+        replace(
+            OutboxEntry.from_event(Shipped(number=number), key=str(number % 3)),
+            created_at=now + timedelta(days=number % 3 - 1),
+        )
+        for number in range(12)
+    ]
+    await backend.outbox.save_many(entries)
+    async with asyncio.timeout(30), relay(-1), relay(1):
+        while len(handled) < len(entries):
+            await asyncio.sleep(0.01)
+    assert sorted(handled) == list(range(12))
+    for key in range(3):
+        of_key = [number for number in handled if number % 3 == key]
+        assert of_key == sorted(of_key)
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])

@@ -51,7 +51,11 @@ class SQLAlchemyInbox(InboxRepository):
 
     def accept(self, connection: sa.Connection, entry: InboxEntry) -> bool:
         """Insert an entry in the transaction of ``connection``; False if it is there."""
-        return connection.execute(self._insert, stored(entry, _FIELDS)).rowcount == 1
+        row = stored(entry, _FIELDS)
+        if entry.handler_name and entry.processed_at is None:
+            # From here on its handler has it in hand, which pollers judge by this clock.
+            row["received_at"] = store_time(connection)
+        return connection.execute(self._insert, row).rowcount == 1
 
     def now(self) -> datetime:
         """The time of the injected clock."""
