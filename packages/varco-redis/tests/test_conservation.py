@@ -102,7 +102,7 @@ class Bus(RedisEventBus):
 
 class TestStreams(ConservationContract):
     share = 0.1
-    stride = 150
+    stride = 400
     lease = 60.0
     groups = ("mailers", "audit")
 
