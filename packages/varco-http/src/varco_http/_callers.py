@@ -36,7 +36,7 @@ class TokenVerifier(Protocol):
     raises an error whose ``http_status`` is 401 for a token that it refuses.
     """
 
-    def verify(self, token: str) -> Any:
+    def verify(self, token: str, /) -> Any:
         """Return the token, checked."""
         ...
 
