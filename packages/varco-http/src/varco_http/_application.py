@@ -101,10 +101,13 @@ class HttpApplication:
                 it was logged.
         """
         try:
+            headers = parse_headers(scope["headers"])
             if caller is None:
-                caller = await self.identify(scope["headers"])
+                caller = await self.callers.identify(headers)
             content = b"" if endpoint.method == "GET" else await body()
-            request = asgi_request(scope, content, ctx=caller.ctx, tenant=caller.tenant)
+            request = asgi_request(
+                scope, content, headers=headers, ctx=caller.ctx, tenant=caller.tenant
+            )
         except Exception as error:
             if not is_answerable(error):
                 raise

@@ -69,6 +69,7 @@ def asgi_request(
     body: bytes = b"",
     *,
     path_params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     ctx: AuthContext = ANONYMOUS,
     tenant: str | None = None,
 ) -> HttpRequest:
@@ -78,6 +79,7 @@ def asgi_request(
         scope: As the server gave it, or the framework.
         body: The whole body.
         path_params: The parts of the path; those of the scope by default.
+        headers: What ``parse_headers`` made of the scope's, if it did already.
         ctx: Who asks.
         tenant: In whose tenant.
 
@@ -90,7 +92,7 @@ def asgi_request(
         scope["path"],
         given,
         parse_query(scope.get("query_string", b"")),
-        parse_headers(scope["headers"]),
+        parse_headers(scope["headers"]) if headers is None else headers,
         body,
         ctx,
         tenant,
