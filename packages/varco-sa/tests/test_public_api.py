@@ -17,7 +17,7 @@ from varco_sa import metadata_for
 def test_all_is_sorted_complete_and_importable():
     assert isinstance(varco_sa.__all__, tuple)
     assert list(varco_sa.__all__) == sorted(varco_sa.__all__)
-    public = {name for name in vars(varco_sa) if name[0] != "_"}
+    public = {name for name in dir(varco_sa) if name[0] != "_"} - {"TYPE_CHECKING"}
     assert set(varco_sa.__all__) == public
 
 
@@ -26,10 +26,24 @@ def test_every_public_name_is_documented():
         assert getattr(varco_sa, name).__doc__, name
 
 
-def test_no_driver_is_loaded_before_it_is_used():
+def test_importing_it_loads_nothing_until_a_name_is_touched():
     code = (
-        "import sys, varco_sa; "
-        "loaded = {'asyncpg', 'asyncmy', 'alembic', 'aiosqlite', 'lark'} & set(sys.modules); "
+        "import sys; before = set(sys.modules); import varco_sa; "
+        "loaded = set(sys.modules) - before; assert loaded == {'varco_sa'}, loaded; "
+        "assert varco_sa.CommitUnknownError.__name__ in dir(varco_sa); "
+        "loaded = {'varco_sa._bootstrap', 'varco_sa._alembic', 'pydantic'} & set(sys.modules); "
+        "assert not loaded, loaded; "
+        "hasattr(varco_sa, 'Typo') and exit('a name that is not there')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_driver_or_dialect_is_loaded_before_it_is_used():
+    code = (
+        "import sys; from varco_sa import bootstrap; "
+        "drivers = {'asyncpg', 'asyncmy', 'alembic', 'aiosqlite', 'lark'}; "
+        "dialects = {f'sqlalchemy.dialects.{each}' for each in ('postgresql', 'mysql', 'sqlite')}; "
+        "loaded = (drivers | dialects) & set(sys.modules); "
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,6 @@ from typing import Any, Final, Protocol
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.types import TypeEngine
 
@@ -91,6 +90,8 @@ class _SQLite(Dialect):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415  # loaded when met
+
         insert = sqlite.insert(table)
         return insert, insert.excluded
 
@@ -173,10 +174,14 @@ class _PostgreSQL(Dialect):
         return adapted.isolation_level is None
 
     def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # loaded when met
+
         insert = postgresql.insert(table)
         return insert, insert.excluded
 
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # any text fits
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # loaded when met
+
         if length is not None and length > _VARCHAR_CHARACTERS:
             length = None
         return postgresql.VARCHAR(length, collation="C")
@@ -203,6 +208,8 @@ class _PostgreSQL(Dialect):
         connection.execute(_FOLLOW, {"table": named, "column": table.c[name].name, "key": key})
 
     def json(self) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # loaded when met
+
         return postgresql.JSONB()
 
 
@@ -225,6 +232,8 @@ class _MySQL(Dialect):
             connection.execute(sa.select(sa.func.release_lock(_CREATING_NAME)))
 
     def insert(self, table: sa.Table) -> tuple[Any, Any]:
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
         insert = mysql.insert(table)
         return insert, insert.inserted
 
@@ -238,6 +247,8 @@ class _MySQL(Dialect):
 
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:
         """A binary collation that pads nothing; long texts lie outside of the row."""
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
         length = self.text_length(length, in_key=in_key)
         if length is None or (length > _KEY_CHARACTERS and not in_key):
             return mysql.LONGTEXT(charset="utf8mb4", collation=self.collation)
@@ -248,12 +259,16 @@ class _MySQL(Dialect):
 
     def binary(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:
         """Indexes bytes only up to a length."""
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
         length = length or (_KEY_CHARACTERS if in_key else None)
         if length is None or (length > _KEY_CHARACTERS and not in_key):
             return mysql.LONGBLOB()
         return mysql.VARBINARY(length)
 
     def width(self, type_: TypeEngine[Any]) -> int:
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
         if isinstance(type_, mysql.VARCHAR):
             return _CHARACTER_BYTES * (type_.length or 0) + 2
         if isinstance(type_, mysql.VARBINARY):
@@ -267,6 +282,8 @@ class _MySQL(Dialect):
         return (65, 30) if scale is None else (precision or 65, scale)
 
     def moment(self) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
         return mysql.DATETIME(fsp=6)
 
     def cuts_seconds(self, moment: TypeEngine[Any]) -> bool:
@@ -285,6 +302,8 @@ class _MySQL(Dialect):
         return sa.Uuid(native_uuid=False)
 
     def clock_time(self) -> TypeEngine[Any]:
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
         return mysql.TIME(fsp=6)
 
 
