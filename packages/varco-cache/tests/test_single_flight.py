@@ -12,6 +12,7 @@ import pytest
 from varco_cache import (
     CacheDeadlockError,
     CacheUsageError,
+    CacheWaitTimeoutError,
     InMemoryCache,
     LayeredCache,
     NoOpCache,
@@ -387,6 +388,25 @@ async def test_what_renews_behind_the_scenes_is_no_part_of_a_load(clock):
         assert await outer() == 0
         await anyio.wait_all_tasks_blocked()
         assert renewed == ["now", 0]
+
+
+@pytest.mark.parametrize("make", [InMemoryCache, lambda: LayeredCache(InMemoryCache())])
+def test_a_loader_that_waits_for_itself_by_a_thread_without_context_waits_so_long(make):
+    cache = make()
+    cache.wait_timeout = 0.1
+
+    @cached(cache)
+    async def load():
+        loop = asyncio.get_running_loop()
+
+        def ask():
+            return asyncio.run_coroutine_threadsafe(load(), loop).result(30)
+
+        return await loop.run_in_executor(None, ask)
+
+    with pytest.raises(CacheWaitTimeoutError, match=r"in 0\.1 s .* undecorated function") as caught:
+        asyncio.run(load())
+    assert (caught.value.code, caught.value.http_status) == ("cache.wait_timeout", 503)
 
 
 def test_a_loop_that_was_closed_in_mid_load_leaves_no_flight_behind():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CacheError,
         CacheKeyError,
         CacheUsageError,
+        CacheWaitTimeoutError,
     )
     from varco_cache._event_driven import EventDrivenStrategy
     from varco_cache._eviction import Eviction
@@ -72,6 +73,7 @@ __all__: tuple[str, ...] = (
     "CacheSettings",
     "CacheStats",
     "CacheUsageError",
+    "CacheWaitTimeoutError",
     "CacheWarmer",
     "CachedFunction",
     "CachedMethod",

@@ -95,6 +95,16 @@ class CacheBackend(ABC):
     patience: float = 0.0
     """How many seconds `arm` may wait for a load of another process; 0 where nobody else loads."""
 
+    wait_timeout: float = 300.0
+    """Seconds that a call waits for the load of another task, then `CacheWaitTimeoutError`.
+
+    A load that waits for itself is told at once (`CacheDeadlockError`) where the code that asks is
+    known as a part of it: a task, a task group, `asyncio.to_thread` or `anyio.to_thread` that the
+    loader began. A thread of `loop.run_in_executor` or of one's own begins without the context,
+    so what it sends back to the loop waits this long. One that runs a loop of its own
+    (`asyncio.run`) shares no load: it calls the function again, as without a cache.
+    """
+
     _views: ClassVar[Views]
     leases: LeaseBook
     _background: Background

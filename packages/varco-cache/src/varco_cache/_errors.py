@@ -4,7 +4,8 @@ CacheError
 ├── CacheConfigError (ValueError)    a setting or an argument makes no sense
 ├── CacheKeyError (TypeError)        a key cannot be made, or is of the wrong kind
 ├── CacheUsageError (TypeError)      a decorator is put where it cannot work
-└── CacheDeadlockError               a loader waits for itself, perhaps by way of others
+├── CacheDeadlockError               a loader waits for itself, perhaps by way of others
+└── CacheWaitTimeoutError            the load of another task did not end while one waited for it
 """
 
 from __future__ import annotations
@@ -68,4 +69,23 @@ class CacheDeadlockError(CacheError):
         return (
             f"the load of key {self.key!r} waits for the loader that asks for it, so neither would "
             f"end; call the undecorated function inside it"
+        )
+
+
+class CacheWaitTimeoutError(CacheError):
+    """The load of another task did not end within the `wait_timeout` of the cache."""
+
+    code: ClassVar[str] = "cache.wait_timeout"
+    http_status: ClassVar[int] = 503
+
+    def __init__(self, key: object, seconds: float) -> None:
+        super().__init__(key, seconds)
+        self.key = key
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"the load of key {self.key!r} by another task did not end in {self.seconds:g} s of "
+            f"waiting for it; if its loader asks for the key by loop.run_in_executor, call "
+            f"the undecorated function there; if it is only slow, raise the cache's wait_timeout"
         )

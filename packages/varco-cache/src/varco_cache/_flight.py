@@ -12,7 +12,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from varco_cache._entry import MISSING
-from varco_cache._errors import CacheDeadlockError
+from varco_cache._errors import CacheDeadlockError, CacheWaitTimeoutError
 from varco_cache._results import checked_result
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Flights:
             if flight is None:
                 return await self._lead(cache, request, Flight(loop, _part_of()), look=look)
             if not flight.landed:
-                await _wait(flight, key)
+                await _wait(flight, key, cache.wait_timeout)
             if flight.error is not None:
                 # The leader's traceback, or each of a thousand who wait would lengthen it.
                 error = flight.error.with_traceback(flight.traceback)
@@ -191,11 +191,14 @@ def _part_of() -> Flight | None:
     return flight
 
 
-async def _wait(flight: Flight, key: Any) -> None:
+async def _wait(flight: Flight, key: Any, seconds: float) -> None:
     """Until the flight has landed, unless it waits, directly or by others, for this very load."""
     mine = _part_of()
     if mine is None:
-        await flight.wait()
+        with anyio.move_on_after(seconds):
+            await flight.wait()
+        if not flight.landed:
+            raise CacheWaitTimeoutError(key, seconds)
         return
     if _is_mine(flight):
         raise CacheDeadlockError(key)

@@ -14,6 +14,7 @@ _MODULES = {
         "CacheError",
         "CacheKeyError",
         "CacheUsageError",
+        "CacheWaitTimeoutError",
     ),
     "_event_driven": ("EventDrivenStrategy",),
     "_eviction": ("Eviction",),
