@@ -10,8 +10,8 @@ from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
 from varco_domain._hooks import default
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, UpdateOperation, generate_dtos
-from varco_domain.dto._check import aliases, check_dtos
-from varco_domain.dto._declared import Part, fields_of
+from varco_domain.dto._check import aliases, check_dtos, may_have
+from varco_domain.dto._declared import OP, Part, fields_of
 from varco_domain.exception import ServiceValidationError
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
@@ -114,7 +114,9 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
         update = cast("UpdateDTO", dto)
         names = self._changeable & update.model_fields_set
         changes = {name: getattr(update, name) for name in names}
-        op = getattr(update, "op", UpdateOperation.REPLACE)
+        op = UpdateOperation.REPLACE
+        if may_have(update.__class__, OP):
+            op = getattr(update, OP, op)
         if op is not UpdateOperation.REPLACE:
             for name, value in changes.items():
                 changes[name] = _combine(op, name, getattr(entity, name), value)

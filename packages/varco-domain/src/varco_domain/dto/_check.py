@@ -1,7 +1,10 @@
 """Whether DTOs that somebody wrote fit a model whose names they use."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
+
+from pydantic import BaseModel
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldMeta
@@ -63,6 +66,17 @@ def aliases(model: Any, read: Any) -> dict[str, str]:
         and _has(model, name)
         and not _has(model, field.validation_alias)
     }
+
+
+@lru_cache(maxsize=512)
+def may_have(cls: Any, name: str) -> bool:
+    """Tell whether an instance may have an attribute: asking a pydantic one in vain is slow."""
+    return (
+        not issubclass(cls, BaseModel)
+        or name in cls.model_fields
+        or cls.model_config.get("extra") == "allow"
+        or any(name in base.__dict__ for base in cls.__mro__)
+    )
 
 
 def _has(model: Any, name: str) -> bool:

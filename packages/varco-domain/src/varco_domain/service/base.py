@@ -4,11 +4,13 @@ import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from functools import partial
-from typing import Generic, Self
+from typing import Any, Generic, Self, cast
 
 from varco_domain._hooks import default, untouched
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask, condition_for, permits
+from varco_domain.dto._check import may_have
+from varco_domain.dto._declared import EXPECTED_VERSION
 from varco_domain.exception import (
     ReferenceViolationError,
     ServiceValidationError,
@@ -246,9 +248,10 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """Return the entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
         await ask(self._authorizer, ctx, Action.UPDATE, resource)
-        expected = getattr(dto, "expected_version", None)
-        if expected is not None:
-            self._check_version(before, expected)
+        if may_have(cast("Any", dto.__class__), EXPECTED_VERSION):
+            expected: int | None = getattr(dto, EXPECTED_VERSION, None)
+            if expected is not None:
+                self._check_version(before, expected)
         if untouched(self._assembler.apply_update):
             entity = self._assembler.apply_update(before, dto)
         else:
