@@ -1,6 +1,7 @@
 """What kills its process, what outlives its lease, and whose time counts."""
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -11,8 +12,11 @@ from pydantic import BaseModel, Field, PlainSerializer, SecretStr
 from varco_events import (
     Event,
     EventFieldError,
+    InboxEntry,
+    InboxPoller,
     InMemoryDeadLetterQueue,
     InMemoryEventBus,
+    InMemoryInboxRepository,
     InMemoryOutboxRepository,
     JsonEventSerializer,
     OutboxEntry,
@@ -208,3 +212,52 @@ def test_a_field_that_comes_back_is_taken():
     event = Taken(password="x")
     again = JsonEventSerializer().deserialize(JsonEventSerializer().serialize(event))
     assert again.password.get_secret_value() == "x"
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+async def test_what_kills_the_process_of_a_poller_is_given_up_and_nothing_else_is(
+    clock, max_attempts
+):
+    inbox, dlq = InMemoryInboxRepository(clock=clock), InMemoryDeadLetterQueue()
+    for number in range(5):
+        await inbox.save(InboxEntry.from_event(Deadly(number=number)))
+    begun, handled = [], []
+
+    class Died(BaseException):
+        pass
+
+    class Seen(InMemoryInboxRepository):
+        """As a process sees it that writes nothing down any more once it is dead."""
+
+        def __init__(self):
+            vars(self).update(vars(inbox))
+
+        async def release(self, entry, *, delay=0.0):
+            if self.alive:
+                await super().release(entry, delay=delay)
+
+        alive = True
+
+    for _ in range(30):
+        seen, bus = Seen(), InMemoryEventBus()
+
+        @bus.on(Deadly)
+        def handle(event, seen=seen):
+            begun.append(event.number)
+            if event.number == 2:
+                seen.alive = False
+                raise Died
+            handled.append(event.number)
+
+        poller = InboxPoller(
+            inbox=seen, bus=bus, dlq=dlq, retry_policy=RetryPolicy(max_attempts=max_attempts)
+        )
+        with suppress(Died):
+            await poller.run_once()
+        vars(inbox).update({"_held_entries": vars(seen).get("_held_entries", {})})
+        clock.seconds += 100
+    assert begun.count(2) == max_attempts
+    assert sorted(handled) == [0, 1, 3, 4]
+    (letter,) = await dlq.peek()
+    assert (letter.event.number, letter.error_type) == (2, "DeadlyEventError")
+    assert await inbox.get_unprocessed() == []

@@ -78,7 +78,7 @@ class InboxPoller(Runner):
     async def run_once(self) -> int:
         """Deliver what is due among the oldest entries and return how many succeeded."""
         delivered = 0
-        waiting = await self._inbox.claim(limit=self._batch_size, lease=self._redeliver_after)
+        waiting = await self._claimed()
         last_start = anyio.current_time() + self._redeliver_after / 2
         try:
             while waiting and not self._stopping and anyio.current_time() < last_start:
@@ -89,10 +89,26 @@ class InboxPoller(Runner):
                     await self._inbox.release(replace(entry, attempts=entry.attempts - 1))
         return delivered
 
+    async def _claimed(self) -> list[InboxEntry]:
+        """What to deliver now; what may not be begun once more after this comes alone.
+
+        Else what was claimed beside it would be held to be as deadly, if it is.
+        """
+        most = self._policy.max_attempts
+        limit = self._batch_size if self._dlq is None or most > 1 else 1
+        waiting = await self._inbox.claim(limit=limit, lease=self._redeliver_after)
+        last = next((one for one in waiting if one.attempts >= most), None)
+        if self._dlq is None or last is None:
+            return waiting
+        for entry in waiting:
+            if entry is not last:
+                await self._inbox.release(replace(entry, attempts=entry.attempts - 1))
+        return [last]
+
     async def _deliver(self, entry: InboxEntry) -> bool:
         failure: list[BaseException | None] = []
-        if self._bus.is_transport and self._dlq and entry.attempts > self._policy.max_attempts:
-            # Sent as often as it may be, and no handler has marked it.
+        if self._dlq is not None and entry.attempts > self._policy.max_attempts:
+            # Begun as often as it may be, and nobody lived to mark it or to say how it went.
             lost = DeadlyEventError(
                 entry.envelope.event_type, entry.envelope.event_id, entry.attempts - 1
             )

@@ -278,10 +278,7 @@ class World:
             case Relay(cut):
                 await self._do(cut, lambda process: process.relay.run_once())
             case Poll(cut):
-                if self.mended or not any(
-                    event.fate is Fate.DEADLY for event, _ in self._sent.values()
-                ):
-                    await self._do(cut, lambda process: process.poller.run_once())
+                await self._do(cut, lambda process: process.poller.run_once())
             case Redrive(cut):
                 await self._do(cut, self._redrive)
             case Refuse(pushes):
