@@ -128,8 +128,13 @@ class Databases:
             provider = SQLAlchemyRepositoryProvider(engine, *models, **options)
             async with Backend(provider, owns_engine=True) as backend:
                 yield backend
+                await _empty(engine, metadata)  # for tests that open what they find
         finally:
             await engine.dispose()
+
+    def forget_tables(self):
+        """Somebody dropped tables: they are made again when they are needed."""
+        self._tables = {key: made for key, made in self._tables.items() if key[0] == "sqlite"}
 
     def drop(self):
         for kind in self._made:
@@ -161,7 +166,7 @@ def anyio_backend():
 
 
 @pytest.fixture
-async def open_backend(anyio_backend):
+async def open_backend(anyio_backend, databases):
     """Opens backends, and at the end of the test drops their tables and closes them."""
     opened = []
 
@@ -174,6 +179,7 @@ async def open_backend(anyio_backend):
     for backend in reversed(opened):
         async with backend.engine.begin() as connection:
             await connection.run_sync(backend.uow_provider.metadata.drop_all)
+        databases.forget_tables()
         await backend.aclose()
 
 

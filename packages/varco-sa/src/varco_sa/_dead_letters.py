@@ -9,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_events import (
     AbstractDeadLetterQueue,
+    AbstractEventBus,
     DeadLetterEntry,
     DeadLetterQueueFullError,
     EventEnvelope,
 )
+from varco_sa._dead_letter_failures import DeadLetterFailures
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
 from varco_sa._sessions import Transactions, store_time
@@ -54,13 +56,14 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         self._max_size = max_size
         columns = (*_FIELDS, *_ENVELOPE, "envelope_channel", "consumer_group", "seq")
         self._columns = [table.c[name] for name in columns]
-        self._insert = dialect_of(engine.dialect).insert_or_ignore(table)
+        ours = dialect_of(engine.dialect)
+        self._insert = ours.insert_or_ignore(table).values(failed_at=ours.now())
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append an entry; an entry id that is there already is kept once."""
         row: dict[str, Any] = {name: getattr(entry, name) for name in _FIELDS}
         row |= stored(entry.envelope, _ENVELOPE)
-        row |= {"envelope_channel": entry.envelope.channel, "consumer_group": entry.group}
+        row |= {"envelope_channel": entry.envelope.channel, "consumer_group": entry.group[:200]}
 
         def insert(connection: sa.Connection) -> None:
             if self._max_size is not None:
@@ -126,6 +129,10 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
             lambda connection: list(connection.execute(statement).fetchall())
         )
         return [_entry(row) for row in rows]
+
+    def failures(self, bus: AbstractEventBus | None = None) -> DeadLetterFailures:
+        """The entries as operators see them: filtered, grouped, retried and discarded."""
+        return DeadLetterFailures(self._transactions, self._table, self._columns, _entry, self, bus)
 
 
 def _entry(row: Any) -> DeadLetterEntry:

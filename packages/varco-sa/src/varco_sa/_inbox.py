@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.mapper import utc_now
-from varco_events import InboxEntry, InboxRepository
+from varco_events import InboxEntry, InboxRepository, parts_of_error
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
+from varco_sa._failures import exact_time
+from varco_sa._inbox_failures import InboxFailures
 from varco_sa._sessions import Transactions, store_time
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _FIELDS = (
     "attempts",
     "leased_until",
     "last_error",
+    "available_at",
     *ENVELOPE,
 )
 
@@ -51,7 +54,9 @@ class SQLAlchemyInbox(InboxRepository):
 
     def accept(self, connection: sa.Connection, entry: InboxEntry) -> bool:
         """Insert an entry in the transaction of ``connection``; False if it is there."""
-        row = stored(entry, _FIELDS)
+        row = stored(entry, _FIELDS) | {
+            "consumer_group": entry.headers.get("varco-group", "")[:200]
+        }
         if entry.handler_name and entry.processed_at is None:
             # From here on its handler has it in hand, which pollers judge by this clock.
             row["received_at"] = store_time(connection)
@@ -103,6 +108,7 @@ class SQLAlchemyInbox(InboxRepository):
             .where(
                 table.c.processed_at.is_(None),
                 sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
+                sa.or_(table.c.available_at.is_(None), table.c.available_at <= now),
                 sa.or_(table.c.handler_name == "", table.c.received_at <= now - lease),
             )
             .order_by(table.c.received_at, table.c.entry_id)
@@ -120,14 +126,36 @@ class SQLAlchemyInbox(InboxRepository):
         """Keep what happened to a claimed entry; it can be claimed again after a delay."""
 
         def release(connection: sa.Connection) -> None:
-            until = store_time(connection) + timedelta(seconds=delay)
-            self._note(connection, [replace(entry, leased_until=until)])
+            now = exact_time(connection)
+            due = now + timedelta(seconds=delay) if delay else None
+            released = replace(entry, leased_until=None, available_at=due)
+            if entry.last_error is not None:
+                self._note_failure(connection, released, now)
+            self._note(connection, [released])
 
         await self._transactions.run(release)
 
+    def _note_failure(self, connection: sa.Connection, entry: InboxEntry, now: datetime) -> None:
+        """Note when the attempt failed, unless it was none and was given back."""
+        table = self._table
+        connection.execute(
+            table.update()
+            .where(
+                table.c.entry_id == entry.entry_id,
+                table.c.handler_name == entry.handler_name,
+                sa.or_(table.c.failed_at.is_(None), table.c.attempts <= entry.attempts),
+            )
+            .values(failed_at=now, error_type=parts_of_error(entry.last_error)[0])
+        )
+
+    def failures(self) -> InboxFailures:
+        """The entries that failed and wait for another attempt, as operators see them."""
+        columns = [self._table.c[name] for name in _FIELDS]
+        return InboxFailures(self._transactions, self._table, columns, _entry, self._clock)
+
     def _note(self, connection: sa.Connection, entries: Sequence[InboxEntry]) -> None:
         table = self._table
-        noted = ("attempts", "leased_until", "last_error")
+        noted = ("attempts", "leased_until", "last_error", "available_at")
         statement = (
             table.update()
             .where(

@@ -9,10 +9,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_events import OutboxEntry, OutboxRepository
+from varco_events import OutboxEntry, OutboxRepository, parts_of_error
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
+from varco_sa._failures import exact_time
 from varco_sa._notify import CHANNEL, Listener
+from varco_sa._outbox_failures import OutboxFailures
 from varco_sa._sessions import Transactions, store_time
 
 if TYPE_CHECKING:
@@ -188,47 +190,60 @@ class SQLAlchemyOutbox(OutboxRepository):
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases; keep attempts, the time of the next one and the last error."""
         if entries:
-            await self._note(
-                [
-                    {
-                        "old entry_id": entry.entry_id,
-                        "attempts": entry.attempts,
-                        "available_at": entry.available_at,
-                        "last_error": entry.last_error,
-                        "parked": False,
-                    }
-                    for entry in entries
-                ]
-            )
+            await self._note(entries)
 
     async def park(self, entry: OutboxEntry) -> None:
         """Keep an entry but never claim it again."""
-        await self._note(
-            [
-                {
-                    "old entry_id": entry.entry_id,
-                    "attempts": entry.attempts,
-                    "available_at": entry.available_at,
-                    "last_error": entry.last_error,
-                    "parked": True,
-                }
-            ]
-        )
+        await self._note([entry], parked=True)
 
-    async def _note(self, rows: list[dict[str, Any]]) -> None:
+    async def _note(self, entries: Sequence[OutboxEntry], *, parked: bool = False) -> None:
         table = self._table
+        noted = ("attempts", "available_at", "last_error")
+        rows = [
+            {name: getattr(entry, name) for name in noted}
+            | {"old entry_id": entry.entry_id, "error_type": _error_type(entry, parked=parked)}
+            for entry in entries
+        ]
         statement = (
             table.update()
             .where(table.c.entry_id == sa.bindparam("old entry_id", type_=table.c.entry_id.type))
             .values(
                 leased_until=None,
+                parked=parked,
                 **{
                     name: sa.bindparam(name, type_=table.c[name].type)
-                    for name in ("attempts", "available_at", "last_error", "parked")
+                    for name in (*noted, "error_type")
                 },
             )
         )
-        await self._transactions.run(lambda connection: connection.execute(statement, rows))
+
+        def note(connection: sa.Connection) -> None:
+            at = exact_time(connection) if parked else None
+            connection.execute(statement.values(parked_at=at), rows)
+
+        await self._transactions.run(note)
+
+    def failures(self) -> OutboxFailures:
+        """The parked entries and the held-back keys as operators see them."""
+        columns = [*self._columns]
+        return OutboxFailures(
+            self._transactions, self._table, columns, _entry, self._insert_parked, self._wake
+        )
+
+    def _insert_parked(self, connection: sa.Connection, entry: OutboxEntry) -> None:
+        aside = {
+            "parked": True,
+            "parked_at": exact_time(connection),
+            "error_type": _error_type(entry, parked=True),
+        }
+        connection.execute(self._insert, _row(entry) | aside)
+
+    def _wake(self, connection: sa.Connection | None) -> None:
+        """Wake the relays: of all processes when a transaction commits, else of this one."""
+        if connection is None:
+            self.notify()
+        elif self._wakes is not None:
+            connection.execute(self._wakes)
 
     async def wait_for_work(self, timeout: float) -> None:  # noqa: ASYNC109  # seconds, as everywhere
         """Return when entries were committed, on PostgreSQL by any process, or after a time."""
@@ -263,6 +278,10 @@ class TransactionalOutbox:
 
     async def _wake(self) -> None:
         self._outbox.notify()
+
+
+def _error_type(entry: OutboxEntry, *, parked: bool) -> str | None:
+    return parts_of_error(entry.last_error)[0] if parked else None
 
 
 def _row(entry: OutboxEntry) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("last_error", Text()),
         sa.Column("leased_until", Timestamp()),
         sa.Column("parked", sa.Boolean(), nullable=False),
+        sa.Column("parked_at", Timestamp()),
+        sa.Column("error_type", Text(length=255)),
         *envelope_columns(),
         sa.UniqueConstraint("entry_id", name="uq_varco_outbox_entry_id"),
         sa.Index("ix_varco_outbox_key", "key", "seq"),
@@ -60,6 +62,10 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("attempts", Integer()),
         sa.Column("leased_until", Timestamp()),
         sa.Column("last_error", Text()),
+        sa.Column("available_at", Timestamp()),
+        sa.Column("failed_at", Timestamp()),
+        sa.Column("error_type", Text(length=255)),
+        sa.Column("consumer_group", Text(length=200)),
         *envelope_columns(),
         sa.Index("ix_varco_inbox_processed_at", "processed_at", "received_at"),
     )
@@ -76,14 +82,46 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("attempts", Integer(), nullable=False),
         sa.Column("first_failed_at", Timestamp(), nullable=False),
         sa.Column("last_failed_at", Timestamp(), nullable=False),
+        sa.Column("failed_at", Timestamp()),
         sa.Column("leased_until", Timestamp()),
         sa.Column("event_type", Text()),
         sa.Column("key", Text()),
         sa.Column("envelope_channel", Text()),
-        sa.Column("consumer_group", Text()),
+        sa.Column("consumer_group", Text(length=200)),
         sa.Column("origin", Text()),
         *envelope_columns(),
         sa.UniqueConstraint("entry_id", name="uq_varco_dead_letters_entry_id"),
+        # What operators choose by.
+        sa.Index(
+            "ix_varco_dead_letters_kind",
+            "handler_name",
+            "error_type",
+            "consumer_group",
+            "seq",
+            "failed_at",
+            "last_failed_at",
+        ),
+        sa.Index("ix_varco_dead_letters_channel", "channel", "seq", "failed_at", "last_failed_at"),
         **COUNTED,
     )
+    _index_failures(
+        outbox, ("error_type", "channel", "parked_at", "created_at"), outbox.c.parked.is_(True)
+    )
+    _index_failures(
+        inbox,
+        ("handler_name", "error_type", "consumer_group", "failed_at", "received_at"),
+        sa.and_(inbox.c.processed_at.is_(None), inbox.c.last_error.is_not(None)),
+    )
     return SystemTables(outbox, inbox, dead_letters)
+
+
+def _index_failures(
+    table: sa.Table, columns: tuple[str, ...], which: sa.ColumnElement[bool]
+) -> None:
+    """What operators count is read from an index alone; what did not fail is not in it."""
+    sa.Index(
+        f"ix_{table.name}_failures",
+        *(table.c[name] for name in columns),
+        sqlite_where=which,
+        postgresql_where=which,
+    )
