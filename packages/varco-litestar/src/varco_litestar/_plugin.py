@@ -1,0 +1,146 @@
+"""What an application gets as a whole: problems, request ids, health, a body limit, its parts."""
+
+from collections.abc import MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, cast
+
+from litestar import Litestar, get
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.plugins import InitPlugin, ReceiveRoutePlugin
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.response.base import ASGIResponse
+from litestar.routes import BaseRoute, HTTPRoute
+from litestar.serialization import encode_json
+from litestar.types import Middleware, Scope
+
+from varco_http import HttpApplication, Part, RequestContext
+from varco_litestar._callers import current_caller
+from varco_litestar._openapi import Mounted, completed
+from varco_litestar._problems import answer_error, answer_problem, answer_status
+from varco_litestar._resource import OPERATION, Answer, Operation
+
+
+class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
+    """Gives an application what all its operations share. Each application has one of its own.
+
+    Every answer from 400 on is a problem document (RFC 9457), Litestar's own included, unless the
+    application has an exception handler of its own for it. Every request has an id
+    (``RequestContext``). Handlers may ask for the dependency ``caller``.
+
+    Args:
+        application: Who calls, the services and health.
+        parts: What lives as long as the application: async context managers, or functions that
+            make one of the ``HttpApplication``; started in order.
+        health_prefix: Where ``/live`` and ``/ready`` are; None for nowhere.
+        max_body: The longest body that any route takes, in bytes; None for no limit here.
+        openapi_path: Where the OpenAPI document is besides Litestar's own places; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        application: HttpApplication,
+        *,
+        parts: Sequence[Part] = (),
+        health_prefix: str | None = "/health",
+        max_body: int | None = 1_048_576,
+        openapi_path: str | None = "/openapi.json",
+    ) -> None:
+        self.application: Final = application
+        self._parts = tuple(parts)
+        self._health_prefix = health_prefix
+        self._max_body = max_body
+        self._openapi_path = openapi_path
+        self._mounted: list[Mounted] = []
+        self._unrouted = RequestContext(_resend)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Change what the application is made of."""
+        app_config.state["varco"] = self.application
+        config: Any = app_config  # its own types are not known to the last
+        handlers = config.exception_handlers
+        handlers.setdefault(HTTPException, answer_status)
+        handlers.setdefault(Exception, answer_error)
+        ProblemDetailsPlugin(ProblemDetailsConfig(answer_problem)).on_app_init(app_config)
+        app_config.request_max_body_size = self._max_body
+        app_config.middleware.insert(0, cast("Middleware", RequestContext))
+        app_config.before_send.append(self._identify)
+        app_config.dependencies.setdefault("caller", Provide(current_caller))
+        config.lifespan.append(self._running)
+        if self._health_prefix is not None:
+            app_config.route_handlers += self._health(self._health_prefix)
+        if app_config.openapi_config is not None:
+            app_config.openapi_config = completed(
+                app_config.openapi_config, self.application, self._mounted
+            )
+            if self._openapi_path is not None:
+                app_config.route_handlers.append(_document(self._openapi_path))
+        return app_config
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Note the resource of a route for the OpenAPI document."""
+        if not isinstance(route, HTTPRoute):
+            return
+        for handler in route.route_handlers:
+            operation = handler.opt.get(OPERATION)
+            if isinstance(operation, Operation):
+                prefix = route.path_format.removesuffix(operation.endpoint.path)
+                if (prefix, operation.resource) not in self._mounted:
+                    self._mounted.append((prefix, operation.resource))
+
+    def _running(self, app: Litestar) -> AbstractAsyncContextManager[None]:
+        del app
+        return self.application.running(self._parts)
+
+    async def _identify(self, message: Any, scope: Any) -> None:
+        """Give the answer to a request that no route takes an id: no middleware runs for it."""
+        if "route_handler" in scope or message["type"] != "http.response.start":
+            return
+
+        async def receive() -> MutableMapping[str, Any]:
+            return cast("MutableMapping[str, Any]", message)
+
+        await self._unrouted(scope, receive, _drop)
+
+    def _health(self, prefix: str) -> list[Any]:
+        health = self.application.health
+
+        @get(f"{prefix}/live", tags=["health"], operation_id="live")
+        async def live() -> Answer:
+            """Tell that the process lives."""
+            return Answer(health.live())
+
+        @get(
+            f"{prefix}/ready",
+            tags=["health"],
+            operation_id="ready",
+            responses={503: ResponseSpec(dict[str, Any], description="A part cannot serve.")},
+        )
+        async def ready() -> Answer:
+            """Tell whether all parts can serve."""
+            return Answer(await health.ready())
+
+        return [live, ready]
+
+
+def _document(path: str) -> Any:
+    made: list[bytes] = []
+
+    @get(path, include_in_schema=False)
+    async def document(scope: Scope) -> ASGIResponse:
+        if not made:
+            made.append(encode_json(scope["litestar_app"].openapi_schema.to_schema()))
+        return ASGIResponse(body=made[0])
+
+    return document
+
+
+async def _resend(scope: Any, receive: Any, send: Any) -> None:
+    del scope
+    await send(await receive())
+
+
+async def _drop(message: Any) -> None:
+    del message

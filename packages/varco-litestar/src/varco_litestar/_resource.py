@@ -1,0 +1,117 @@
+"""A resource as a router of Litestar."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from litestar import Request, Router, route
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Method, Middleware, Receive, Scope, Send
+
+from varco_http import Endpoint, HttpResource, HttpResponse, Verb
+from varco_litestar._callers import application_of, known_caller
+
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_EMPTY: Final = {204, 304}
+OPERATION: Final = "varco_operation"
+
+type Guard = Callable[
+    [ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None] | None
+]
+"""What lets a connection through to a handler, or raises; a guard of Litestar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a handler of a resource stands for."""
+
+    resource: HttpResource
+    endpoint: Endpoint
+
+    def __deepcopy__(self, memo: object) -> "Operation":
+        # Litestar copies handlers; what they stand for stays the same.
+        return self
+
+
+class Answer:
+    """An answer as it is sent: Litestar adds nothing to it."""
+
+    def __init__(self, answer: HttpResponse) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        del scope, receive
+        status, body = self._answer.status, self._answer.body
+        headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in self._answer.headers]
+        if status not in _EMPTY:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def resource(
+    service: type[Any] | HttpResource,
+    prefix: str = "",
+    *,
+    guards: Sequence[Guard] = (),
+    middleware: Sequence[Middleware] = (),
+    **options: Any,
+) -> Router:
+    """Make a router of a service; register it with an application, or with another router.
+
+    Every operation can be left out, replaced and added to (see ``HttpResource``). QUERY (RFC 10008)
+    is not offered: Litestar refuses the method; the same search is at ``POST /…/search``.
+
+    Args:
+        service: The service class; an instance of it is added to the ``HttpApplication``. Or a
+            resource that is made already, which a nested one names as its parent.
+        prefix: Where it is: ``/products``. Left out for a resource that is made already.
+        guards: Guards of Litestar that every operation has.
+        middleware: Middleware of Litestar that every operation has.
+        options: Those of ``HttpResource``.
+
+    Raises:
+        HttpConfigError: The parts do not fit.
+        TypeError: A resource that is made already is given options.
+    """
+    if isinstance(service, HttpResource):
+        if prefix or options:
+            raise TypeError("prefix and options belong to the HttpResource, which is made already")
+        made = service
+    else:
+        made = HttpResource(service, prefix, **options)
+    return Router(
+        "/",
+        route_handlers=[_handler(made, each) for each in made.endpoints if each.verb != Verb.QUERY],
+        guards=list(guards),
+        middleware=list(middleware),
+    )
+
+
+def seen_scope(scope: Scope) -> Mapping[str, Any]:
+    """Return a scope whose path is the one that the client sees."""
+    found = cast("Mapping[str, Any]", scope)
+    root = found.get("root_path", "")
+    return {**found, "path": f"{root}{found['path']}"} if root else found
+
+
+def _handler(made: HttpResource, endpoint: Endpoint) -> Any:
+    async def operation(request: Request[Any, Any, Any]) -> Answer:
+        scope = request.scope
+        return Answer(
+            await application_of(scope).answer(
+                endpoint, seen_scope(scope), request.body, known_caller(scope)
+            )
+        )
+
+    return route(
+        _PARAMETER.sub(r"{\1:str}", endpoint.path),
+        http_method=cast("Method", endpoint.method),
+        opt={OPERATION: Operation(made, endpoint)},
+        # What Litestar would say of it is too little: the document is completed by the plugin.
+        include_in_schema=False,
+        status_code=200,
+    )(operation)
