@@ -35,8 +35,11 @@ def completed(
     def complete(document: dict[str, Any]) -> dict[str, Any]:
         schemes = application.callers.schemes
         extend_openapi(document, [], schemes=schemes)
+        by_prefix: dict[str, list[HttpResource]] = {}
         for prefix, resource in mounted:
-            extend_openapi(document, [resource], schemes=schemes, prefix=prefix)
+            by_prefix.setdefault(prefix, []).append(resource)
+        for prefix, resources in by_prefix.items():
+            extend_openapi(document, resources, schemes=schemes, prefix=prefix)
         _say_problems(document)
         return document
 

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Unpack, cast
 
 from litestar import Request, Router, route
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Method, Middleware, Receive, Scope, Send
 
-from varco_http import Endpoint, HttpResource, HttpResponse, Verb
+from varco_http import Endpoint, HttpResource, HttpResponse, ResourceOptions, Verb
 from varco_litestar._callers import application_of, known_caller
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -58,7 +58,7 @@ def resource(
     *,
     guards: Sequence[Guard] = (),
     middleware: Sequence[Middleware] = (),
-    **options: Any,
+    **options: Unpack[ResourceOptions],
 ) -> Router:
     """Make a router of a service; register it with an application, or with another router.
 
