@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
 
@@ -88,27 +88,36 @@ def extend_openapi(
     resources: Iterable[HttpResource],
     *,
     schemes: Mapping[str, Mapping[str, Any]] | None = None,
+    prefix: str = "",
 ) -> dict[str, Any]:
     """Add resources to an OpenAPI 3.1 document, that of a framework say, and return it.
 
-    Operations of the same path and method take the place of those in the document.
+    Operations of the same path and method take the place of those in the document. A schema whose
+    name another one has there already gets a new name.
 
     Args:
         document: It is changed.
         resources: The resources.
         schemes: The security schemes by name, any one of which will do.
+        prefix: What the resources are mounted under.
     """
     listed = list(resources)
     endpoints = [each for r in listed for each in r.endpoints if each.in_openapi]
     schemas = _Schemas(endpoints)
-    paths: dict[str, Any] = document.setdefault("paths", {})
+    components: dict[str, Any] = document.setdefault("components", {})
+    known_schemas: dict[str, Any] = components.setdefault("schemas", {})
+    made: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         operation = _operation(endpoint, schemas, secured=bool(schemes))
         if schemes:
             operation["security"] = [{name: []} for name in schemes]
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
-    components: dict[str, Any] = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(schemas.definitions)
+        made.setdefault(prefix + endpoint.path, {})[endpoint.method.lower()] = operation
+    names = _new_names(schemas.definitions, known_schemas)
+    paths: dict[str, Any] = document.setdefault("paths", {})
+    for path, operations in made.items():
+        paths.setdefault(path, {}).update(_renamed(operations, names))
+    for name, schema in schemas.definitions.items():
+        known_schemas[names.get(name, name)] = _renamed(schema, names)
     if schemes:
         found = {name: dict(scheme) for name, scheme in schemes.items()}
         components.setdefault("securitySchemes", {}).update(found)
@@ -116,6 +125,34 @@ def extend_openapi(
     known = {tag["name"] for tag in tags}
     tags += [{"name": each.name} for each in listed if each.name not in known]
     return document
+
+
+def _new_names(definitions: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
+    """Names for schemas whose own name stands for another schema already."""
+    found: dict[str, str] = {}
+    for name, schema in definitions.items():
+        number, other = 2, name
+        while known.get(other, schema) != schema:
+            other, number = f"{name}{number}", number + 1
+        if other != name:
+            found[name] = other
+    return found
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Have all references mean schemas by their new names."""
+    if not names:
+        return value
+    if isinstance(value, list):
+        return [_renamed(each, names) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _renamed(each, names) for key, each in cast("dict[str, Any]", value).items()}
+    target = found.get("$ref")
+    if isinstance(target, str):
+        name = target.removeprefix(_REF)
+        found["$ref"] = f"{_REF}{names.get(name, name)}"
+    return found
 
 
 class _Schemas:
