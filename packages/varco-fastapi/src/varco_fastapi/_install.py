@@ -48,8 +48,9 @@ def install(
         max_body: The longest body that any route takes, in bytes; None for no limit here.
     """
     app.state.varco = application
-    for kind in (HttpError, DomainError, QueryError, Exception):
+    for kind in (HttpError, DomainError, QueryError):
         app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(Exception, _answer_fault)
     app.add_exception_handler(HTTPException, _answer_status)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     if max_body is not None:
@@ -88,7 +89,12 @@ def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None
         """Tell whether all parts can serve."""
         return response_of(await application.health.ready())
 
-    failed: dict[int | str, dict[str, Any]] = {503: {"description": "A part cannot serve."}}
+    failed: dict[int | str, dict[str, Any]] = {
+        503: {
+            "description": "A part cannot serve.",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    }
     app.add_api_route(f"{prefix}/live", live, tags=["health"], response_model=None)
     app.add_api_route(
         f"{prefix}/ready", ready, tags=["health"], response_model=None, responses=failed
@@ -100,6 +106,13 @@ async def _answer(request: Request, error: Exception) -> Response:
     if answer.status >= _SERVER:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return response_of(answer)
+
+
+async def _answer_fault(request: Request, error: Exception) -> Response:
+    """Answer as Starlette does outside of all middleware, hence with the id of the request."""
+    response = await _answer(request, error)
+    response.headers["x-request-id"] = request.state.request_id
+    return response
 
 
 async def _answer_status(request: Request, error: Exception) -> Response:

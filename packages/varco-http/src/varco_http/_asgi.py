@@ -26,6 +26,8 @@ def current_request_id() -> str | None:
 class RequestContext:
     """ASGI middleware that gives every request an id, and the answer the same.
 
+    It is ``current_request_id()``, and ``request_id`` in the state of the scope.
+
     The id is that of ``X-Request-ID``, where it is a word of up to 128 characters, or a new one. It
     is also the correlation id of the events that the request makes, where varco-events is
     installed and the request names no other in ``X-Correlation-ID``. A ``traceparent`` (W3C Trace
@@ -66,7 +68,9 @@ class RequestContext:
                 message["headers"] = [*message.get("headers", ()), (self._header, request_id)]
             await send(message)
 
-        token = _request_id.set(request_id.decode("ascii"))
+        text = request_id.decode("ascii")
+        scope.setdefault("state", {})["request_id"] = text
+        token = _request_id.set(text)
         try:
             with self._correlated(correlation.decode("ascii")):
                 await self._app(scope, receive, identified)

@@ -130,12 +130,16 @@ def extend_openapi(
 def _new_names(definitions: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
     """Names for schemas whose own name stands for another schema already."""
     found: dict[str, str] = {}
-    for name, schema in definitions.items():
-        number, other = 2, name
-        while known.get(other, schema) != schema:
-            other, number = f"{name}{number}", number + 1
-        if other != name:
-            found[name] = other
+    before: dict[str, str] | None = None
+    while found != before:  # one that refers to a renamed one is another one too
+        before = dict(found)
+        for name, schema in definitions.items():
+            wanted = _renamed(schema, found)
+            number, other = 2, name
+            while known.get(other, wanted) != wanted:
+                other, number = f"{name}{number}", number + 1
+            if other != name:
+                found[name] = other
     return found
 
 
@@ -144,7 +148,7 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if not names:
         return value
     if isinstance(value, list):
-        return [_renamed(each, names) for each in cast("list[Any]", value)]
+        return [_renamed(each, names) for each in cast("Iterable[Any]", value)]
     if not isinstance(value, dict):
         return value
     found = {key: _renamed(each, names) for key, each in cast("dict[str, Any]", value).items()}

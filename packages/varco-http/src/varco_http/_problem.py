@@ -70,8 +70,6 @@ def problem_of(error: BaseException, *, instance: str | None = None) -> dict[str
         error: Any error; one that carries no ``code`` and ``http_status`` is an internal one.
         instance: The path of the request.
     """
-    if isinstance(error, ValidationError):
-        error = invalid_body(error)
     body = problem_for(error, instance=instance)
     status: int = body["status"]
     body.pop("errors", None)

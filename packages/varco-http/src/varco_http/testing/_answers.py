@@ -1,0 +1,114 @@
+# ruff: noqa: S101, PLR2004 - these are tests; their names say what they show
+"""What an application answers as a whole, whichever framework it is made with."""
+
+import re
+from typing import Any, cast
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from varco_http.testing._base import ContractBase, check_answer, code_of, content
+from varco_http.testing._world import SECRET
+
+
+class AnswersContract(ContractBase):
+    """Problems (RFC 9457) of the framework and of services, request ids, health, the document."""
+
+    async def test_the_errors_of_the_framework_are_problems(self) -> None:
+        async with self.served() as client:
+            for target in ("/nowhere", "/projects/1/nowhere", "/", "/%ff", "/projects/1/2/3"):
+                assert code_of(await client("GET", target)) == (404, "http.not_found"), target
+            for method, target in (("PATCH", "/projects"), ("DELETE", "/projects")):
+                refused = await client(method, target)
+                assert code_of(refused) == (405, "http.method_not_allowed")
+                assert "GET" in str(refused.header("allow"))
+            assert (await client("BREW", "/projects")).status == 405
+            missing = content(await client("GET", "/nowhere"))
+            assert missing["instance"] == "/nowhere"
+
+    async def test_a_body_that_is_too_large_is_refused(self) -> None:
+        async with self.served() as client:
+            large = b'{"name": "%b"}' % (b"x" * 1_100_000)
+            assert code_of(await client("POST", "/projects", large)) == (413, "http.body_too_large")
+            await client.create()
+            ticket = {"title": "t" * 1_000}
+            answer = await client("POST", "/projects/1/tickets", ticket)
+            assert code_of(answer) == (413, "http.body_too_large")
+
+    async def test_a_body_that_does_not_fit_is_explained(self) -> None:
+        async with self.served() as client:
+            wrong = await client("POST", "/projects", {"name": 3, "note": [], "x": 1})
+            assert code_of(wrong) == (422, "http.invalid_body")
+            assert {"/name", "/note"} <= {each["pointer"] for each in content(wrong)["errors"]}
+            for body in (b"", b"{", b"\xff", b'{"name": NaN}', b"[" * 100_000):
+                answer = await client("POST", "/projects", body)
+                assert answer.status in {400, 422}, body[:20]
+
+    async def test_what_nobody_outside_can_mend_is_not_told(self) -> None:
+        async with self.served() as client:
+            await client.create()
+            for action in ("break", "misread"):
+                answer = await client("POST", f"/projects/1/{action}")
+                assert code_of(answer) == (500, "FASTREST_500"), action
+                assert SECRET not in answer.body.decode()
+            outage = await client("POST", "/projects/1/fade")
+            assert code_of(outage) == (503, "contract.outage")
+            assert outage.header("retry-after") == "7"
+            assert SECRET not in outage.body.decode()
+
+    async def test_every_answer_has_the_id_of_its_request(self) -> None:
+        async with self.served() as client:
+            for target in ("/projects", "/nowhere", "/projects/9", "/health/live"):
+                given = await client("GET", target, x_request_id="abc-1")
+                assert given.header("x-request-id") == "abc-1", target
+                made = [await client("GET", target, x_request_id="a b") for _ in range(2)]
+                ids = {str(each.header("x-request-id")) for each in made}
+                assert len(ids) == 2
+                assert all(re.fullmatch(r"[0-9a-f]{32}", each) for each in ids)
+            refused = await client("DELETE", "/projects", x_request_id="abc-2")
+            assert refused.header("x-request-id") == "abc-2"
+
+    async def test_health_needs_no_caller_and_names_what_failed(self) -> None:
+        async with self.served() as client:
+            health = client.world.application.health
+
+            async def good() -> bool:
+                return True
+
+            async def bad() -> None:
+                raise ZeroDivisionError(SECRET)
+
+            health.register("database", good)
+            ready = await client("GET", "/health/ready", authorization="")
+            assert (ready.status, content(ready)["status"]) == (200, "ready")
+            health.register("mailer", bad)
+            failed = await client("GET", "/health/ready", authorization="")
+            assert failed.status == 503
+            assert content(failed)["parts"] == {"database": "ready", "mailer": "failed"}
+            assert SECRET not in failed.body.decode()
+            live = await client("GET", "/health/live", authorization="")
+            assert live.status == 200
+
+    async def test_the_document_is_valid_and_says_what_the_wire_does(self) -> None:
+        async with self.served() as client:
+            document = client.document
+            assert document["openapi"].startswith("3.1")
+            cast("Any", OpenAPIV31SpecValidator)(document).validate()
+            patch = document["paths"]["/projects/{pk}"]["patch"]
+            assert patch["security"] == [{"bearer": []}]
+            assert {"200", "400", "401", "403", "404", "409", "412", "413", "415", "422"} <= set(
+                patch["responses"]
+            )
+            assert (
+                "428"
+                in document["paths"]["/projects/{project_id}/tickets/{pk}"]["patch"]["responses"]
+            )
+            assert "query" not in document["paths"]["/projects"]
+            assert {"/health/live", "/health/ready"} <= set(document["paths"])
+
+    async def test_a_method_that_no_standard_knows_is_answered(self) -> None:
+        async with self.served() as client:
+            for method in ("HEAD", "OPTIONS", "TRACE", "QUERY", "X"):
+                answer = await client.send(method, "/projects", [(b"authorization", b"Bearer ann")])
+                assert answer.status < 500
+                if method != "HEAD":
+                    check_answer(answer)
