@@ -6,12 +6,6 @@ from litestar import Litestar
 from varco_http.testing import HttpContract, asgi_client
 from varco_litestar import VarcoPlugin, resource
 
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 pytestmark = pytest.mark.anyio
 
 

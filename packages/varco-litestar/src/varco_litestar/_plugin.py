@@ -14,7 +14,7 @@ from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetail
 from litestar.response.base import ASGIResponse
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.serialization import encode_json
-from litestar.types import Middleware, Scope
+from litestar.types import Empty, Middleware, Scope
 
 from varco_http import HttpApplication, Part, RequestContext
 from varco_litestar._callers import current_caller
@@ -35,7 +35,8 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         parts: What lives as long as the application: async context managers, or functions that
             make one of the ``HttpApplication``; started in order.
         health_prefix: Where ``/live`` and ``/ready`` are; None for nowhere.
-        max_body: The longest body that any route takes, in bytes; None for no limit here.
+        max_body: The longest body that a route takes, in bytes, unless it, or a router that it is
+            in, has a ``request_max_body_size`` of its own; None for no limit.
         openapi_path: Where the OpenAPI document is besides Litestar's own places; None for nowhere.
     """
 
@@ -64,7 +65,6 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         handlers.setdefault(HTTPException, answer_status)
         handlers.setdefault(Exception, answer_error)
         ProblemDetailsPlugin(ProblemDetailsConfig(answer_problem)).on_app_init(app_config)
-        app_config.request_max_body_size = self._max_body
         app_config.middleware.insert(0, cast("Middleware", RequestContext))
         app_config.before_send.append(self._identify)
         app_config.dependencies.setdefault("caller", Provide(current_caller))
@@ -80,10 +80,13 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Note the resource of a route for the OpenAPI document."""
+        """Limit the bodies of a route, and note its resource for the OpenAPI document."""
         if not isinstance(route, HTTPRoute):
             return
         for handler in route.route_handlers:
+            # Litestar asks its constructor for the limit, and not what plugins made of it.
+            if all(each.request_max_body_size is Empty for each in handler.ownership_layers[1:]):
+                handler.request_max_body_size = self._max_body
             operation = handler.opt.get(OPERATION)
             if isinstance(operation, Operation):
                 prefix = route.path_format.removesuffix(operation.endpoint.path)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from typing import Any, Final, cast
 
 from litestar import Request, Response
@@ -12,6 +13,7 @@ from varco_http import Fault, HttpResponse, pointer_of, problem_response, status
 from varco_litestar._resource import Answer, seen_scope
 
 _SERVER: Final = 500
+_STEP: Final = re.compile(r"[^.\[\]]+")
 _log = logging.getLogger("varco_litestar")
 
 
@@ -79,8 +81,8 @@ def _faults(extra: object) -> list[Fault]:
             told = cast("dict[str, object]", each)
             message, name = str(told.get("message", "is not valid")), str(told.get("key", ""))
             match told.get("source"):
-                case "body":
-                    found.append(Fault(message, pointer_of(name.split(".") if name else ())))
+                case "body" | None:  # of a pydantic model no source is told
+                    found.append(Fault(message, pointer_of(_STEP.findall(name))))
                 case "header":
                     found.append(Fault(message, header=name))
                 case _:
