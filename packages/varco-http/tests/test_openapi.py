@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Literal
 
 import pytest
-from openapi_pydantic import OpenAPI
 
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO
 from varco_domain.model import VersionedDomainModel
 from varco_domain.service import AsyncService
 from varco_http import HttpResource, Verb, extend_openapi, openapi_document
+from varco_http.testing._document import check_document
 from varco_query import QueryParser
 
 
@@ -40,34 +40,9 @@ def document(client, **options):
     return openapi_document(resources, title="Tracker", version="1", **options)
 
 
-def check(found):
-    """The document is one of OpenAPI 3.1, and all that it refers to is there."""
-    # The bounds of 64 bits are no floats to an older pydantic.
-    text = json.dumps(found)
-    read = OpenAPI.model_validate(
-        json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 18 else 1e19)
-    )
-    assert read.model_extra in (None, {})
-    names = [item["operationId"] for item in _objects(found) if "operationId" in item]
-    assert len(names) == len(set(names))
-    for item in _objects(found):
-        for part in [item["$ref"]] if "$ref" in item else []:
-            target = found
-            for name in part.removeprefix("#/").split("/"):
-                target = target[name]
-
-
-def _objects(value):
-    if isinstance(value, dict):
-        yield value
-    for each in value.values() if isinstance(value, dict) else value:
-        if isinstance(each, (dict, list)):
-            yield from _objects(each)
-
-
 def test_the_document_is_valid(client):
     found = json.loads(json.dumps(document(client, schemes=BEARER)))
-    check(found)
+    check_document(found)
     assert found["openapi"].startswith("3.1")
     operation = found["paths"]["/projects/{project_id}/tickets/{pk}"]["patch"]
     assert operation["security"] == [{"bearer": []}]
@@ -98,14 +73,14 @@ def test_it_joins_the_document_of_a_framework(client):
     found = extend_openapi(framework, client.resources)
     assert "/own" in found["paths"]
     assert "Own" in found["components"]["schemas"]
-    check(found)
+    check_document(found)
 
 
 @pytest.mark.parametrize("sparse", [True, False])
 def test_examples_run(sparse):
     resource = HttpResource(Parts, "/parts", sparse=sparse)
     found = openapi_document([resource], title="Parts", version="1")
-    check(found)
+    check_document(found)
     parameters = {each["name"]: each for each in found["paths"]["/parts"]["get"]["parameters"]}
     assert ("fields" in parameters) is sparse
     parser = QueryParser(resource.spec.reader.schema)

@@ -12,9 +12,9 @@ The methods are coroutines; mark the module for the async plugin of your test ru
 
 from importlib.util import find_spec
 
-if not (find_spec("hypothesis") and find_spec("openapi_spec_validator")):
+if not (find_spec("hypothesis") and find_spec("openapi_pydantic")):
     raise ImportError(
-        "varco_http.testing needs Hypothesis and openapi-spec-validator: "
+        "varco_http.testing needs Hypothesis and openapi-pydantic: "
         "pip install 'varco-http[testing]'"
     )
 
