@@ -55,6 +55,8 @@ class Dialect(ABC):
     """A connection has one result at a time."""
     locks_gaps: ClassVar[bool] = False
     """Locks what lies between rows unless a transaction is READ COMMITTED."""
+    rows_in_order: ClassVar[bool] = True
+    """Finds the row before (a, b, c) in an index of the three."""
     row_bytes: ClassVar[int | None] = None
     """What a row may take of its columns' `width`, where that is bounded."""
     key_bytes: ClassVar[int | None] = None

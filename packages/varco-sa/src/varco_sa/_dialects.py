@@ -217,6 +217,7 @@ class _MySQL(Dialect):
     partial_indexes = False
     one_result = True
     locks_gaps = True
+    rows_in_order = False
     row_bytes = _ROW_BYTES
     key_bytes = _KEY_BYTES
     key_name = "PRIMARY"

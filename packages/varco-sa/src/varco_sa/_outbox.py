@@ -1,8 +1,9 @@
 """The outbox: events committed with the entities they are about."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from varco_events import OutboxEntry, OutboxRepository, parts_of_error
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored
 from varco_sa._failures import exact_time
+from varco_sa._line import Line
 from varco_sa._notify import CHANNEL, Listener
 from varco_sa._outbox_failures import OutboxFailures
 from varco_sa._sessions import Transactions, store_time
@@ -33,6 +35,11 @@ _FIELDS = (
     "leased_until",
     *ENVELOPE,
 )
+
+
+# How many seconds what others removed may keep something waiting.
+_LOST_EVERY = 60.0
+_MANY = 1000
 
 
 class SQLAlchemyOutbox(OutboxRepository):
@@ -57,6 +64,7 @@ class SQLAlchemyOutbox(OutboxRepository):
         )
         self._insert = insert
         self._wakes = sa.select(sa.func.pg_notify(CHANNEL, "")) if notifies else None
+        self._looks_for_lost = 0.0
 
     def insert(self, connection: sa.Connection, entries: Sequence[OutboxEntry]) -> None:
         """Insert entries in their order, in the transaction of ``connection``."""
@@ -89,7 +97,7 @@ class SQLAlchemyOutbox(OutboxRepository):
         table = self._table
         statement = (
             sa.select(*self._columns)
-            .where(table.c.parked.is_(parked))
+            .where(table.c.parked == parked)
             .order_by(table.c.seq)
             .limit(limit)
         )
@@ -102,78 +110,74 @@ class SQLAlchemyOutbox(OutboxRepository):
         await self.delete_many([entry_id])
 
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
-        """Forget delivered entries in one statement."""
-        statement = self._table.delete().where(self._table.c.entry_id.in_(entry_ids))
-        await self._transactions.run(lambda connection: connection.execute(statement))
+        """Forget delivered entries; the next of their keys are claimed again."""
+        await self._transactions.run(
+            lambda connection: self._delete(connection, entry_ids), isolation="READ COMMITTED"
+        )
+
+    def _delete(self, connection: sa.Connection, entry_ids: Sequence[UUID]) -> None:
+        table = self._table
+        named, place = table.c.entry_id.in_(entry_ids), (table.c.seq, table.c.key)
+        if connection.dialect.delete_returning:
+            gone = connection.execute(table.delete().where(named).returning(*place)).fetchall()
+        else:
+            gone = connection.execute(sa.select(*place).where(named).with_for_update()).fetchall()
+            connection.execute(table.delete().where(named))
+        self._bring_forward(connection, [row.seq for row in gone if row.key is not None])
+
+    def _bring_forward(self, connection: sa.Connection, gone: Sequence[int]) -> None:
+        """Let claims look at what was behind entries that are gone."""
+        if gone:
+            table = self._table
+            behind = table.update().where(table.c.behind.in_(gone))
+            connection.execute(behind.values(behind=None))
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries by the clock of the database, oldest first.
 
-        Of each key none before its earlier ones.
+        Of each key none before its earlier ones. What is parked, postponed or behind such an entry
+        of its key is not looked at, however much there is of it.
         """
-        return await self._transactions.run(
-            lambda connection: self._claim(connection, limit, timedelta(seconds=lease)),
-            isolation="READ COMMITTED",
-        )
+        if time.monotonic() >= self._looks_for_lost:
+            self._looks_for_lost = time.monotonic() + _LOST_EVERY
+            await self._transactions.run(self._bring_lost_forward, isolation="READ COMMITTED")
+        while True:
+            batch, goes_on = await self._transactions.run(
+                lambda connection: self._claim(connection, limit, timedelta(seconds=lease)),
+                isolation="READ COMMITTED",
+            )
+            if batch or not goes_on:
+                return batch
 
-    def _claim(self, connection: sa.Connection, limit: int, lease: timedelta) -> list[OutboxEntry]:
+    def _claim(
+        self, connection: sa.Connection, limit: int, lease: timedelta
+    ) -> tuple[list[OutboxEntry], bool]:
+        """What was claimed, and whether there is more to look at."""
         begin_write(connection)
         now = store_time(connection)
-        rows = connection.execute(self._claimable(limit, now)).fetchall()
-        kept = self._in_order(connection, rows)
-        batch = self.batch_of([_entry(row) for row in kept])
+        line = Line(connection, self._table, self._columns, now, limit)
+        found = line.take()
+        batch = self.batch_of([_entry(row) for row in found])
         if batch:
             table = self._table
-            values: dict[str, Any] = {"leased_until": now + lease}
+            values: dict[str, Any] = {"leased_until": now + lease, "behind": None}
             if batch[0].is_counted:  # and alone
                 values["attempts"] = batch[0].attempts
             # A batch is the first of what could be claimed.
-            leased = table.c.seq.in_([row.seq for row in kept[: len(batch)]])
+            leased = table.c.seq.in_([row.seq for row in found[: len(batch)]])
             connection.execute(table.update().where(leased).values(values))
-        return [replace(entry, leased_until=now + lease) for entry in batch]
+        return [replace(entry, leased_until=now + lease) for entry in batch], line.goes_on
 
-    def _claimable(self, limit: int, now: datetime) -> Any:
+    def _bring_lost_forward(self, connection: sa.Connection) -> None:
+        """What is behind an entry that somebody else removed: an older version, or by hand."""
+        begin_write(connection)
         table = self._table
-        earlier = table.alias("earlier")
-        held = sa.or_(earlier.c.leased_until > now, earlier.c.available_at > now)
-        blocked = sa.exists().where(
-            earlier.c.key == table.c.key,
-            earlier.c.seq < table.c.seq,
-            earlier.c.parked.is_(False),
-            held,
-        )
-        return (
-            sa.select(*self._columns, table.c.seq)
-            .where(
-                table.c.parked.is_(False),
-                sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
-                sa.or_(table.c.available_at.is_(None), table.c.available_at <= now),
-                sa.or_(table.c.key.is_(None), sa.not_(blocked)),
-            )
-            .order_by(table.c.seq)
-            .limit(limit)
-            .with_for_update(skip_locked=True, of=table)
-        )
-
-    def _in_order(self, connection: sa.Connection, rows: Sequence[Any]) -> list[Any]:
-        """The rows without those that have an earlier one of their key in another claim."""
-        keys = {row.key for row in rows if row.key is not None}
-        if not keys:
-            return list(rows)
-        table = self._table
-        claimed = {row.seq for row in rows}
-        others = connection.execute(
-            sa.select(table.c.key, table.c.seq).where(
-                table.c.key.in_(keys),
-                table.c.seq < max(claimed),
-                table.c.parked.is_(False),
-            )
-        )
-        first: dict[str, int] = {}
-        for key, seq in others:
-            if seq not in claimed:
-                first[key] = min(seq, first.get(key, seq))
-        return [row for row in rows if row.key not in first or row.seq < first[row.key]]
+        before = table.alias("before")
+        waits = sa.exists().where(before.c.seq == table.c.behind, before.c.parked == sa.false())
+        lost = sa.select(table.c.seq).where(table.c.behind.is_not(None), ~waits).limit(_MANY)
+        while places := connection.execute(lost).scalars().all():
+            found = table.update().where(table.c.seq.in_(places))
+            connection.execute(found.values(behind=None))
 
     async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
         """Hold claimed entries for longer, from now on by the clock of the database."""
@@ -193,7 +197,7 @@ class SQLAlchemyOutbox(OutboxRepository):
             await self._note(entries)
 
     async def park(self, entry: OutboxEntry) -> None:
-        """Keep an entry but never claim it again."""
+        """Keep an entry but never claim it again; the next of its key is claimed."""
         await self._note([entry], parked=True)
 
     async def _note(self, entries: Sequence[OutboxEntry], *, parked: bool = False) -> None:
@@ -220,8 +224,12 @@ class SQLAlchemyOutbox(OutboxRepository):
         def note(connection: sa.Connection) -> None:
             at = exact_time(connection) if parked else None
             connection.execute(statement.values(parked_at=at), rows)
+            if parked:
+                named = table.c.entry_id.in_([entry.entry_id for entry in entries])
+                places = connection.execute(sa.select(table.c.seq).where(named)).scalars()
+                self._bring_forward(connection, places.all())
 
-        await self._transactions.run(note)
+        await self._transactions.run(note, isolation="READ COMMITTED")
 
     def failures(self) -> OutboxFailures:
         """The parked entries and the held-back keys as operators see them."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from varco_sa._dialects import COUNTED
+from varco_sa._dialects import COUNTED, index_of
 from varco_sa._envelopes import envelope_columns
 from varco_sa._types import Bytes, Identifier, Integer, Text, Timestamp
 
@@ -24,6 +24,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         return SystemTables(
             *(metadata.tables[f"varco_{name}"] for name in ("outbox", "inbox", "dead_letters"))
         )
+    behind: sa.Column[int | None] = sa.Column("behind", Integer())
     outbox = sa.Table(
         "varco_outbox",
         metadata,
@@ -42,10 +43,14 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("parked_at", Timestamp()),
         sa.Column("error_type", Text(length=255)),
         *envelope_columns(),
+        # Until which entry of its key is gone no claim looks at this one; null for most.
+        behind,
         sa.UniqueConstraint("entry_id", name="uq_varco_outbox_entry_id"),
-        sa.Index("ix_varco_outbox_key", "key", "seq"),
-        # A claim does not look at what is parked.
+        sa.Index("ix_varco_outbox_line", "key", "parked", "seq"),
         sa.Index("ix_varco_outbox_parked", "parked", "seq"),
+        # A claim looks at no entry that is parked, postponed or behind another.
+        sa.Index("ix_varco_outbox_ready", "parked", "behind", "available_at", "seq"),
+        sa.Index("ix_varco_outbox_behind", behind, **index_of(behind.is_not(None))),
         **COUNTED,
     )
     inbox = sa.Table(

@@ -1,0 +1,159 @@
+"""Which entries of the outbox may be claimed: the first ones, and of each key from its first on."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from varco_sa._dialects import dialect_of
+
+# How many rows are looked at together when those looked at first were behind others, and how often
+# before others get their turn to write.
+_MANY = 1000
+_LOOKS = 5
+
+
+class Line:
+    """One look at the outbox, in the transaction that leases what it finds.
+
+    An entry that is behind another of its key, which is in hand or postponed, is noted to be
+    ``behind`` that one; no claim looks at it again before whoever removes that one has removed the
+    note. It notes only what is behind an entry that it locks: the other is removed either before,
+    or by somebody who sees the note.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        columns: Sequence[sa.Column[Any]],
+        now: datetime,
+        limit: int,
+    ) -> None:
+        self._connection = connection
+        self._table = table
+        self._limit = limit
+        self._now = now
+        last = _last_before(table, dialect_of(connection.dialect).rows_in_order)
+        self._free: sa.Select[Any] = (
+            sa.select(*columns, table.c.seq, last)
+            .where(
+                table.c.parked == sa.false(),
+                sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
+            )
+            .with_for_update(skip_locked=True, of=table)
+        )
+        self._taken: dict[int, Any] = {}
+        self._noted = 0
+        self.goes_on = False
+
+    def take(self) -> list[Any]:
+        """The rows, locked and in order. If there are none and `goes_on`, look again."""
+        table, limit = self._table, self._limit
+        # In the order of the index, of which the first columns are the same in all rows: an engine
+        # that does not know this would sort them.
+        order = (table.c.parked, table.c.behind, table.c.available_at, table.c.seq)
+        ready = self._free.where(table.c.behind.is_(None)).order_by(*order)
+        due = table.c.available_at <= self._now
+        first: datetime | None = self._connection.execute(self._first_postponed()).scalar()
+        if first is not None and first <= self._now:
+            self._look(ready.where(due), limit)
+        ready, seen, most = ready.where(table.c.available_at.is_(None)), 0, limit
+        for _ in range(_LOOKS):
+            rows = self._look(ready.where(table.c.seq > seen), most)
+            if len(rows) < most or len(self._taken) >= limit:
+                break
+            seen, most = rows[-1].seq, _MANY
+        else:
+            self.goes_on = self._noted > 0
+        heads = [row.seq for row in self._taken.values() if row.key is not None]
+        room = limit - len(self._taken)
+        if heads and room > 0:
+            next_ones = self._free.where(
+                table.c.behind.in_(heads), sa.or_(table.c.available_at.is_(None), due)
+            )
+            self._look(next_ones.order_by(table.c.seq), room)
+        return [self._taken[place] for place in sorted(self._taken)][:limit]
+
+    def _first_postponed(self) -> sa.Select[Any]:
+        table = self._table
+        return (
+            sa.select(table.c.available_at)
+            .where(
+                table.c.parked == sa.false(),
+                table.c.behind.is_(None),
+                table.c.available_at.is_not(None),
+            )
+            .order_by(table.c.parked, table.c.behind, table.c.available_at)
+            .limit(1)
+        )
+
+    def _look(self, statement: sa.Select[Any], limit: int) -> Sequence[Any]:
+        """Take the rows whose turn it is, and note which are behind others."""
+        found = self._connection.execute(statement.limit(limit)).fetchall()
+        rows = sorted(found, key=lambda row: row.seq)
+        waiting: list[Any] = []
+        for row in rows:
+            if row.last_before is None or row.last_before in self._taken:
+                self._taken[row.seq] = row
+            else:
+                waiting.append(row)
+        if waiting:
+            self._put_behind(waiting)
+        return rows
+
+    def _put_behind(self, waiting: Sequence[Any]) -> None:
+        """Note behind which entry each of these is.
+
+        Of a key as many behind one as a claim could take when that one is gone, and the others
+        behind the last of these.
+        """
+        table, connection = self._table, self._connection
+        own = {row.seq for row in waiting}
+        others = {row.last_before for row in waiting} - own
+        locked = set(
+            connection.execute(
+                sa.select(table.c.seq)
+                .where(table.c.seq.in_(others), table.c.parked == sa.false())
+                .with_for_update(skip_locked=True)
+            ).scalars()
+        )
+        together = max(1, self._limit // len({row.key for row in waiting}))
+        put: Counter[int] = Counter()
+        newest: dict[str, int] = {}
+        notes: list[dict[str, int]] = []
+        for row in waiting:
+            behind = row.last_before if row.last_before in locked else newest.get(row.key)
+            if behind is None:
+                continue  # the one before is just being claimed or removed
+            if put[behind] == together:
+                behind = row.last_before
+            put[behind] += 1
+            newest[row.key] = behind
+            notes.append({"place": row.seq, "before": behind})
+        self._noted += len(notes)
+        if notes:
+            noted = table.update().where(table.c.seq == sa.bindparam("place"))
+            connection.execute(noted.values(behind=sa.bindparam("before")), notes)
+
+
+def _last_before(table: sa.Table, rows_in_order: bool) -> sa.Label[Any]:  # internal
+    """The place of the row before one of the same key that is not parked, null without.
+
+    Engines that think that most rows have the same key would look for it through the primary key,
+    of which this leaves them no choice.
+    """
+    before = table.alias("before")
+    row = (before.c.key, before.c.parked, before.c.seq)
+    of_key = sa.and_(before.c.key == table.c.key, before.c.parked == sa.false())
+    if rows_in_order:
+        here = sa.tuple_(table.c.key, sa.false(), table.c.seq)
+        last = sa.select(sa.case((of_key, before.c.seq))).where(sa.tuple_(*row) < here)
+        last = last.order_by(*(column.desc() for column in row))
+    else:
+        last = sa.select(before.c.seq).where(of_key, before.c.seq < table.c.seq)
+        last = last.with_hint(before, "FORCE INDEX (ix_varco_outbox_line)")
+        last = last.order_by(before.c.seq.desc())
+    return last.limit(1).scalar_subquery().label("last_before")
