@@ -55,7 +55,9 @@ class Dialect(ABC):
     """A connection has one result at a time."""
     locks_gaps: ClassVar[bool] = False
     """Locks what lies between rows unless a transaction is READ COMMITTED."""
-    rows_in_order: ClassVar[bool] = True
+    ranges_in_subqueries: ClassVar[bool] = True
+    """A subquery finds a range of an index by a value of the query around it."""
+    rows_in_order: ClassVar[bool] = False
     """Finds the row before (a, b, c) in an index of the three."""
     row_bytes: ClassVar[int | None] = None
     """What a row may take of its columns' `width`, where that is bounded."""

@@ -147,6 +147,7 @@ class _PostgreSQL(Dialect):
     keeps_zones = True
     schemas = True
     notifies = True
+    rows_in_order = True
     arrays = True
     null_smallest = False
     aborts_on_error = True
@@ -217,7 +218,7 @@ class _MySQL(Dialect):
     partial_indexes = False
     one_result = True
     locks_gaps = True
-    rows_in_order = False
+    ranges_in_subqueries = False
     row_bytes = _ROW_BYTES
     key_bytes = _KEY_BYTES
     key_name = "PRIMARY"

@@ -1,8 +1,9 @@
 """Which entries of the outbox may be claimed: the first ones, and of each key from its first on."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import batched
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,9 +37,12 @@ class Line:
         self._table = table
         self._limit = limit
         self._now = now
-        last = _last_before(table, dialect_of(connection.dialect).rows_in_order)
+        dialect = dialect_of(connection.dialect)
+        # Where a subquery cannot, statements of their own look for what is before a row.
+        self._asks_by_key = not dialect.ranges_in_subqueries
+        last = sa.null() if self._asks_by_key else _last_before(table, dialect.rows_in_order)
         self._free: sa.Select[Any] = (
-            sa.select(*columns, table.c.seq, last)
+            sa.select(*columns, table.c.seq, last.label("last_before"))
             .where(
                 table.c.parked == sa.false(),
                 sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
@@ -95,16 +99,48 @@ class Line:
         found = self._connection.execute(statement.limit(limit)).fetchall()
         rows = sorted(found, key=lambda row: row.seq)
         waiting: list[Any] = []
+        before = self._before_by_key(rows) if self._asks_by_key else {}
         for row in rows:
-            if row.last_before is None or row.last_before in self._taken:
+            last = before.get(row.seq, row.last_before)
+            if last is None or last in self._taken:
                 self._taken[row.seq] = row
             else:
+                before[row.seq] = last
                 waiting.append(row)
         if waiting:
-            self._put_behind(waiting)
+            self._put_behind(waiting, before)
         return rows
 
-    def _put_behind(self, waiting: Sequence[Any]) -> None:
+    def _before_by_key(self, rows: Sequence[Any]) -> dict[int, int]:
+        """For each row that is not the first of its key, one that is before it."""
+        table = self._table
+        places: dict[str, list[int]] = {}
+        for row in rows:
+            if row.key is not None:
+                places.setdefault(row.key, []).append(row.seq)
+        before: dict[int, int] = {}
+        for keys in batched(places, 100):
+            first = [
+                sa.select(table.c.key, table.c.seq)
+                .where(table.c.key == key, table.c.parked == sa.false())
+                .order_by(table.c.seq)
+                .limit(len(places[key]))
+                for key in keys
+            ]
+            lines: dict[str, list[int]] = {key: [] for key in keys}
+            for key, place in self._connection.execute(sa.union_all(*first)):
+                lines[key].append(place)
+            for key, line in lines.items():
+                last: int | None = None
+                for place, member in zip(places[key], sorted(line), strict=False):
+                    if place != member and (last is None or last < member):
+                        last = member
+                    if last is not None:
+                        before[place] = last
+                    last = place
+        return before
+
+    def _put_behind(self, waiting: Sequence[Any], before: Mapping[int, int]) -> None:
         """Note behind which entry each of these is.
 
         Of a key as many behind one as a claim could take when that one is gone, and the others
@@ -112,7 +148,7 @@ class Line:
         """
         table, connection = self._table, self._connection
         own = {row.seq for row in waiting}
-        others = {row.last_before for row in waiting} - own
+        others = {before[row.seq] for row in waiting} - own
         locked = set(
             connection.execute(
                 sa.select(table.c.seq)
@@ -125,11 +161,12 @@ class Line:
         newest: dict[str, int] = {}
         notes: list[dict[str, int]] = []
         for row in waiting:
-            behind = row.last_before if row.last_before in locked else newest.get(row.key)
+            last = before[row.seq]
+            behind = last if last in locked else newest.get(row.key)
             if behind is None:
                 continue  # the one before is just being claimed or removed
             if put[behind] == together:
-                behind = row.last_before
+                behind = last
             put[behind] += 1
             newest[row.key] = behind
             notes.append({"place": row.seq, "before": behind})
@@ -139,21 +176,20 @@ class Line:
             connection.execute(noted.values(behind=sa.bindparam("before")), notes)
 
 
-def _last_before(table: sa.Table, rows_in_order: bool) -> sa.Label[Any]:  # internal
+def _last_before(table: sa.Table, rows_in_order: bool) -> sa.ScalarSelect[Any]:
     """The place of the row before one of the same key that is not parked, null without.
 
-    Engines that think that most rows have the same key would look for it through the primary key,
-    of which this leaves them no choice.
+    An engine that thinks that most rows have the same key would look for it through the primary
+    key, which the order of rows leaves it no choice for.
     """
     before = table.alias("before")
-    row = (before.c.key, before.c.parked, before.c.seq)
     of_key = sa.and_(before.c.key == table.c.key, before.c.parked == sa.false())
     if rows_in_order:
+        row = (before.c.key, before.c.parked, before.c.seq)
         here = sa.tuple_(table.c.key, sa.false(), table.c.seq)
         last = sa.select(sa.case((of_key, before.c.seq))).where(sa.tuple_(*row) < here)
         last = last.order_by(*(column.desc() for column in row))
     else:
         last = sa.select(before.c.seq).where(of_key, before.c.seq < table.c.seq)
-        last = last.with_hint(before, "FORCE INDEX (ix_varco_outbox_line)")
         last = last.order_by(before.c.seq.desc())
-    return last.limit(1).scalar_subquery().label("last_before")
+    return last.limit(1).scalar_subquery()
