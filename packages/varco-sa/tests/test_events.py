@@ -206,7 +206,7 @@ async def test_tables_of_an_older_version_are_migrated_and_their_rows_read(open_
     """Those had no columns for the rest of an envelope, and none that operators choose by."""
     backend = await open_backend(url)
     added = {
-        "varco_outbox": ("parked_at", "error_type", *ENVELOPE),
+        "varco_outbox": ("parked_at", "error_type", "behind", *ENVELOPE),
         "varco_inbox": (
             "key",
             "attempts",
@@ -230,7 +230,15 @@ async def test_tables_of_an_older_version_are_migrated_and_their_rows_read(open_
     }
     payload = '{"type":"Shipped","version":1,"data":{"number":7}}'
     name = backend.engine.dialect.name
+    outbox = backend.uow_provider.tables.outbox
     async with backend.engine.begin() as connection:
+        for index in outbox.indexes:
+            if index.name == "ix_varco_outbox_line":
+                await connection.run_sync(index.drop)
+        old_index = sa.text("CREATE INDEX ix_varco_outbox_key ON varco_outbox (`key`, seq)")
+        if name == "postgresql":
+            old_index = sa.text("CREATE INDEX ix_varco_outbox_key ON varco_outbox (key, seq)")
+        await connection.execute(old_index)
         for table, columns in added.items():
             made = backend.uow_provider.metadata.tables[table].indexes
             for index in made:
@@ -253,7 +261,6 @@ async def test_tables_of_an_older_version_are_migrated_and_their_rows_read(open_
     async with backend.engine.begin() as connection:
         await connection.run_sync(upgrade)
     assert await schema_drift(backend.engine, metadata_for(dialect=name)) == []
-    outbox = backend.uow_provider.tables.outbox
     old = OutboxEntry(event_type="Shipped", channel="orders", payload=payload.encode())
     await backend.outbox.save(old)
     async with backend.engine.begin() as connection:
