@@ -32,6 +32,7 @@ class Line:
         columns: Sequence[sa.Column[Any]],
         now: datetime,
         limit: int,
+        seen: int = 0,
     ) -> None:
         self._connection = connection
         self._table = table
@@ -52,24 +53,23 @@ class Line:
         self._taken: dict[int, Any] = {}
         self._noted = 0
         self.goes_on = False
+        self.seen = seen
 
     def take(self) -> list[Any]:
-        """The rows, locked and in order. If there are none and `goes_on`, look again."""
+        """The rows, locked and in order. If there are none and `goes_on`, look after `seen`."""
         table, limit = self._table, self._limit
         # In the order of the index, of which the first columns are the same in all rows: an engine
         # that does not know this would sort them.
         order = (table.c.parked, table.c.behind, table.c.available_at, table.c.seq)
         ready = self._free.where(table.c.behind.is_(None)).order_by(*order)
         due = table.c.available_at <= self._now
-        first: datetime | None = self._connection.execute(self._first_postponed()).scalar()
-        if first is not None and first <= self._now:
-            self._look(ready.where(due), limit)
-        ready, seen, most = ready.where(table.c.available_at.is_(None)), 0, limit
+        self._look(ready.where(due), limit)
+        ready, most = ready.where(table.c.available_at.is_(None)), limit
         for _ in range(_LOOKS):
-            rows = self._look(ready.where(table.c.seq > seen), most)
+            rows = self._look(ready.where(table.c.seq > self.seen), most)
             if len(rows) < most or len(self._taken) >= limit:
                 break
-            seen, most = rows[-1].seq, _MANY
+            self.seen, most = rows[-1].seq, _MANY
         else:
             self.goes_on = self._noted > 0
         heads = [row.seq for row in self._taken.values() if row.key is not None]
@@ -80,19 +80,6 @@ class Line:
             )
             self._look(next_ones.order_by(table.c.seq), room)
         return [self._taken[place] for place in sorted(self._taken)][:limit]
-
-    def _first_postponed(self) -> sa.Select[Any]:
-        table = self._table
-        return (
-            sa.select(table.c.available_at)
-            .where(
-                table.c.parked == sa.false(),
-                table.c.behind.is_(None),
-                table.c.available_at.is_not(None),
-            )
-            .order_by(table.c.parked, table.c.behind, table.c.available_at)
-            .limit(1)
-        )
 
     def _look(self, statement: sa.Select[Any], limit: int) -> Sequence[Any]:
         """Take the rows whose turn it is, and note which are behind others."""

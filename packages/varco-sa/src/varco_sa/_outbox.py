@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -141,21 +142,22 @@ class SQLAlchemyOutbox(OutboxRepository):
         if time.monotonic() >= self._looks_for_lost:
             self._looks_for_lost = time.monotonic() + _LOST_EVERY
             await self._transactions.run(self._bring_lost_forward, isolation="READ COMMITTED")
-        while True:
-            batch, goes_on = await self._transactions.run(
-                lambda connection: self._claim(connection, limit, timedelta(seconds=lease)),
+        seen: int | None = 0
+        batch: list[OutboxEntry] = []
+        while not batch and seen is not None:
+            batch, seen = await self._transactions.run(
+                partial(self._claim, limit=limit, lease=timedelta(seconds=lease), seen=seen),
                 isolation="READ COMMITTED",
             )
-            if batch or not goes_on:
-                return batch
+        return batch
 
     def _claim(
-        self, connection: sa.Connection, limit: int, lease: timedelta
-    ) -> tuple[list[OutboxEntry], bool]:
-        """What was claimed, and whether there is more to look at."""
+        self, connection: sa.Connection, *, limit: int, lease: timedelta, seen: int
+    ) -> tuple[list[OutboxEntry], int | None]:
+        """What was claimed of what comes after `seen`, and where to look on; None at the end."""
         begin_write(connection)
         now = store_time(connection)
-        line = Line(connection, self._table, self._columns, now, limit)
+        line = Line(connection, self._table, self._columns, now, limit, seen)
         found = line.take()
         batch = self.batch_of([_entry(row) for row in found])
         if batch:
@@ -166,7 +168,9 @@ class SQLAlchemyOutbox(OutboxRepository):
             # A batch is the first of what could be claimed.
             leased = table.c.seq.in_([row.seq for row in found[: len(batch)]])
             connection.execute(table.update().where(leased).values(values))
-        return [replace(entry, leased_until=now + lease) for entry in batch], line.goes_on
+        return [
+            replace(entry, leased_until=now + lease) for entry in batch
+        ], line.seen if line.goes_on else None
 
     def _bring_lost_forward(self, connection: sa.Connection) -> None:
         """What is behind an entry that somebody else removed: an older version, or by hand."""
