@@ -532,3 +532,15 @@ async def test_publishing_keeps_no_memory(bus):
     finally:
         tracemalloc.stop()
     assert grown < 100_000
+
+
+async def test_a_raw_event_of_a_known_class_is_refused_with_what_is_true(bus):
+    bus.subscribe(Counted, lambda event: None)
+    raw = RawEvent(raw_type=Counted.event_type_name(), raw_version=9, payload=b"{}")
+    with pytest.raises(
+        UnknownEventTypeError, match="has a class here, whose listeners take no"
+    ) as e:
+        await bus.deliver(raw)
+    assert e.value.is_raw
+    bus.subscribe(RawEvent, lambda event: None)
+    await bus.deliver(raw)

@@ -91,16 +91,21 @@ class UpcastError(EventDecodeError):
 
 
 class UnknownEventTypeError(EventsError, LookupError):
-    """An event of a type that has neither a class nor a listener in this process."""
+    """An event that this process has no class for, or no listener who takes it raw."""
 
     code = "events.unknown_type"
     http_status = 422
 
-    def __init__(self, event_type: str, channel: str) -> None:
+    def __init__(self, event_type: str, channel: str, *, is_raw: bool = False) -> None:
         self.event_type = event_type
         self.channel = channel
+        self.is_raw = is_raw
         super().__init__(
-            f"no class and no listener is known for event type {event_type!r} on channel "
+            f"event type {event_type!r} has a class here, whose listeners take no RawEvent, and "
+            f"nobody on channel {channel!r} listens to its name; read it first (see the error of "
+            f"its upcaster, or its version), or subscribe to its name or to RawEvent"
+            if is_raw
+            else f"no class and no listener is known for event type {event_type!r} on channel "
             f"{channel!r}; import the module that defines it, or subscribe to its name"
         )
 

@@ -232,7 +232,8 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
             if not route.subscriptions:
                 raise NoSuchHandlerError(handler, name, channel)
         elif isinstance(event, RawEvent) and not self._dispatcher.routes.named(name, channel):
-            raise UnknownEventTypeError(name, channel)
+            is_raw = self._dispatcher.knows(name, channel)  # that is, its class
+            raise UnknownEventTypeError(name, channel, is_raw=is_raw)
         try:
             with self._in_flight():
                 outcomes = await self._dispatcher.deliver(event, channel, route, around)
