@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, create_model
 
 from varco_domain.backend import FieldKind, FieldMeta, MetaReader, ParsedMeta
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO, generate_dtos
@@ -82,7 +82,7 @@ class Spec:
         self.require_if_match: Final = require_if_match
         self.max_body: Final = max_body
         self.create: Final[TypeAdapter[Any]] = TypeAdapter(classes.create)
-        self.update: Final[TypeAdapter[Any]] = TypeAdapter(classes.update)
+        self.update: Final[TypeAdapter[Any]] = TypeAdapter(_expecting(classes.update, meta))
         self.item: Final[TypeAdapter[Any]] = TypeAdapter(classes.read)
         self.items: Final[TypeAdapter[Any]] = TypeAdapter(_list_of(classes.read))
         shown = _fields(classes.read)
@@ -181,6 +181,16 @@ class KeyPart:
             return self.adapter.validate_strings(text)
         except ValidationError:
             return None
+
+
+def _expecting(update: Any, meta: ParsedMeta) -> Any:
+    """The class of changes with a place for the version that a header expects."""
+    if meta.version_field is None or "expected_version" in _fields(update):
+        return update
+    version: Any = (int | None, None)
+    return create_model(
+        update.__name__, __base__=update, __module__=update.__module__, expected_version=version
+    )
 
 
 def _list_of(item: Any) -> Any:
