@@ -122,6 +122,22 @@ async def test_a_service_takes_them_without_an_assembler():
             await service.update(made.pk, change, CLERK)
 
 
+@pytest.mark.anyio
+async def test_a_version_that_is_set_on_a_dto_without_such_a_field_is_expected():
+    plain = generate_dtos(Product)
+
+    class Service(TenantAwareService, AsyncService[Product]):
+        pass
+
+    products = Service(InMemoryRepositoryProvider(Product), GrantBasedAuthorizer())
+    with tenant_context("t"):
+        made = await products.create(plain.create(name="a", price=1), CLERK)
+        change = plain.update(name="b")
+        object.__setattr__(change, "expected_version", made.version + 1)
+        with pytest.raises(StaleEntityError):
+            await products.update(made.pk, change, CLERK)
+
+
 def test_a_service_needs_to_be_told_of_its_model_alone():
     class Short(TenantAwareService, AsyncService[Product]):
         pass

@@ -115,7 +115,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
         names = self._changeable & update.model_fields_set
         changes = {name: getattr(update, name) for name in names}
         op = UpdateOperation.REPLACE
-        if may_have(update.__class__, OP):
+        if may_have(update, OP):
             op = getattr(update, OP, op)
         if op is not UpdateOperation.REPLACE:
             for name, value in changes.items():

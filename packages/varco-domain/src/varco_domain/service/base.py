@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, Generic, Self, cast
+from typing import Generic, Self
 
 from varco_domain._hooks import default, untouched
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
@@ -248,7 +248,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """Return the entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
         await ask(self._authorizer, ctx, Action.UPDATE, resource)
-        if may_have(cast("Any", dto.__class__), EXPECTED_VERSION):
+        if may_have(dto, EXPECTED_VERSION):
             expected: int | None = getattr(dto, EXPECTED_VERSION, None)
             if expected is not None:
                 self._check_version(before, expected)
