@@ -7,7 +7,11 @@ tasks is random: here a seed decides it, and the same seed is the same order.
 
 import asyncio
 import functools
+import math
 import selectors
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 
 import anyio
 import pytest
@@ -15,6 +19,7 @@ import trio
 from trio._core import _run as scheduler
 from trio.testing import MockClock
 
+from varco_cache import CacheBackend
 from varco_cache.testing import ManualClock
 
 
@@ -80,3 +85,65 @@ def run(anyio_backend):
 @pytest.fixture
 def clock():
     return ManualClock()
+
+
+class Least:
+    """A cache of somebody's own, with what one had to have."""
+
+    def __init__(self):
+        self.held, self.started = {}, 0
+
+    async def start(self):
+        self.started += 1
+
+    async def stop(self):
+        self.started -= 1
+
+    async def get(self, key, *, type_hint=None):
+        return self.held.get(key)
+
+    async def set(self, key, value, *, ttl=None):
+        self.held[key] = value
+
+    async def delete(self, key):
+        self.held.pop(key, None)
+
+    async def exists(self, key):
+        return key in self.held
+
+    async def clear(self):
+        self.held.clear()
+
+    async def delete_prefix(self, prefix):
+        for key in [key for key in self.held if key.startswith(prefix)]:
+            del self.held[key]
+
+
+class LeastBackend(Least, CacheBackend):
+    pass
+
+
+@pytest.fixture
+def least():
+    return Least
+
+
+@pytest.fixture
+def least_backend():
+    return LeastBackend
+
+
+@pytest.fixture(params=[Least, LeastBackend])
+def least_of_any_kind(request):
+    return request.param
+
+
+NO_SPANS = [
+    timedelta(5), Decimal(5), Fraction(5), "5", [5], True, 0, -1, math.nan, -math.inf, 10**400,
+]  # fmt: skip
+
+
+@pytest.fixture(params=NO_SPANS, ids=lambda span: repr(span)[:20])
+def no_span(request):
+    """What is no number of seconds above zero."""
+    return request.param

@@ -1,7 +1,5 @@
 """Caches of somebody's own, with the methods that one had to have."""
 
-from datetime import timedelta
-
 import pytest
 
 from varco_cache import (
@@ -18,6 +16,10 @@ from varco_cache import (
     GuardedCache,
     InMemoryCache,
     LayeredCache,
+    NamespacedCache,
+    NoOpCache,
+    QueryCacheWarmer,
+    SnapshotCacheWarmer,
     TaggedStrategy,
     TTLStrategy,
     cached,
@@ -27,43 +29,8 @@ from varco_events import InMemoryEventBus
 pytestmark = pytest.mark.anyio
 
 
-class Least:
-    def __init__(self):
-        self.held, self.started = {}, 0
-
-    async def start(self):
-        self.started += 1
-
-    async def stop(self):
-        self.started -= 1
-
-    async def get(self, key, *, type_hint=None):
-        return self.held.get(key)
-
-    async def set(self, key, value, *, ttl=None):
-        self.held[key] = value
-
-    async def delete(self, key):
-        self.held.pop(key, None)
-
-    async def exists(self, key):
-        return key in self.held
-
-    async def clear(self):
-        self.held.clear()
-
-    async def delete_prefix(self, prefix):
-        for key in [key for key in self.held if key.startswith(prefix)]:
-            del self.held[key]
-
-
-class LeastBackend(Least, CacheBackend):
-    pass
-
-
-@pytest.mark.parametrize("kind", [Least, LeastBackend])
-async def test_it_works_as_a_layer_and_keeps_values_as_they_are(kind):
-    near, far = InMemoryCache(), kind()
+async def test_it_works_as_a_layer_and_keeps_values_as_they_are(least_of_any_kind):
+    near, far = InMemoryCache(), least_of_any_kind()
     async with LayeredCache(near, far) as cache:
         assert far.started == 1
         await cache.set("k", 1)
@@ -86,8 +53,8 @@ async def test_it_works_as_a_layer_and_keeps_values_as_they_are(kind):
     assert await near.get("t") == 3
 
 
-async def test_it_keeps_what_a_function_returns():
-    far, calls = LeastBackend(), []
+async def test_it_keeps_what_a_function_returns(least_backend):
+    far, calls = least_backend(), []
 
     @cached(far, ttl=60, tags={"x"})
     async def load(number):
@@ -106,9 +73,11 @@ async def test_it_keeps_what_a_function_returns():
         cached(far, ttl=60, early_refresh=5)(load.__wrapped__)
 
 
-async def test_a_load_that_began_before_an_invalidation_is_not_served_by_another_process():
-    store = Least()
-    here, there = GuardedCache(store), GuardedCache(LeastBackend())
+async def test_a_load_that_began_before_an_invalidation_is_not_served_by_another_process(
+    least, least_backend
+):
+    store = least()
+    here, there = GuardedCache(store), GuardedCache(least_backend())
     there.cache.cache.held = store.held
 
     async def load():
@@ -132,9 +101,8 @@ def test_what_can_read_nothing_is_refused():
         LayeredCache(object())
 
 
-@pytest.mark.parametrize("span", [timedelta(5), "5", True, 0, -1, float("nan")])
-async def test_times_that_are_none_are_refused_alike(span):
-    cache = InMemoryCache()
+async def test_times_that_are_none_are_refused_alike(no_span, least):
+    cache, span = InMemoryCache(), no_span
 
     async def load():
         return 1
@@ -146,14 +114,19 @@ async def test_times_that_are_none_are_refused_alike(span):
     await refused(lambda: cache.set("k", 1, ttl=span))
     await refused(lambda: cache.set_many({"k": 1}, ttl=span))
     await refused(lambda: cache.get_or_set("k", load, ttl=span))
-    await refused(lambda: LayeredCache(cache, Least()).set("k", 1, ttl=span))
+    await refused(lambda: LayeredCache(cache, least()).set("k", 1, ttl=span))
+    for view in (NoOpCache(), GuardedCache(cache), NamespacedCache(cache, "n:")):
+        await refused(lambda view=view: view.set("k", 1, ttl=span))
+        await refused(lambda view=view: view.set_many({"k": 1}, ttl=span))
+        await refused(lambda view=view: view.get_or_set("k", load, ttl=span))
     assert cache.size == 0
     for make in (
         lambda: cached(cache, ttl=span),
         lambda: TTLStrategy(span),
         lambda: CacheSettings(default_ttl=span),
         lambda: CacheSettings(sweep_interval=span),
-        lambda: CacheSettings(max_size=span),
+        lambda: QueryCacheWarmer(load, ttl=span),
+        lambda: SnapshotCacheWarmer(load, ttl=span),
         lambda: LayeredCache(cache, promote_ttl=span),
         lambda: LayeredCache(cache, flush_interval=span),
         lambda: GuardedCache(cache, time_limit=span),
@@ -162,6 +135,8 @@ async def test_times_that_are_none_are_refused_alike(span):
         with pytest.raises(CacheConfigError):
             make()
     if span != 0:
+        with pytest.raises(CacheConfigError, match="max_size"):
+            CacheSettings(max_size=-1 if span == 10**400 else span)
         for name in ("stale_while_revalidate", "stale_if_error", "early_refresh", "jitter"):
             with pytest.raises(CacheConfigError, match=name):
                 cached(cache, ttl=9, **{name: span})

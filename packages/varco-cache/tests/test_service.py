@@ -256,6 +256,21 @@ async def test_cached_service_wraps_and_hears_of_direct_writes():
         CachedService(object(), InMemoryCache(), namespace="x")
 
 
+def test_a_ttl_that_is_no_number_of_seconds_is_refused_when_a_service_is_made(no_span):
+    class Wrong(NoteService):
+        _cache_ttl = no_span
+
+    class Plain(AsyncService[Note, int, CreateDTO, ReadDTO, UpdateDTO]):
+        pass
+
+    provider = CountingProvider()
+    provider.register(Note)
+    with pytest.raises(CacheConfigError, match="_cache_ttl="):
+        make(Wrong)
+    with pytest.raises(CacheConfigError, match="_ttl="):
+        CachedService(Plain(provider, Open()), InMemoryCache(), namespace="x", default_ttl=no_span)
+
+
 async def test_a_service_without_a_cache_says_so():
     provider = CountingProvider()
     provider.register(Note)
@@ -276,49 +291,10 @@ async def test_a_service_without_a_cache_says_so():
     assert await OnTheClass(provider, Open()).list() == []
 
 
-class Least:
-    """A cache of somebody's own, with what one had to have."""
-
-    def __init__(self):
-        self.held, self.started = {}, 0
-
-    async def start(self):
-        self.started += 1
-
-    async def stop(self):
-        self.started -= 1
-
-    async def get(self, key, *, type_hint=None):
-        return self.held.get(key)
-
-    async def set(self, key, value, *, ttl=None):
-        self.held[key] = value
-
-    async def delete(self, key):
-        self.held.pop(key, None)
-
-    async def exists(self, key):
-        return key in self.held
-
-    async def clear(self):
-        self.held.clear()
-
-    async def delete_prefix(self, prefix):
-        for key in [key for key in self.held if key.startswith(prefix)]:
-            del self.held[key]
-
-
-class LeastBackend(Least, CacheBackend):
-    pass
-
-
-@pytest.mark.parametrize(
-    "make_cache",
-    [Least, LeastBackend, lambda: LayeredCache(InMemoryCache(), LeastBackend())],
-    ids=["duck", "backend", "layered"],
-)
-async def test_a_cache_that_can_do_the_least_serves_a_service(make_cache):
-    service, provider = make(cache=make_cache())
+@pytest.mark.parametrize("layered", [False, True])
+async def test_a_cache_that_can_do_the_least_serves_a_service(least_of_any_kind, layered):
+    cache = least_of_any_kind()
+    service, provider = make(cache=LayeredCache(InMemoryCache(), cache) if layered else cache)
     one = await service.create(new(title="a"))
     provider.uows = 0
     for _ in range(2):

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from varco_cache import MISSING, CacheConfigError, CacheKeyError
-from varco_redis import RedisUnavailableError
+from varco_redis import RedisConfigError, RedisUnavailableError
 from varco_redis.cache import RedisCache, RedisCacheSettings, TrackedRedisCache
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,22 @@ async def test_a_ttl_that_is_no_number_of_seconds_is_refused_by_name(cache, ttl)
         with pytest.raises(CacheConfigError, match=r"^ttl="):
             await call()
     assert await cache.get("a", MISSING) is MISSING
+
+
+@pytest.mark.parametrize("name", ["default_ttl", "lease", "load_wait", "timeout"])
+@pytest.mark.parametrize(
+    "span", [timedelta(1), Decimal(1), "1", [1], True, 0, -1, math.nan, -math.inf, 10**400],
+    ids=lambda span: repr(span)[:20],
+)  # fmt: skip
+def test_settings_that_are_no_number_of_seconds_are_refused_by_name(name, span):
+    with pytest.raises(RedisConfigError, match=rf"^{name}=.*above zero"):
+        RedisCacheSettings(**{name: span})
+
+
+def test_only_a_ttl_may_be_endless():
+    assert RedisCacheSettings(default_ttl=math.inf).default_ttl == math.inf
+    with pytest.raises(RedisConfigError, match=r"^lease=inf"):
+        RedisCacheSettings(lease=math.inf)
 
 
 async def test_what_was_not_written_by_a_cache_is_a_miss_that_is_logged(

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 from varco_cache._errors import CacheConfigError
+
+LONGEST = sys.float_info.max
+"""The most seconds that are a number; `math.inf` is for ever, and a larger `int` is nothing."""
 
 _PLAIN = "as a plain number (of a timedelta, its total_seconds())"
 
@@ -13,7 +19,7 @@ def checked_ttl(ttl: float | None, name: str = "ttl") -> float | None:
     Raises:
         CacheConfigError: Zero, negative or not a number.
     """
-    if ttl is None or (_is_number(ttl) and ttl > 0):
+    if ttl is None or (_is_span(ttl) and ttl > 0):
         return ttl
     raise CacheConfigError(name, ttl, f"seconds above zero {_PLAIN}, or None for the default")
 
@@ -24,7 +30,7 @@ def checked_seconds(value: float, name: str, *, least: float | None = None) -> f
     Raises:
         CacheConfigError: Less, or not a number.
     """
-    if _is_number(value) and (value > 0 if least is None else value >= least):
+    if _is_span(value) and (value > 0 if least is None else value >= least):
         return value
     bound = "above zero" if least is None else f"from {least:g} on"
     raise CacheConfigError(name, value, f"seconds {bound} {_PLAIN}")
@@ -50,6 +56,11 @@ def checked_share(value: float, name: str) -> float:
     if _is_number(value) and 0 <= value < 1:
         return value
     raise CacheConfigError(name, value, "a share of the ttl, a number from 0 to below 1")
+
+
+def _is_span(value: float) -> bool:
+    """Whether it is a number of seconds that a clock can be moved by, or `math.inf`."""
+    return _is_number(value) and (value <= LONGEST or value == math.inf)
 
 
 def _is_number(value: object) -> bool:

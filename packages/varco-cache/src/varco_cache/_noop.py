@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from varco_cache._backend import CacheBackend
+from varco_cache._checks import checked_ttl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,6 +29,7 @@ class NoOpCache(CacheBackend):
         self, key: Any, value: Any, *, ttl: float | None = None, tags: Iterable[str] = ()
     ) -> None:
         """Store nothing."""
+        checked_ttl(ttl)
         self.leases.revoke(key)
 
     async def delete(self, key: Any) -> None:

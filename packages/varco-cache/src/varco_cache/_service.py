@@ -132,6 +132,7 @@ class CacheServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             if bus is not None:
                 self._cache_bus = bus
             construct(self, *args, **others)
+            checked_ttl(self._cache_ttl, "_cache_ttl")
             # A container sets what it injects after this; then the first use looks.
             if type(self) is cls and not hasattr(cls, "__di_metadata__"):
                 given = getattr(self, "_cache", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from varco_cache._checks import checked_ttl
+from varco_cache._checks import LONGEST, checked_ttl
 from varco_cache._entry import FOREVER, MISSING
 from varco_cache._errors import CacheKeyError
 from varco_cache._eviction import Eviction, Slot, make_policy
@@ -126,19 +126,16 @@ class Store:
             ttl = self._default_ttl
         deadline = FOREVER
         if ttl is not None:
-            try:
-                ends = 0 < ttl < FOREVER and ttl is not True
-            except TypeError:
-                ends = False
-            if ends:
+            kind = ttl.__class__
+            if not ((kind is float or kind is int) and 0 < ttl <= LONGEST):
+                checked_ttl(ttl)
+            if ttl != FOREVER:
                 now = self._clock()
                 deadline = now + ttl
                 if deadline < self._soonest:
                     self._soonest = deadline
                 elif now >= self._soonest:
                     self._sweeping = True
-            else:
-                checked_ttl(ttl)
         max_bytes = self._max_bytes
         size = 0 if max_bytes is None else self._sizeof(key, value)
         self._sets += 1

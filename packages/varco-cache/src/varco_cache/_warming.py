@@ -6,6 +6,8 @@ import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from varco_cache._checks import checked_ttl
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -41,7 +43,7 @@ class QueryCacheWarmer(CacheWarmer):
         ttl: float | None = None,
     ) -> None:
         self._query_fn = query_fn
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
 
     async def warm(self, cache: Any) -> None:
         """Run the query and store its pairs."""
@@ -58,7 +60,7 @@ class SnapshotCacheWarmer(CacheWarmer):
         ttl: float | None = None,
     ) -> None:
         self._snapshot_fn = snapshot_fn
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
 
     async def warm(self, cache: Any) -> None:
         """Read the snapshot and store it."""

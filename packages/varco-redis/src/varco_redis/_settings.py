@@ -31,6 +31,14 @@ SCHEMES = (
     "redis+cluster",
     "rediss+cluster",
 )
+_AMOUNT = "must be above zero, a plain number (of a timedelta, its total_seconds())"
+# More than Redis can count.
+_TOO_MUCH = 2**63
+
+
+def _is_amount(value: object) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and 0 < value < _TOO_MUCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -93,8 +101,8 @@ class RedisSettings(metaclass=Renamed):
     def _check_above_zero(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise RedisConfigError(name, value, "must be above zero")
+            if value is not None and not _is_amount(value):
+                raise RedisConfigError(name, value, _AMOUNT)
 
     def __repr__(self) -> str:
         shown: list[str] = []
