@@ -126,8 +126,8 @@ class Store:
             ttl = self._default_ttl
         deadline = FOREVER
         if ttl is not None:
-            kind = ttl.__class__
-            if not ((kind is float or kind is int) and 0 < ttl <= LONGEST):
+            number = ttl.__class__
+            if not ((number is float or number is int) and 0 < ttl <= LONGEST):
                 checked_ttl(ttl)
             if ttl != FOREVER:
                 now = self._clock()

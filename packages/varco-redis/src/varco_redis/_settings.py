@@ -37,8 +37,9 @@ _TOO_MUCH = 2**63
 
 
 def _is_amount(value: object) -> bool:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and 0 < value < _TOO_MUCH
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 < value < _TOO_MUCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
