@@ -28,6 +28,7 @@ type Duration = float | timedelta
 # The last second of the year 9999, where datetime ends.
 LAST_DATE: Final = 253_402_300_799
 ACCESS_TYPES: Final = frozenset({"access", "at+jwt"})
+REFRESH_TYPES: Final = frozenset({"refresh", "rt+jwt"})
 _PLAIN: Final = frozenset({None, "jwt"})
 
 
@@ -68,9 +69,12 @@ class ClaimsPolicy:
 
     def check_type(self, typ: str | None) -> None:
         """Refuse a token whose header says that it is something else."""
-        if type_of(typ) not in self.types:
+        if (kind := type_of(typ)) not in self.types:
             wanted = ", ".join(sorted(name or "none" for name in self.types))
-            raise TokenTypeError(f"the token's typ is {shown(typ)}; this verifier takes {wanted}")
+            text = f"the token's typ is {shown(typ)}; this verifier takes {wanted}"
+            if kind in REFRESH_TYPES:
+                text += f'; where refresh tokens are read, pass token_type="{kind}"'
+            raise TokenTypeError(text)
 
     def check(self, claims: dict[str, Any]) -> None:
         """Refuse claims that are missing, malformed, out of time, or meant for somebody else."""

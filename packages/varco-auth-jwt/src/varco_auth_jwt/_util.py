@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from varco_auth_jwt._claims import ACCESS_TYPES, type_of
+from varco_auth_jwt._claims import ACCESS_TYPES, REFRESH_TYPES, type_of
 from varco_auth_jwt._token import AUTH_CLAIMS
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from varco_domain.auth import AuthContext
 
 SYSTEM_ISSUER: Final = "varco:system"
-REFRESH_TYPES: Final = frozenset({"refresh", "rt+jwt"})
 
 
 class JwtUtil:
