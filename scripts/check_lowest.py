@@ -34,7 +34,8 @@ TOOLS = {
 # What a slice works with but does not require.
 ALSO = {
     "varco-cache": {"fastapi", "httpx"},
-    "varco-http": {"openapi-pydantic"},
+    "varco-fastapi": {"httpx", "openapi-pydantic"},
+    "varco-litestar": {"openapi-pydantic"},
     "varco-query": {"lark", "pydantic"},
 }
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from openapi_pydantic import OpenAPI
 
+_LARGE = re.compile(r"(?<=: )-?\d{19}(?=[,}])")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -17,7 +18,9 @@ def check_document(document: dict[str, Any]) -> None:
     Args:
         document: As it is sent, read from JSON.
     """
-    read = OpenAPI.model_validate_json(json.dumps(document))
+    # Old pydantics take no whole number of over 64 bits for a number.
+    text = json.dumps(document)
+    read = OpenAPI.model_validate_json(_LARGE.sub(r"\g<0>.0", text))
     assert not read.model_extra, read.model_extra
     assert document["openapi"].startswith("3.1")
     objects = list(_objects(document))
