@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 from inspect import signature
+from types import MethodType
 from typing import Any
 
 
@@ -14,7 +15,7 @@ def default[F: Callable[..., Any]](hook: F) -> F:
 
 def untouched(hook: object) -> bool:
     """Tell whether a hook, bound or not, is a marked one: not overridden, patched or set."""
-    function = getattr(hook, "__func__", hook)
+    function = hook.__func__ if hook.__class__ is MethodType else hook
     # What wraps a marked one has a copy of its mark.
     return getattr(function, "__varco_default__", None) is function
 

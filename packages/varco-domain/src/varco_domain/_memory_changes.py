@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from varco_domain._memory_store import Row, Store, Table, referenced_field, visible
 from varco_domain.exception import (
@@ -18,6 +18,8 @@ from varco_domain.model import DomainModel
 
 type _Overlay = dict[Any, Row | None]
 
+_UNCHANGED: Final = object()
+
 
 class Changes:
     """Rows put on top of the committed ones, and what they were based on.
@@ -32,6 +34,8 @@ class Changes:
         self._rows: dict[Table, _Overlay] = {}
         self._bases: dict[Table, dict[Any, Row | None]] = {}
         # Which changed row has unique values; may be outdated, so the row is looked at as well.
+        # What each change inside of a block replaced.
+        self._undo: list[tuple[Table, Any, Any]] | None = None
         self._claims: dict[tuple[Table, tuple[str, ...]], dict[tuple[Any, ...], Any]] = {}
 
     def overlay(self, table: Table) -> _Overlay:
@@ -48,17 +52,22 @@ class Changes:
     @contextmanager
     def all_or_nothing(self) -> Generator[None]:
         """Undo what happened inside the block when it ends with an error."""
-        rows = {table: dict(changed) for table, changed in self._rows.items()}
-        bases = {table: dict(base) for table, base in self._bases.items()}
+        outer, self._undo = self._undo, []
         try:
             yield
         except BaseException:
-            self._rows, self._bases = rows, bases
-            self._claims.clear()
-            for table, changed in rows.items():
-                for key, row in changed.items():
+            for table, key, row in reversed(self._undo):
+                if row is _UNCHANGED:
+                    del self._rows[table][key], self._bases[table][key]
+                else:
+                    self._rows[table][key] = row
                     self._claim(table, key, row)
             raise
+        else:
+            if outer is not None:
+                outer.extend(self._undo)
+        finally:
+            self._undo = outer
 
     def holder(self, table: Table, group: tuple[str, ...], row: Row) -> Row | None:
         """Return the row that has the same values of what is unique together, the key or others."""
@@ -127,8 +136,10 @@ class Changes:
                 self._check_unreferred(table, key)
             else:
                 self._check(table, key, row, None)
-        # Rows that go free their unique values for those that come.
-        for table, key, row in sorted(changed, key=lambda change: change[2] is not None):
+        if len(changed) > 1:
+            # Rows that go free their unique values for those that come.
+            changed.sort(key=lambda change: change[2] is not None)
+        for table, key, row in changed:
             table.put(key, row)
         self.clear()
 
@@ -139,9 +150,17 @@ class Changes:
         self._claims.clear()
 
     def _put(self, table: Table, key: Any, row: Row | None) -> None:
-        self._bases.setdefault(table, {}).setdefault(key, table.rows.get(key))
-        self._rows.setdefault(table, {})[key] = row
-        self._claim(table, key, row)
+        rows = self._rows.get(table)
+        if rows is None:
+            rows = self._rows[table] = {}
+            self._bases[table] = {}
+        if self._undo is not None:
+            self._undo.append((table, key, rows.get(key, _UNCHANGED)))
+        if key not in rows:
+            self._bases[table][key] = table.rows.get(key)
+        rows[key] = row
+        if table.uniques:
+            self._claim(table, key, row)
 
     def _claim(self, table: Table, key: Any, row: Row | None) -> None:
         for fields in table.uniques:

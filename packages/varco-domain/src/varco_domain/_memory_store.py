@@ -7,6 +7,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from varco_domain._limits import INT_LIMIT
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import keep_values, load_entity
 from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta, UniqueConstraint
@@ -80,7 +81,8 @@ class Table:
         name = self.meta.pk_fields[0]
         if row[name] is None:
             row[name] = self.next_id
-            keep_values(self.meta, row, (name,))
+            if self.next_id >= INT_LIMIT:
+                keep_values(self.meta, row, (name,))  # refuses it
         if not self.meta.is_composite_pk and isinstance(row[name], int):
             self.next_id = max(self.next_id, row[name] + 1)
 

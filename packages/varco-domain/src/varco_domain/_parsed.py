@@ -1,7 +1,7 @@
 """All that a model declares, as it was read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from varco_domain._fields import FieldMeta
@@ -48,11 +48,11 @@ class ParsedMeta:
     match_fields: tuple[str, ...] = ()
     keyed_fields: frozenset[str] = frozenset()
     storable: tuple[tuple[str, bool, Callable[[Any], Any]], ...] = ()
+    is_composite_pk: bool = field(init=False)
+    """Whether the key has more than one field; ``pk`` is then a tuple."""
 
-    @property
-    def is_composite_pk(self) -> bool:
-        """Whether the key has more than one field; ``pk`` is then a tuple."""
-        return len(self.pk_fields) > 1
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_composite_pk", len(self.pk_fields) > 1)
 
     @property
     def composite_pk_fields(self) -> list[str]:
@@ -62,7 +62,7 @@ class ParsedMeta:
     @property
     def system_fields(self) -> frozenset[str]:
         """Fields that callers never write: generated keys and every field with a role."""
-        names = {name for name, field in self.fields.items() if field.role is not None}
+        names = {name for name, each in self.fields.items() if each.role is not None}
         if self.pk_strategy.is_generated and not self.is_composite_pk:
             names.update(self.pk_fields)
         return frozenset(names)

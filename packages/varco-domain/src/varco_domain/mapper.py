@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from varco_domain._errors import ModelValueError, ValidationError
 from varco_domain._fields import FieldKind, FieldMeta
@@ -203,7 +203,7 @@ def load_entity(meta: ParsedMeta, row: dict[str, Any], raw: Any) -> Any:
         row: All fields by name; belongs to the entity afterwards.
         raw: What ``entity.raw()`` returns.
     """
-    entity = cast("Any", object.__new__(meta.entity_cls))
+    entity: object = object.__new__(meta.entity_cls)
     row["_raw_orm"] = raw
     row["_stored_key"] = meta.pk_of(row)
     entity.__dict__ = row
@@ -220,7 +220,7 @@ def load_rows(meta: ParsedMeta, rows: Iterable[Sequence[Any]]) -> list[Any]:
     new = object.__new__
     found: list[Any] = []
     for row in rows:
-        entity = cast("Any", new(cls))
+        entity: object = new(cls)
         values = dict(zip(names, row, strict=False))
         values["_stored_key"] = values[key] if key is not None else pk_of(values)
         values["_raw_orm"] = row

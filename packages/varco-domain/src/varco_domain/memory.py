@@ -156,21 +156,28 @@ class InMemoryRepository(AsyncRepository[D, Any]):
 
     def _save_all(self, entities: Sequence[D]) -> list[Row]:
         """New rows first, of which those with a key of their own, then the changed ones."""
-        meta, now = self._table.meta, self._clock()
-        rows = [
-            (update_values if entity.is_persisted() else insert_values)(meta, entity, now)
-            for entity in entities
-        ]
-        places = [place for place, entity in enumerate(entities) if not entity.is_persisted()]
-        places.sort(key=lambda place: rows[place][meta.pk_fields[0]] is None)
-        for place in places:
-            self._insert(rows[place])
-        for entity, row in zip(entities, rows, strict=True):
+        meta, now, first = self._table.meta, self._clock(), self._table.meta.pk_fields[0]
+        rows: list[Row] = []
+        given: list[Row] = []
+        counted: list[Row] = []
+        changed: list[tuple[D, Row]] = []
+        for entity in entities:
             if entity.is_persisted():
-                current = self._changes.matching(self._table, entity)
-                if meta.created_at_field is not None:
-                    row[meta.created_at_field] = current[meta.created_at_field]
-                self._changes.update(self._table, meta.pk_of(current), row)
+                row = update_values(meta, entity, now)
+                changed.append((entity, row))
+            else:
+                row = insert_values(meta, entity, now)
+                (counted if row[first] is None else given).append(row)
+            rows.append(row)
+        for row in given:
+            self._insert(row)
+        for row in counted:
+            self._insert(row)
+        for entity, row in changed:
+            current = self._changes.matching(self._table, entity)
+            if meta.created_at_field is not None:
+                row[meta.created_at_field] = current[meta.created_at_field]
+            self._changes.update(self._table, meta.pk_of(current), row)
         return rows
 
     def _insert(self, row: Row) -> None:

@@ -57,15 +57,9 @@ class AsyncUnitOfWork(ABC):
     _models: Mapping[str, type[DomainModel]] = {}
     _tenancy: Tenancy | None = None
     _state: str = "new"
-    _repositories: dict[type[DomainModel], AsyncRepository[Any, Any]]
-    _callbacks: list[Callable[[], Awaitable[None]]]
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        """Make it whole although a subclass does not call ``__init__``."""
-        uow = super().__new__(cls)
-        uow._repositories = {}
-        uow._callbacks = []
-        return uow
+    # None until there is one: a subclass need not call __init__.
+    _repositories: dict[type[DomainModel], AsyncRepository[Any, Any]] | None = None
+    _callbacks: list[Callable[[], Awaitable[None]]] | None = None
 
     def __init__(self, models: Mapping[str, type[DomainModel]] | None = None) -> None:
         self._models = models or {}
@@ -120,14 +114,17 @@ class AsyncUnitOfWork(ABC):
 
     def repository(self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
         """Return the repository of a model, scoped to the tenant when the model has one."""
-        found = self._repositories.get(entity_cls)
+        known = self._repositories
+        found = None if known is None else known.get(entity_cls)
         if found is None:
             self.check_open()
             found = self._make_repository(entity_cls)
             if MetaReader.read(entity_cls).tenant_field is not None:
                 found = TenantScopedRepository(found, entity_cls, self._tenancy)
-            self._repositories[entity_cls] = found
-        return cast("AsyncRepository[D, Any]", found)
+            if known is None:
+                known = self._repositories = {}
+            known[entity_cls] = found
+        return found
 
     def __getattr__(self, name: str) -> Any:
         model = self._models.get(name)
@@ -152,6 +149,8 @@ class AsyncUnitOfWork(ABC):
 
     def on_commit(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Run an async callback after the commit has succeeded; never after a rollback."""
+        if self._callbacks is None:
+            self._callbacks = []
         self._callbacks.append(callback)
 
     async def __aenter__(self) -> Self:
@@ -186,7 +185,7 @@ class AsyncUnitOfWork(ABC):
                 cancelled = await _to_the_end(self.rollback) or cancelled
         finally:
             self._state = "closed"
-            self._repositories.clear()
+            self._repositories = None
             if not untouched(self._close):
                 cancelled = await _to_the_end(self._close) or cancelled
         if exc_type is None and failure is None and self._callbacks:
@@ -200,7 +199,7 @@ class AsyncUnitOfWork(ABC):
         errors: list[Exception] = []
 
         async def run() -> None:
-            for callback in self._callbacks:
+            for callback in self._callbacks or ():
                 try:
                     await callback()
                 except Exception as error:  # noqa: BLE001 - one failure must not stop the others
@@ -224,9 +223,9 @@ def repository_of[D: DomainModel](
     Raises:
         UnitOfWorkError: It has none.
     """
-    make = getattr(uow, "repository", None)
+    make: Callable[[type[D]], AsyncRepository[D, Any]] | None = getattr(uow, "repository", None)
     if make is not None:
-        return cast("AsyncRepository[D, Any]", make(entity_cls))
+        return make(entity_cls)
     table = MetaReader.read(entity_cls).table
     found = getattr(uow, table, None)
     if found is None:

@@ -217,15 +217,15 @@ def condition_for(
     condition says the decision that the class has.
     """
     kind = type(authorizer)
-    decisions = getattr(kind, "__varco_decisions__", None)
-    if decisions is None:
+    try:
+        decisions, own = kind.__varco_decisions__, authorizer.__dict__
+    except AttributeError:
         return None  # no authorizer of ours, a test's double perhaps
     if kind.authorize is not decisions[0] or getattr(kind, "decide", None) is not decisions[1]:
         return None
-    own = getattr(authorizer, "__dict__", {})
-    if "authorize" in own or "decide" in own:
+    if own and ("authorize" in own or "decide" in own):
         return None
-    node = cast("object", authorizer.compile(ctx, action, entity_type))
+    node: object = authorizer.compile(ctx, action, entity_type)
     return node if isinstance(node, TransformerNode) else None
 
 

@@ -54,7 +54,7 @@ class GrantBasedAuthorizer(BaseAuthorizer):
         keys: list[str] = []
         for grant in ctx.grants:
             if action in grant.actions:
-                if grant.resource in {EVERY_RESOURCE, meta.resource}:
+                if grant.resource == meta.resource or grant.resource == EVERY_RESOURCE:  # noqa: PLR1714 - no set for each grant
                     return _ALL_ROWS
                 if grant.resource.startswith(prefix):
                     keys.append(grant.resource)

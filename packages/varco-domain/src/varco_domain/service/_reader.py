@@ -33,6 +33,8 @@ _EVERYTHING = QueryParams()
 
 # Stands in a scope for an authorizer that cannot be expressed as a condition: true of every row.
 _ROW_BY_ROW = AndNode()
+_ALL = Visibility(None, by_row=False)
+_EACH = Visibility(None, by_row=True)
 
 
 class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
@@ -217,7 +219,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
             elif node.__class__ is not AndNode or node.children:
                 nodes.append(node)
         if not nodes:
-            return Visibility(None, by_row)
+            return _EACH if by_row else _ALL
         return Visibility(nodes[0] if len(nodes) == 1 else AndNode(*nodes), by_row)
 
     @default

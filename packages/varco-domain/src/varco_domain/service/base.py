@@ -145,10 +145,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
         (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
-            await self._check_references(uow, ctx, [entity], [None])
-            await self._check_writes(uow, [entity], [None])
+            entities, befores = [entity], [None]
+            await self._check_references(uow, ctx, entities, befores)
+            await self._check_writes(uow, entities, befores)
             saved = await self._get_repo(uow).save(entity)
-            await self._announce(uow, ctx, ChangeKind.CREATED, [None], [saved])
+            if self._is_followed():
+                await self._announce(uow, ctx, ChangeKind.CREATED, befores, [saved])
             return self._assembler.to_read_dto(saved)
 
     async def create_many(
@@ -182,10 +184,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             entity = await self._changed(before, dto, ctx)
             (await self._validate(entity, ctx)).raise_if_invalid()
-            await self._check_references(uow, ctx, [entity], [before])
-            await self._check_writes(uow, [entity], [before])
+            entities, befores = [entity], [before]
+            await self._check_references(uow, ctx, entities, befores)
+            await self._check_writes(uow, entities, befores)
             saved = await self._get_repo(uow).save(entity)
-            await self._announce(uow, ctx, ChangeKind.UPDATED, [before], [saved])
+            if self._is_followed():
+                await self._announce(uow, ctx, ChangeKind.UPDATED, befores, [saved])
             return self._assembler.to_read_dto(saved)
 
     async def patch(self, pk: PK, dto: U, ctx: AuthContext = ANONYMOUS) -> R:
@@ -284,6 +288,15 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         pk = None if entity is None else entity.pk
         return EntityChange(kind, self._entity_cls, pk, before, after, tenant)
 
+    def _is_followed(self) -> bool:
+        """Tell whether anybody hears of writes: an observer, a witness or a hook."""
+        return bool(
+            self._observers
+            or self._witnesses
+            or not untouched(self._after_write)
+            or not untouched(self._after_commit)
+        )
+
     async def _announce(
         self,
         uow: AsyncUnitOfWork,
@@ -293,15 +306,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         afters: Sequence[D | None],
     ) -> None:
         """Run the hooks after a write, and leave to the commit what comes after it."""
-        later: builtins.list[Observer] = [*self._observers]
-        if not untouched(self._after_commit):
-            later.append(self._after_commit)
-        quiet = not later and not self._witnesses and untouched(self._after_write)
-        if not befores or quiet:
+        if not befores or not self._is_followed():
             return
         changes = [self._change(kind, b, a) for b, a in zip(befores, afters, strict=True)]
         await self._after_write(uow, ctx, changes)
         for witness in self._witnesses:
             await witness(uow, ctx, changes)
-        for observer in later:
+        last = () if untouched(self._after_commit) else (self._after_commit,)
+        for observer in (*self._observers, *last):
             on_commit(uow, partial(observer, ctx, changes))
