@@ -13,7 +13,7 @@ def default[F: Callable[..., Any]](hook: F) -> F:
     return hook
 
 
-def untouched(hook: object) -> bool:
+def untouched(hook: Any) -> bool:
     """Tell whether a hook, bound or not, is a marked one: not overridden, patched or set."""
     function = hook.__func__ if hook.__class__ is MethodType else hook
     # What wraps a marked one has a copy of its mark.

@@ -36,6 +36,7 @@ D = TypeVar("D", bound=DomainModel)
 O = TypeVar("O")  # noqa: E741 - the specification's name
 
 FIRST_VERSION = 1
+_new: Callable[[type[Any]], Any] = object.__new__
 
 
 def utc_now() -> datetime:
@@ -203,7 +204,7 @@ def load_entity(meta: ParsedMeta, row: dict[str, Any], raw: Any) -> Any:
         row: All fields by name; belongs to the entity afterwards.
         raw: What ``entity.raw()`` returns.
     """
-    entity: object = object.__new__(meta.entity_cls)
+    entity = _new(meta.entity_cls)
     row["_raw_orm"] = raw
     row["_stored_key"] = meta.pk_of(row)
     entity.__dict__ = row
@@ -217,10 +218,9 @@ def load_rows(meta: ParsedMeta, rows: Iterable[Sequence[Any]]) -> list[Any]:
     """
     cls, names, pk_of = meta.entity_cls, tuple(meta.fields), meta.pk_of
     key = None if meta.is_composite_pk else meta.pk_fields[0]
-    new = object.__new__
     found: list[Any] = []
     for row in rows:
-        entity: object = new(cls)
+        entity = _new(cls)
         values = dict(zip(names, row, strict=False))
         values["_stored_key"] = values[key] if key is not None else pk_of(values)
         values["_raw_orm"] = row

@@ -73,6 +73,13 @@ class Dialect(ABC):
     def begin_write(self, connection: sa.Connection) -> None:  # noqa: B027  # most have no such lock
         """Take the lock of all who write now, where there is one."""
 
+    def reads_uncommitted(self, connection: sa.Connection) -> bool:  # noqa: ARG002  # most never do
+        """Whether its transactions see what others may still undo."""
+        return False
+
+    def wait_for_locks(self, driver: Any) -> None:  # noqa: B027  # most do
+        """Have the transactions of a driver's connection wait for what others lock."""
+
     @contextmanager
     def creating(self, connection: sa.Connection) -> Generator[None]:
         """Keep others of us from creating tables until this transaction, or the block, ends."""

@@ -42,6 +42,7 @@ _GLOB: Final[dict[Token, str]] = {
     Wildcard.ONE: "?",
     **{each: f"[{each}]" for each in "*?["},
 }
+_LOCKING: Final = "IMMEDIATE"
 # SQLite refuses longer patterns; in bytes.
 _MAX_PATTERN: Final = 50_000
 
@@ -88,6 +89,14 @@ class _SQLite(Dialect):
         driver: Any = connection.connection.driver_connection
         if not driver.in_transaction:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def wait_for_locks(self, driver: Any) -> None:
+        """Take the write lock when a transaction begins to write.
+
+        One that is taken later, after a read, fails at once where this one waits.
+        """
+        if driver.isolation_level != _LOCKING:
+            driver.isolation_level = _LOCKING
 
     def insert(self, table: sa.Table) -> tuple[Any, Any]:
         from sqlalchemy.dialects import sqlite  # noqa: PLC0415  # loaded when met
@@ -232,6 +241,9 @@ class _MySQL(Dialect):
             yield
         finally:
             connection.execute(sa.select(sa.func.release_lock(_CREATING_NAME)))
+
+    def reads_uncommitted(self, connection: sa.Connection) -> bool:
+        return connection.get_isolation_level() == "READ UNCOMMITTED"
 
     def insert(self, table: sa.Table) -> tuple[Any, Any]:
         from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met

@@ -120,9 +120,6 @@ def _checked_out(connection: Any, record: Any, _proxy: object) -> None:
 
 
 def _set_up_sqlite(connection: Any) -> None:
-    # Takes the write lock when a transaction begins to write: a lock that is taken later, after
-    # a read, fails at once where this one waits.
-    connection.isolation_level = "IMMEDIATE"
     connection.create_function("varco_fold", 1, _fold, deterministic=True)
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")

@@ -17,6 +17,7 @@ from varco_sa._existing import map_existing
 from varco_sa._fit import check_references
 from varco_sa._former import Former
 from varco_sa._inbox import SQLAlchemyInbox
+from varco_sa._isolation import with_transactions
 from varco_sa._outbox import SQLAlchemyOutbox
 from varco_sa._storage import Storage
 from varco_sa._system_tables import SystemTables, system_tables
@@ -108,14 +109,14 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
             RepositoryClassCreationFailed: A foreign key refers to a table of no registered model,
                 or to a field that is not unique.
         """
-        async with self.engine.begin() as connection:
+        async with self.engine.connect() as connection:
             await connection.run_sync(self._create_tables)
 
     def _create_tables(self, connection: sa.Connection) -> None:
         dialect = self.storage.dialect
         Former(connection, self.models_by_table, self.schema).refuse()
         check_references(self.storage.metadata, self.models_by_table)
-        with dialect.creating(connection):
+        with with_transactions(connection).begin(), dialect.creating(connection):
             if self.schema is not None and dialect.schemas:
                 connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
             self.storage.metadata.create_all(connection)

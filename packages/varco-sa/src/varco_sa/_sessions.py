@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,6 +10,7 @@ from sqlalchemy.util import greenlet_spawn
 from varco_domain.exception import StorageUnavailableError
 from varco_sa._dialects import dialect_of
 from varco_sa._errors import CommitUnknownError, TransactionAbortedError, cause_of, translate
+from varco_sa._isolation import with_transactions
 from varco_sa._types import Timestamp
 
 
@@ -46,9 +46,8 @@ class Transactions:
             with self.engine.sync_engine.connect() as connection:
                 if isolation is not None and dialect_of(connection.dialect).locks_gaps:
                     connection.execution_options(isolation_level=isolation)
-                elif _commits_each(connection):
-                    # Two could claim the same: locks would be gone with the statement.
-                    connection.execution_options(isolation_level="READ COMMITTED")
+                else:
+                    with_transactions(connection)
                 with connection.begin():
                     done = work(connection)
                     committing = True
@@ -66,12 +65,6 @@ class Transactions:
             if committing and unknown:
                 raise CommitUnknownError from cause_of(error)
             raise meant from cause_of(error)
-
-
-def _commits_each(connection: sa.Connection) -> bool:
-    """Whether the engine has no transactions: it was made with AUTOCOMMIT."""
-    driver: Any = connection.connection.dbapi_connection
-    return connection.dialect.detect_autocommit_setting(driver)
 
 
 def store_time(connection: sa.Connection) -> datetime:

@@ -17,6 +17,7 @@ from varco_sa._errors import (
     ends_transaction,
     translate,
 )
+from varco_sa._isolation import with_transactions
 from varco_sa._streams import Streams
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Transaction:
     def _ready(self, *, needed: bool) -> "Connection":
         connection = self._connection
         if connection is None:
-            connection = self._engine.sync_engine.connect()
+            connection = with_transactions(self._engine.sync_engine.connect())
             self._connection = connection
             if not needed and self._dialect.isolates_statements(connection):
                 _set_autocommit(connection, value=True)
