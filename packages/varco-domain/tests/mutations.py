@@ -17,6 +17,7 @@ import ast
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,9 @@ TESTS = (
     *("test_reference_readme.py", "test_scoping.py", "test_contract_memory.py"),
     *("test_isolation_memory.py", "test_cancellation.py", "test_hooks.py", "test_references.py"),
 )
+
+# Seconds for the contract suite, which takes one: a mutant that never ends is noticed.
+TIME = 60
 
 # Where rows are scoped: module -> functions, or "*" for all.
 SCOPING: dict[str, tuple[str, ...]] = {
@@ -330,6 +334,7 @@ def start(mutation: Mutation) -> int:
     if child:
         return child
     try:
+        signal.alarm(TIME)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.meta_path.insert(0, _Mutant(mutation))
         probe()
