@@ -38,7 +38,7 @@ from varco_domain import (
     tenant_context,
 )
 from varco_domain.backend import MetaReader
-from varco_domain.service.tenant import TenantScopedRepository
+from varco_domain.service.tenant import TenantScopedRepository, current_tenant, without_tenant
 from varco_query import F, QueryError, QueryParams
 
 pytestmark = pytest.mark.anyio
@@ -244,3 +244,10 @@ async def test_a_context_of_ones_own_is_asked_about_each_row():
         assert [row.pk for row in await service.list(ctx=AuthContext("u", grants=grants))] == [1, 2]
     resource = Resource(Local)
     assert GrantBasedAuthorizer().decide(AuthContext("u"), Action.READ, resource) is None
+
+
+def test_what_is_left_without_a_tenant_has_its_tenant_again():
+    with tenant_context("a"):
+        with without_tenant():
+            assert current_tenant() is None
+        assert current_tenant() == "a"

@@ -7,9 +7,15 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from varco_domain import DomainModel, InMemoryRepositoryProvider
+from varco_domain import (
+    AuditedDomainModel,
+    DomainModel,
+    InMemoryRepositoryProvider,
+    ModelValueError,
+)
 from varco_query import F, QueryParams
 from varco_sa import SQLAlchemyRepositoryProvider, make_engine
 
@@ -130,3 +136,52 @@ async def test_filters_and_sorts_of_mapped_columns_select_what_they_do_in_memory
             await connection.run_sync(Base.metadata.drop_all)
         await engine.dispose()
     assert found == await selected(InMemoryRepositoryProvider(Post))
+
+
+class Meeting(AuditedDomainModel):
+    at: datetime
+    until: datetime | None = None
+
+
+class OldMeeting(Base):
+    __tablename__ = "old_meetings"
+
+    pk: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(mysql.DATETIME())
+    until: Mapped[datetime | None] = mapped_column(mysql.DATETIME(fsp=3))
+    created_at: Mapped[datetime] = mapped_column(mysql.DATETIME())
+    updated_at: Mapped[datetime] = mapped_column(mysql.DATETIME(fsp=6))
+
+
+async def test_what_a_column_would_cut_is_refused_and_the_librarys_times_are_cut(databases):
+    engine = make_engine(databases.url("mariadb"))
+    provider = SQLAlchemyRepositoryProvider(
+        engine, clock=lambda: NOON + timedelta(microseconds=123_456)
+    )
+    provider.map(Meeting, OldMeeting)
+    fine = NOON + timedelta(microseconds=1)
+    async with engine.begin() as connection:
+        await connection.run_sync(OldMeeting.__table__.create)
+    try:
+        repo = provider.get_repository(Meeting)
+        for write in (
+            repo.save(Meeting(at=fine, until=fine)),
+            repo.save_many([Meeting(at=NOON), Meeting(at=fine, until=fine)]),
+            repo.upsert([Meeting(at=fine, until=fine)], by=["pk"]),
+            repo.update_many_by_query(QueryParams(), {"at": fine, "until": fine}),
+        ):
+            with pytest.raises(ModelValueError) as caught:
+                await write
+            assert [each.field for each in caught.value.errors] == ["at", "until"]
+        saved = await repo.save(Meeting(at=NOON, until=NOON + timedelta(milliseconds=1)))
+        found = await repo.find_by_id(saved.pk)
+        for name in ("at", "until", "created_at", "updated_at"):
+            assert getattr(found, name) == getattr(saved, name), name
+        assert found.created_at == NOON
+        assert found.updated_at == NOON + timedelta(microseconds=123_456)
+        assert await repo.count(QueryParams(F.at < fine)) == 1
+        assert await repo.count(QueryParams(F.at == fine)) == 0
+    finally:
+        async with engine.begin() as connection:
+            await connection.run_sync(OldMeeting.__table__.drop)
+        await engine.dispose()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from varco_domain._errors import ModelValueError
+from varco_domain._limits import INT_LIMIT
 from varco_domain.exception import StillReferencedError
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel
@@ -29,6 +30,12 @@ def row_key(meta: ParsedMeta, entity: DomainModel) -> Any:
         else f"the key of a stored entity does not change: it was {key!r} and is {now!r}; "
         "save a new entity and delete this one",
     )
+
+
+def no_more_keys(meta: ParsedMeta) -> ModelValueError:
+    """Return the error of a row that is to get a counted key when the last one is given."""
+    message = f"counted keys end with {INT_LIMIT - 1:,}, which is given"
+    return ModelValueError(meta.entity_cls.__name__, meta.pk_fields[0], message)
 
 
 def check_distinct(meta: ParsedMeta, entities: Iterable[DomainModel]) -> None:

@@ -49,7 +49,7 @@ def keep_json(annotation: Any) -> Callable[[Any], Any]:
             raise ValueError(f"it cannot be written as JSON: {_first_line(error)}") from None
         _check(data)
         try:
-            kept = load(_positive(data))
+            kept = load(_canonical(data))
         except Exception as error:  # noqa: BLE001 - likewise
             raise ValueError(f"it could not be read again: {_first_line(error)}") from None
         where = _difference(value, kept)
@@ -60,13 +60,21 @@ def keep_json(annotation: Any) -> Callable[[Any], Any]:
     return keep
 
 
-def _positive(data: Any) -> Any:
-    """JSON data with 0.0 for -0.0: of the two zeros engines keep one. It is not deep any more."""
+def _canonical(data: Any) -> Any:
+    """JSON data as every engine gives it back. It is not deep any more.
+
+    Of the two zeros engines keep one, and PostgreSQL keeps the keys of an object in this order.
+    """
     if data.__class__ is list:
-        return [_positive(item) for item in data]
+        return [_canonical(item) for item in data]
     if data.__class__ is dict:
-        return {key: _positive(item) for key, item in data.items()}
+        return {key: _canonical(data[key]) for key in sorted(data, key=_place)}
     return data + 0.0 if data.__class__ is float else data
+
+
+def _place(key: str) -> tuple[int, bytes]:
+    stored = key.encode()
+    return len(stored), stored
 
 
 def _first_line(error: BaseException) -> str:
@@ -121,7 +129,11 @@ def _difference(given: Any, kept: Any) -> str | None:
             return None
         return f"{type(kept).__name__} for {cls.__name__}"
     if cls is dict:
-        return _first_difference([*given, *given.values()], [*kept, *kept.values()])
+        own = {key: key for key in kept}
+        if given.keys() != own.keys():
+            return "other keys"
+        found = _first_difference([*given], [own[key] for key in given])
+        return found or _first_difference([*given.values()], [kept[key] for key in given])
     if cls is list or cls is tuple:
         return _first_difference(given, kept)
     if dataclasses.is_dataclass(cls):

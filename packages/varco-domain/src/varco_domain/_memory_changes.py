@@ -196,7 +196,8 @@ class Changes:
                 continue
             target = self._store.target(fk, meta)
             mine = None if meta.tenant_field is None else row[meta.tenant_field]
-            if not self._exists(target, fk, value, mine):
+            own = target is table and value == row[referenced_field(table, fk)]
+            if not own and not self._exists(target, fk, value, mine):
                 raise ReferenceViolationError(meta.entity_cls, field)
 
     def _holder(self, table: Table, group: tuple[str, ...], values: tuple[Any, ...]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from varco_domain._limits import INT_LIMIT
 from varco_domain.exception import RepositoryClassCreationFailed
-from varco_domain.mapper import keep_values, load_entity
+from varco_domain.mapper import load_entity, no_more_keys
 from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta, UniqueConstraint
 from varco_domain.model import DomainModel
 from varco_query import NotNode, QueryError, compile_predicate
@@ -80,9 +80,9 @@ class Table:
         """
         name = self.meta.pk_fields[0]
         if row[name] is None:
-            row[name] = self.next_id
             if self.next_id >= INT_LIMIT:
-                keep_values(self.meta, row, (name,))  # refuses it
+                raise no_more_keys(self.meta)
+            row[name] = self.next_id
         if not self.meta.is_composite_pk and isinstance(row[name], int):
             self.next_id = max(self.next_id, row[name] + 1)
 

@@ -15,6 +15,7 @@ from varco_domain.mapper import (
     keep_values,
     load_entity,
     load_rows,
+    no_more_keys,
     plain_decimal,
     row_key,
     update_values,
@@ -22,13 +23,14 @@ from varco_domain.mapper import (
     utc_now,
     uuid7,
 )
-from varco_domain.meta import FieldKind, FieldMeta, MetaReader, ParsedMeta
+from varco_domain.meta import FieldKind, FieldMeta, MetaReader, ParsedMeta, PKStrategy
 
 __all__ = (
     "AbstractMapper",
     "FieldKind",
     "FieldMeta",
     "MetaReader",
+    "PKStrategy",
     "ParsedMeta",
     "RepositoryClassCreationFailed",
     "Tenancy",
@@ -39,6 +41,7 @@ __all__ = (
     "keep_values",
     "load_entity",
     "load_rows",
+    "no_more_keys",
     "plain_decimal",
     "row_key",
     "update_values",

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from varco_domain._errors import ModelValueError, ValidationError
 from varco_domain._fields import FieldKind, FieldMeta
-from varco_domain._identity import check_distinct, children_first, row_key
+from varco_domain._identity import check_distinct, children_first, no_more_keys, row_key
 from varco_domain._json import codec_of
 from varco_domain._storable import plain_decimal
 from varco_domain._uuid7 import uuid7
@@ -24,6 +24,7 @@ __all__ = (
     "keep_values",
     "load_entity",
     "load_rows",
+    "no_more_keys",
     "plain_decimal",
     "row_key",
     "update_values",

@@ -8,7 +8,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.mapper import utc_now
+from varco_domain.backend import utc_now
 from varco_domain.model import DomainModel
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
 from varco_sa._engine import dispose_engine, make_engine

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from varco_domain.meta import ParsedMeta
+from varco_domain.backend import ParsedMeta
 from varco_query import QueryError, QueryParser, walk
 from varco_sa._dialect import Dialect
 from varco_sa._filters import Filters

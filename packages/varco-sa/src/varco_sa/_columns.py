@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
+from varco_domain.backend import FieldKind, FieldMeta
 from varco_domain.exception import RepositoryClassCreationFailed
-from varco_domain.meta import FieldKind, FieldMeta
 from varco_sa._types import (
     Bytes,
     Choice,

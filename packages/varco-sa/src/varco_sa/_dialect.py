@@ -59,6 +59,8 @@ class Dialect(ABC):
     """A subquery finds a range of an index by a value of the query around it."""
     rows_in_order: ClassVar[bool] = False
     """Finds the row before (a, b, c) in an index of the three."""
+    frees_itself: ClassVar[bool] = True
+    """A row that refers to itself may be deleted."""
     row_bytes: ClassVar[int | None] = None
     """What a row may take of its columns' `width`, where that is bounded."""
     key_bytes: ClassVar[int | None] = None
@@ -169,9 +171,9 @@ class Dialect(ABC):
         """A point in time, to the microsecond."""
         return sa.TIMESTAMP(timezone=True)
 
-    def cuts_seconds(self, moment: TypeEngine[Any]) -> bool:  # noqa: ARG002  # for engines that cut
-        """Whether a column of this type keeps no microseconds."""
-        return False
+    def second_digits(self, moment: TypeEngine[Any]) -> int:  # noqa: ARG002  # for engines that round
+        """How many digits of a second a column of this type keeps."""
+        return 6
 
     def now(self) -> sa.ColumnElement[Any]:
         """The time of the engine when the statement runs, as a moment is stored."""

@@ -222,12 +222,17 @@ class _PostgreSQL(Dialect):
 
         return postgresql.JSONB()
 
+    def second_digits(self, moment: TypeEngine[Any]) -> int:
+        digits: int | None = getattr(moment, "precision", None)
+        return 6 if digits is None else digits
+
 
 class _MySQL(Dialect):
     partial_indexes = False
     one_result = True
     locks_gaps = True
     ranges_in_subqueries = False
+    frees_itself = False
     row_bytes = _ROW_BYTES
     key_bytes = _KEY_BYTES
     key_name = "PRIMARY"
@@ -300,8 +305,8 @@ class _MySQL(Dialect):
 
         return mysql.DATETIME(fsp=6)
 
-    def cuts_seconds(self, moment: TypeEngine[Any]) -> bool:
-        return getattr(moment, "fsp", None) is None
+    def second_digits(self, moment: TypeEngine[Any]) -> int:
+        return getattr(moment, "fsp", None) or 0
 
     def now(self) -> sa.ColumnElement[Any]:
         return sa.func.utc_timestamp(6)

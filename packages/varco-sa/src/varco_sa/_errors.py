@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy import exc
 
 from varco_domain import DomainError
+from varco_domain.backend import no_more_keys
 from varco_domain.exception import (
     CheckViolationError,
     ReferenceViolationError,
@@ -66,6 +67,8 @@ _PG_POOLED: Final = frozenset({"26000", "42P05"})
 _MYSQL_LOST: Final = frozenset({1213, 1020, 3960})
 _MYSQL_ABORTED: Final = frozenset({1205, 1213, 1020, 3572, 3960})
 _MYSQL_UNAVAILABLE: Final = frozenset({1040, 1053, 1152, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
+_PG_NO_KEYS: Final = "2200H"
+_MYSQL_NO_KEYS: Final = frozenset({167, 1467})
 _MYSQL_UNIQUE: Final = frozenset({1062, 1586})
 _MYSQL_REFERENCE: Final = frozenset({1216, 1452})
 _MYSQL_REFERRED: Final = frozenset({1217, 1451})
@@ -174,9 +177,13 @@ def _from_postgresql(
     column = _field(column, entity)
     if state == "23502":
         return CheckViolationError(_owner(entity), column, "the rule that it is not null")
-    if state.startswith("22"):
-        return CheckViolationError(_owner(entity), column, "what the column can hold")
-    return _refused(error, entity)
+    return _value(column, entity, state) if state.startswith("22") else _refused(error, entity)
+
+
+def _value(column: str | None, entity: EntityTable | None, state: str) -> Exception:
+    if state == _PG_NO_KEYS and entity is not None:
+        return no_more_keys(entity.meta)
+    return CheckViolationError(_owner(entity), column, "what the column can hold")
 
 
 def _from_mysql(number: int, text: str, error: Exception, entity: EntityTable | None) -> Exception:
@@ -184,6 +191,8 @@ def _from_mysql(number: int, text: str, error: Exception, entity: EntityTable | 
         return TransactionAbortedError(_ABORTED)
     if number in _MYSQL_UNAVAILABLE:
         return StorageUnavailableError(_UNAVAILABLE)
+    if number in _MYSQL_NO_KEYS and entity is not None:
+        return no_more_keys(entity.meta)
     if number in _MYSQL_UNIQUE:
         found = re.search(r"for key '(?:[^'.]*\.)?([^']*)'$", text)
         name = found[1] if found else None

@@ -5,8 +5,8 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import class_mapper
 
+from varco_domain.backend import FieldKind, FieldMeta, MetaReader
 from varco_domain.exception import RepositoryClassCreationFailed
-from varco_domain.meta import FieldKind, FieldMeta, MetaReader
 from varco_domain.model import DomainModel
 from varco_sa._columns import EXISTING, column_type
 from varco_sa._tables import EntityTable, constraint_fields, unique_groups
@@ -16,8 +16,9 @@ from varco_sa._types import JsonText, MappedMoment
 def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
     """The model on the table of a declarative class, which has an attribute for each field.
 
-    Values are stored as the types of the class do it, and compared as in memory. A column of whole
-    seconds (DATETIME of MariaDB) keeps those of a datetime.
+    Values are stored as the types of the class do it, and compared as in memory. Where a column of
+    moments keeps whole seconds (DATETIME of MariaDB), ``save`` refuses a finer one, and the times
+    that the library sets are whole seconds.
 
     Raises:
         RepositoryClassCreationFailed: A field has no attribute of its name, or is stored as JSON

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Final
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
+from varco_domain.backend import FieldKind, FieldMeta, ParsedMeta
 from varco_domain.exception import FieldNotFound
-from varco_domain.meta import FieldKind, FieldMeta, ParsedMeta
 from varco_query import AndNode, Operation, QueryLimitError, TransformerNode
 from varco_query import compile as kit
 from varco_sa._columns import EXISTING, value_class
@@ -76,7 +76,7 @@ def _compared(
             return column, Comparable()
         return column, Text() if stored.text else column.type
     if isinstance(column.type, MappedMoment):
-        return column, MappedMoment(column.type.given, stores=False)
+        return column, column.type
     found: sa.ColumnElement[Any] = column
     if isinstance(column.type, sa.Enum):
         # It is stored by name, or as a type that sorts as it was declared.

@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.mapper import utc_now
+from varco_domain.backend import utc_now
 from varco_events import InboxEntry, InboxRepository, parts_of_error
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._envelopes import ENVELOPE, loaded, stored

@@ -5,18 +5,23 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from varco_domain.exception import StoredValueError
-from varco_domain.mapper import json_codec, load_entity, load_rows
-from varco_domain.meta import FieldKind, FieldMeta
+from varco_domain.backend import FieldKind, FieldMeta, json_codec, load_entity, load_rows
+from varco_domain.exception import ModelValueError, StoredValueError
 from varco_domain.model import DomainModel
+from varco_domain.validation import ValidationError
+from varco_sa._dialect import Dialect
 from varco_sa._tables import EntityTable
-from varco_sa._types import Choice
+from varco_sa._types import Choice, MappedMoment
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 type Codec = tuple[Callable[[Any], Any] | None, Callable[[Any], Any]]
 
 # A string, which is left alone, or a number with an exponent.
+_SECOND: Final = 1_000_000
 _EXPONENTS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+e\+\d+')
 
 
@@ -28,7 +33,7 @@ class RowMapper:
     Has no state that changes; shared by all units of work.
     """
 
-    def __init__(self, entity: EntityTable) -> None:
+    def __init__(self, entity: EntityTable, dialect: Dialect) -> None:
         self._meta = entity.meta
         self._names: tuple[str, ...] = tuple(entity.meta.fields)
         codecs = {
@@ -40,6 +45,12 @@ class RowMapper:
             name: codec[0] for name, codec in codecs.items() if codec is not None and codec[0]
         }
         self._json = frozenset(entity.meta.mutable_fields)
+        self._coarse = {
+            name: 10 ** (6 - dialect.second_digits(column.type.given))
+            for name, column in entity.columns.items()
+            if isinstance(column.type, MappedMoment)
+            and dialect.second_digits(column.type.given) < 6  # noqa: PLR2004  # of microseconds
+        }
 
     def load(self, rows: Iterable[Any]) -> list[Any]:
         """The entities of rows, whose columns are in the order of the fields.
@@ -71,7 +82,12 @@ class RowMapper:
         """All or some fields as they are written: JSON as text, enum members as their values.
 
         It is the row itself when nothing has to be another.
+
+        Raises:
+            ModelValueError: A column keeps no moment as fine as one of the row; it names all.
         """
+        if self._coarse:
+            self._fit(row)
         if not self._writes:
             return row
         found = dict(row)
@@ -79,6 +95,24 @@ class RowMapper:
             if found.get(name) is not None:
                 found[name] = write(found[name])
         return found
+
+    def _fit(self, row: dict[str, Any]) -> None:
+        """Refuse moments that a column would round; of those that the library sets, cut them."""
+        problems: list[ValidationError] = []
+        for name, unit in self._coarse.items():
+            moment: datetime | None = row.get(name)
+            rest = 0 if moment is None else moment.microsecond % unit
+            if moment is None or not rest:
+                continue
+            if self._meta.fields[name].role is None:
+                kept = "whole seconds" if unit == _SECOND else f"steps of {unit} microseconds"
+                problems.append(ValidationError(f"its column keeps {kept}, this is finer", name))
+            else:
+                row[name] = moment.replace(microsecond=moment.microsecond - rest)
+        if problems:
+            first, *others = problems
+            model = self._meta.entity_cls.__name__
+            raise ModelValueError(model, first.field or "", first.message, *others)
 
     def loaded(self, entity: DomainModel) -> dict[str, Any]:
         """The row that an entity was loaded from, as it was written; empty if it is not known."""

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.mapper import utc_now
+from varco_domain.backend import utc_now
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from varco_domain.backend import FieldKind
 from varco_domain.exception import FieldNotFound
-from varco_domain.meta import FieldKind
 from varco_query import (
     InvalidNodeError,
     OperationNotSupportedError,

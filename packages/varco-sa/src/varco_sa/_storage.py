@@ -6,8 +6,8 @@ from threading import RLock
 
 import sqlalchemy as sa
 
+from varco_domain.backend import MetaReader
 from varco_domain.exception import RepositoryClassCreationFailed
-from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
 from varco_sa._dialect import Dialect
 from varco_sa._mapper import RowMapper
@@ -63,7 +63,7 @@ class Storage:
             self._by_model[entity.entity_cls] = self._prepared(entity)
 
     def _prepared(self, entity: EntityTable) -> EntityStorage:
-        mapper = RowMapper(entity)
+        mapper = RowMapper(entity, self.dialect)
         queries = Queries(entity, self.dialect)
         return EntityStorage(
             self.dialect, entity, mapper, queries, Writes(entity, mapper, queries, self.dialect)

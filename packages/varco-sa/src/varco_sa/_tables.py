@@ -1,7 +1,7 @@
 """Tables from the metadata of the models."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,16 @@ def unique_fields(meta: ParsedMeta) -> list[tuple[tuple[str, ...], str | None]]:
     return groups
 
 
+def own_references(
+    meta: ParsedMeta, columns: Mapping[str, sa.Column[Any]]
+) -> Iterator[tuple[str, sa.Column[Any], sa.Column[Any]]]:
+    """The restricting foreign keys of a table to itself: (field, its column, the one named)."""
+    for name, key in meta.foreign_keys.items():
+        target = meta.pk_fields[0] if key.field == "pk" else key.field
+        if key.table == meta.table and key.on_delete in {None, "RESTRICT"}:
+            yield name, columns[name], columns[target]
+
+
 def build_table(
     metadata: sa.MetaData, entity_cls: type[DomainModel], dialect: Dialect
 ) -> EntityTable:
@@ -117,6 +127,13 @@ def build_table(
     indexed = [(name,) for name, each in meta.fields.items() if each.hint.index]
     keys = [meta.pk_fields, *groups, *indexed, *((name,) for name in meta.foreign_keys)]
     check_widths(entity_cls, columns, keys, dialect)
+    for name, column, _ in () if dialect.frees_itself else own_references(meta, columns):
+        if not column.nullable:
+            raise RepositoryClassCreationFailed(
+                f"{entity_cls.__name__}.{name}: a row that refers to itself could not be deleted "
+                "on this engine; let it be None, or say on_delete='CASCADE'",
+                entity_cls,
+            )
     table = sa.Table(identifier(meta.table), metadata, *items, **(COUNTED if counted else {}))
     _indexes(meta, table, dialect)
     for pairs in meta.many_to_many:

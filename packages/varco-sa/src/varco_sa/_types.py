@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from varco_domain.backend import plain_decimal
 from varco_domain.exception import CheckViolationError
-from varco_domain.mapper import plain_decimal
 from varco_sa._decimals import decode_decimal, encode_decimal
 from varco_sa._dialects import dialect_of
 
@@ -205,31 +205,27 @@ class Timestamp(Checked):
 class MappedMoment(Checked):
     """A moment in a column of a table that existed before, in UTC where that keeps no zone.
 
-    A column without microseconds keeps whole seconds; what is compared with it is not cut.
+    What is finer than the column the mapper has refused; what is compared with it is not cut.
     """
 
     impl = sa.DateTime
 
-    def __init__(self, given: TypeEngine[Any], *, stores: bool = True) -> None:
+    def __init__(self, given: TypeEngine[Any]) -> None:
         super().__init__()
         self.given = given
-        self.stores = stores
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The type of the column."""
         return dialect.type_descriptor(self.given)
 
     def bind_processor(self, dialect: Dialect) -> Processor:
-        """Convert to UTC, and leave out what the column has no place for."""
+        """Convert to UTC."""
         ours = dialect_of(dialect)
         given = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
         zoned = ours.keeps_zones and getattr(self.given, "timezone", False)
-        cuts = self.stores and ours.cuts_seconds(self.given)
 
         def process(value: datetime) -> Any:
             moment = _utc(value)
-            if cuts:
-                moment = moment.replace(microsecond=0)  # MySQL would round
             if not zoned:
                 moment = moment.replace(tzinfo=None)
             return moment if given is None else given(moment)

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
+from varco_domain.backend import no_more_keys, upsert_rows
 from varco_domain.exception import CheckViolationError, UniqueViolationError
-from varco_domain.mapper import upsert_rows
 from varco_domain.model import DomainModel
 from varco_sa._errors import translate
 from varco_sa._storage import EntityStorage
@@ -64,6 +64,8 @@ def _run(
             rows = [{**row, **{to: row[name] for to, name in brought.items()}} for row in rows]
         connection.execute(_statement(storage, by, changed, keyed=keyed), rows)
     except DBAPIError as error:
+        if isinstance(error, OperationalError) and storage.writes.keys_end(connection):
+            raise no_more_keys(meta) from None
         if _number(error) == _OUT_OF_RANGE:
             tenants = _OTHER_TENANT.name in str(error.orig)
             raise UniqueViolationError(meta.entity_cls, tuple(by) if tenants else ()) from None

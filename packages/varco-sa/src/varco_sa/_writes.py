@@ -5,24 +5,27 @@ from datetime import datetime
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
-from varco_domain.exception import EntityNotFound, FieldNotFound, StaleEntityError
-from varco_domain.mapper import (
+from varco_domain.backend import (
+    PKStrategy,
     check_distinct,
     children_first,
     insert_values,
     keep_values,
+    no_more_keys,
     row_key,
     update_values,
 )
-from varco_domain.meta import PKStrategy
+from varco_domain.exception import EntityNotFound, FieldNotFound, StaleEntityError
 from varco_domain.model import DomainModel
 from varco_query import QueryParams
 from varco_sa._dialect import Dialect
 from varco_sa._mapper import RowMapper
 from varco_sa._queries import Queries
-from varco_sa._tables import EntityTable
+from varco_sa._tables import EntityTable, own_references
 
+_KEY_LIMIT: Final = 2**63
 # Rows of one statement; of the widest tables the parameters still fit.
 _CHUNK: Final = 5_000
 
@@ -63,6 +66,13 @@ class Writes:
         ]
         self._update = table.update().where(*matched)
         self._delete = table.delete().where(*matched)
+        # Where a row's reference to itself would hold it, it is cleared first.
+        own = () if dialect.frees_itself else own_references(meta, entity.columns)
+        self._free = [
+            table.update().where(*matched, column == target).values({field: None})
+            for field, column, target in own
+            if column.nullable
+        ]
         # What an update without changes sets, to find out whether the row is there.
         self._idle = next((name for name in meta.fields if name not in self._fixed), None)
 
@@ -78,7 +88,13 @@ class Writes:
             connection.execute(self._insert, parameters)
             return self._mapper.stored(row, parameters)
         del parameters[counted]
-        result = connection.execute(self._insert, parameters)
+        try:
+            result = connection.execute(self._insert, parameters)
+        except OperationalError:
+            # It says that the disk is full.
+            if self.keys_end(connection):
+                raise no_more_keys(self._meta) from None
+            raise
         row[counted] = parameters[counted] = result.inserted_primary_key[0]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]  # an INSERT of one row
         return self._mapper.stored(row, parameters)
 
@@ -130,7 +146,10 @@ class Writes:
 
     def delete(self, connection: sa.Connection, entity: DomainModel) -> None:
         """Delete the row of one entity."""
-        if connection.execute(self._delete, self._old(entity)).rowcount == 0:
+        old = self._old(entity)
+        for free in self._free:
+            connection.execute(free, old)
+        if connection.execute(self._delete, old).rowcount == 0:
             raise self._missing(entity)
 
     def save_many(
@@ -195,10 +214,19 @@ class Writes:
         Nobody else can, while this transaction holds the lock of the database.
         """
         self._dialect.begin_write(connection)
-        first = int(connection.execute(self._last_key).scalar_one()) + 1
+        first = self._next_key(connection)
+        if first + len(rows) > _KEY_LIMIT:
+            raise no_more_keys(self._meta)
         for key, (row, each) in enumerate(zip(rows, parameters, strict=True), first):
             row[name] = each[name] = key
         connection.execute(self._insert, parameters)
+
+    def keys_end(self, connection: sa.Connection) -> bool:
+        """Whether the last counted key is given, of an engine that does not say so itself."""
+        return self._last_key is not None and self._next_key(connection) >= _KEY_LIMIT
+
+    def _next_key(self, connection: sa.Connection) -> int:
+        return int(connection.execute(self._last_key).scalar_one()) + 1
 
     def _update_many(
         self,
@@ -222,6 +250,8 @@ class Writes:
         ordered = children_first(self._meta, entities)
         if ordered:
             given = [self._old(entity) for entity in ordered]
+            for free in self._free:
+                connection.execute(free, given)
             self._run_matched(connection, self._delete, [], given, ordered)
 
     def _run_matched(

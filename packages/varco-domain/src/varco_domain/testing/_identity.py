@@ -12,6 +12,7 @@ from varco_domain.exception import (
     ReferenceViolationError,
     RepositoryException,
     StaleEntityError,
+    StillReferencedError,
     UniqueViolationError,
 )
 from varco_domain.model import DomainModel, domain_replace
@@ -51,6 +52,45 @@ class IdentityContract(ContractBase):
                 back = pickle.loads(pickle.dumps(one))  # noqa: S301 - its own
                 await repo.delete(await repo.save(back))
                 await repo.delete(two)
+
+    async def test_counted_keys_end_with_64_bits(self) -> None:
+        async with self.provider() as provider:
+            repo = provider.get_repository(Item)
+            given = Item(name="a")
+            given.pk = 2**63 - 2
+            await repo.save(given)
+            last = await repo.save(Item(name="b"))
+            assert last.pk == 2**63 - 1
+            for write in (
+                repo.save(Item(name="d")),
+                repo.save_many([Item(name="d"), Item(name="e")]),
+                repo.upsert([Item(name="d", position=1)], by=["group", "position"]),
+            ):
+                with raises(ModelValueError) as caught:
+                    await write
+                assert [each.field for each in caught.error.errors] == ["pk"]
+            assert sorted(each.name for each in await repo.find_all()) == ["a", "b"]
+
+    async def test_a_row_that_refers_to_itself_holds_nobody(self) -> None:
+        async with self.provider() as provider:
+            repo = provider.get_repository(Node)
+            for bulk in (False, True):
+                own = Node()
+                own.pk = own.parent = 7
+                own = await repo.save(own)
+                other = await repo.save(Node(parent=7))
+                with raises(StillReferencedError):
+                    await repo.delete(own)
+                with raises(StillReferencedError):
+                    await repo.delete_many([own])
+                assert await repo.find_by_id(7) == own
+                assert [each.parent for each in await repo.find_all()] == [7, 7]
+                if bulk:
+                    await repo.delete_many([own, other])
+                else:
+                    await repo.delete(other)
+                    await repo.delete(own)
+                assert await repo.count() == 0
 
     async def test_a_row_is_named_once_in_a_call(self) -> None:
         async with self.provider() as provider:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from json import dumps
 from math import inf, nan
 from typing import Any
 from uuid import UUID
@@ -242,6 +243,7 @@ def _compare(row: dict[str, Any], outcome: tuple[Any, ...]) -> None:
     read = generate_dtos(Kept).read
     shown = [read.model_validate(each).model_dump(mode="json") for each in outcome]
     assert _same(*shown), shown
+    assert len({dumps(each) for each in shown}) == 1, shown
     for field in fields(Kept):
         value = getattr(found, field.name)
         assert _same(value, getattr(saved, field.name)), (field.name, value, saved)
