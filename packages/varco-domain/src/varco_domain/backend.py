@@ -23,14 +23,13 @@ from varco_domain.mapper import (
     utc_now,
     uuid7,
 )
-from varco_domain.meta import FieldKind, FieldMeta, MetaReader, ParsedMeta, PKStrategy
+from varco_domain.meta import FieldKind, FieldMeta, MetaReader, ParsedMeta
 
 __all__ = (
     "AbstractMapper",
     "FieldKind",
     "FieldMeta",
     "MetaReader",
-    "PKStrategy",
     "ParsedMeta",
     "RepositoryClassCreationFailed",
     "Tenancy",

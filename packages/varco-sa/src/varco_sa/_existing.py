@@ -17,8 +17,7 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
     """The model on the table of a declarative class, which has an attribute for each field.
 
     Values are stored as the types of the class do it, and compared as in memory. Where a column of
-    moments keeps whole seconds (DATETIME of MariaDB), ``save`` refuses a finer one, and the times
-    that the library sets are whole seconds.
+    moments keeps whole seconds (DATETIME of MariaDB), so does what ``save`` returns.
 
     Raises:
         RepositoryClassCreationFailed: A field has no attribute of its name, or is stored as JSON

@@ -8,9 +8,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from varco_domain.backend import FieldKind, FieldMeta, json_codec, load_entity, load_rows
-from varco_domain.exception import ModelValueError, StoredValueError
+from varco_domain.exception import StoredValueError
 from varco_domain.model import DomainModel
-from varco_domain.validation import ValidationError
 from varco_sa._dialect import Dialect
 from varco_sa._tables import EntityTable
 from varco_sa._types import Choice, MappedMoment
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 type Codec = tuple[Callable[[Any], Any] | None, Callable[[Any], Any]]
 
 # A string, which is left alone, or a number with an exponent.
-_SECOND: Final = 1_000_000
 _EXPONENTS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+e\+\d+')
 
 
@@ -81,10 +79,8 @@ class RowMapper:
     def parameters(self, row: dict[str, Any]) -> dict[str, Any]:
         """All or some fields as they are written: JSON as text, enum members as their values.
 
-        It is the row itself when nothing has to be another.
-
-        Raises:
-            ModelValueError: A column keeps no moment as fine as one of the row; it names all.
+        It is the row itself when nothing has to be another. Moments of the row become what a
+        mapped column keeps of them.
         """
         if self._coarse:
             self._fit(row)
@@ -97,22 +93,12 @@ class RowMapper:
         return found
 
     def _fit(self, row: dict[str, Any]) -> None:
-        """Refuse moments that a column would round; of those that the library sets, cut them."""
-        problems: list[ValidationError] = []
+        """Leave out of moments what a column has no place for, where engines would round."""
         for name, unit in self._coarse.items():
             moment: datetime | None = row.get(name)
-            rest = 0 if moment is None else moment.microsecond % unit
-            if moment is None or not rest:
-                continue
-            if self._meta.fields[name].role is None:
-                kept = "whole seconds" if unit == _SECOND else f"steps of {unit} microseconds"
-                problems.append(ValidationError(f"its column keeps {kept}, this is finer", name))
-            else:
-                row[name] = moment.replace(microsecond=moment.microsecond - rest)
-        if problems:
-            first, *others = problems
-            model = self._meta.entity_cls.__name__
-            raise ModelValueError(model, first.field or "", first.message, *others)
+            if moment is not None:
+                cut = moment.microsecond - moment.microsecond % unit
+                row[name] = moment.replace(microsecond=cut)
 
     def loaded(self, entity: DomainModel) -> dict[str, Any]:
         """The row that an entity was loaded from, as it was written; empty if it is not known."""

@@ -7,14 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from varco_domain.backend import FieldMeta, MetaReader, ParsedMeta
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.meta import (
     CheckConstraint,
-    FieldMeta,
     ForeignKey,
     ManyToMany,
-    MetaReader,
-    ParsedMeta,
     PKStrategy,
     UniqueConstraint,
 )

@@ -205,7 +205,7 @@ class Timestamp(Checked):
 class MappedMoment(Checked):
     """A moment in a column of a table that existed before, in UTC where that keeps no zone.
 
-    What is finer than the column the mapper has refused; what is compared with it is not cut.
+    The mapper has cut what is finer than the column; what is compared with it is not cut.
     """
 
     impl = sa.DateTime

@@ -7,8 +7,8 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from varco_domain import PKStrategy
 from varco_domain.backend import (
-    PKStrategy,
     check_distinct,
     children_first,
     insert_values,
