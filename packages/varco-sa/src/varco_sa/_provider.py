@@ -113,10 +113,14 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
             await connection.run_sync(self._create_tables)
 
     def _create_tables(self, connection: sa.Connection) -> None:
-        dialect = self.storage.dialect
-        Former(connection, self.models_by_table, self.schema).refuse()
         check_references(self.storage.metadata, self.models_by_table)
-        with with_transactions(connection).begin(), dialect.creating(connection):
+        with with_transactions(connection).begin():
+            Former(connection, self.models_by_table, self.schema).refuse()
+            self._create_missing(connection)
+
+    def _create_missing(self, connection: sa.Connection) -> None:
+        dialect = self.storage.dialect
+        with dialect.creating(connection):
             if self.schema is not None and dialect.schemas:
                 connection.execute(sa.schema.CreateSchema(self.schema, if_not_exists=True))
             self.storage.metadata.create_all(connection)
