@@ -142,7 +142,11 @@ class Meeting(AuditedDomainModel):
     until: datetime | None = None
 
 
-class OldMeeting(Base):
+class MariaBase(DeclarativeBase):
+    pass
+
+
+class OldMeeting(MariaBase):
     __tablename__ = "old_meetings"
 
     pk: Mapped[int] = mapped_column(primary_key=True)
