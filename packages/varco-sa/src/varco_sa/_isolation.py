@@ -26,7 +26,6 @@ def with_transactions(connection: sa.Connection) -> sa.Connection:
         connection.execution_options(isolation_level=connection.default_isolation_level)
     elif connection.engine not in _checked:
         if dialect.reads_uncommitted(connection):
-            connection.close()
             raise UnitOfWorkError(
                 "the engine is at READ UNCOMMITTED, where transactions see what others may still "
                 "undo; make it with READ COMMITTED or more"

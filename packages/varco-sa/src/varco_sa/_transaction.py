@@ -102,8 +102,8 @@ class Transaction:
     def _ready(self, *, needed: bool) -> "Connection":
         connection = self._connection
         if connection is None:
-            connection = with_transactions(self._engine.sync_engine.connect())
-            self._connection = connection
+            connection = self._connection = self._engine.sync_engine.connect()
+            with_transactions(connection)
             if not needed and self._dialect.isolates_statements(connection):
                 _set_autocommit(connection, value=True)
                 self._autocommits = True

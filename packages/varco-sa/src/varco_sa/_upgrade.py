@@ -9,8 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from varco_domain.backend import utc_now
 from varco_domain.exception import RepositoryException
-from varco_domain.mapper import utc_now
 from varco_domain.meta import FieldKind, FieldMeta, FieldRole, PKStrategy
 from varco_domain.model import DomainModel
 from varco_events import InboxEntry, OutboxEntry
