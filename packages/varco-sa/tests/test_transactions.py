@@ -273,3 +273,16 @@ async def test_a_unit_of_work_on_an_exhausted_pool_says_so(databases, kind):
             with pytest.raises(RepositoryException, match="pool"):
                 async with make_uow() as uow:
                     await uow.memos.count()
+
+
+async def test_a_stream_that_was_left_is_closed_beside_nothing(backend):
+    """The loop closes what was left in a task of its own, which has to wait for the statement."""
+    async with backend.uow_provider.make_uow() as uow:
+        await uow.memos.save_many([Memo(text="a" * 4_000, number=n) for n in range(1_000)])
+    async with backend.uow_provider.make_uow() as uow:
+        for turn in range(20):
+            async for _ in uow.memos.stream_by_query(QueryParams()):
+                break
+            for _ in range(turn % 4):  # the task may begin before the statement does
+                await asyncio.sleep(0)
+            assert await uow.memos.count() == 1_000

@@ -48,6 +48,10 @@ class Streams:
             for result, ahead in self._ahead.items():
                 ahead.extend(result.fetchall())
 
+    def is_open(self, result: sa.CursorResult[Any]) -> bool:
+        """Whether a stream has not ended."""
+        return result in self._ahead
+
     def forget(self, result: sa.CursorResult[Any]) -> bool:
         """Whether the stream was open; it no longer is, and its result is to be closed."""
         return self._ahead.pop(result, None) is not None

@@ -23,7 +23,7 @@ from varco_sa._streams import Streams
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from varco_sa._dialect import Dialect
@@ -42,6 +42,9 @@ class Transaction:
         self._engine = engine
         self._dialect = dialect
         self._connection: Connection | None = None
+        # Held while the connection is used. A stream that was left is closed by the loop, in a task
+        # of its own, which may begin while the owner's next statement reads.
+        self._used: Final = asyncio.Lock()
         self._streams: Final = Streams(one_result=dialect.one_result)
         # The driver is told not to begin; True until a statement needs a transaction.
         self._autocommits = False
@@ -115,7 +118,8 @@ class Transaction:
 
     async def _translated(self, storage: "EntityStorage | None", run: Callable[[], Any]) -> Any:
         try:
-            return await greenlet_spawn(run)
+            async with self._used:
+                return await greenlet_spawn(run)
         except asyncio.CancelledError:
             # SQLAlchemy gives up a connection that was cut off in the middle of a statement.
             self._lost = self._connection is not None
@@ -144,8 +148,13 @@ class Transaction:
             while rows := await self._translated(storage, lambda: streams.rows(result)):
                 yield rows
         finally:
-            if streams.forget(result):
-                await _shielded(greenlet_spawn(result.close))
+            if streams.is_open(result):
+                await _shielded(self._end(result))
+
+    async def _end(self, result: "CursorResult[Any]") -> None:
+        async with self._used:
+            if self._streams.forget(result):
+                await greenlet_spawn(result.close)
 
     async def commit(self) -> None:
         """Make the changes permanent and give the connection back.

@@ -1,0 +1,253 @@
+"""Requests a second over HTTP: a hand-written FastAPI route on SQLAlchemy's ORM, and the adapters.
+
+    edge.py              each server in turn, pinned to one core, with wrk on another
+    edge.py --rounds 5
+
+All return the same rows of one SQLite file. The route by hand checks nothing; the adapters check a
+token, find the tenant, ask the authorizer, and answer with ETag or links. Needs Debian's wrk.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+
+from varco_core import (
+    Action,
+    AsyncService,
+    AuthContext,
+    FieldHint,
+    GrantBasedAuthorizer,
+    JwtAuthority,
+    ResourceGrant,
+    TenantAwareService,
+    TenantVersionedDomainModel,
+    tenant_context,
+)
+from varco_http import BearerTokens, Callers, HttpApplication, HttpResource, TenantFromClaim
+from varco_sa import SQLAlchemyRepositoryProvider, make_engine
+
+ROWS = 1_000
+HERE = Path(__file__)
+FILTER = "filter=price%20%3E%3D%200%20AND%20name%20LIKE%20%27item%25%27&limit=100&sort=pk"
+
+
+# The same rows in a table as the ORM makes it, with moments as it reads them.
+_MOMENT = "'2026-11-28 08:00:00.000001'"
+HAND = (
+    """CREATE TABLE hand_items (
+        pk INTEGER PRIMARY KEY, created_at DATETIME, updated_at DATETIME, tenant_id VARCHAR,
+        name VARCHAR, price INTEGER, note VARCHAR, version INTEGER)""",
+    f"""INSERT INTO hand_items
+        SELECT pk, {_MOMENT}, {_MOMENT}, tenant_id, name, price, note, version FROM items""",
+    "CREATE INDEX hand_tenant ON hand_items (tenant_id)",
+)
+
+
+class Item(TenantVersionedDomainModel):
+    name: Annotated[str, FieldHint(max_length=100)]
+    price: int
+    note: str = ""
+
+
+class Items(TenantAwareService, AsyncService[Item]):
+    max_limit = 100
+
+
+def store() -> SQLAlchemyRepositoryProvider:
+    engine = make_engine(f"sqlite+aiosqlite:///{os.environ['BENCH_HOME']}/items.sqlite")
+    return SQLAlchemyRepositoryProvider(engine, Item)
+
+
+def authority() -> JwtAuthority:
+    pem = Path(os.environ["BENCH_HOME"], "key.pem").read_bytes()
+    return JwtAuthority.from_pem(pem, issuer="https://bench.example")
+
+
+def application() -> HttpApplication:
+    callers = Callers(BearerTokens(authority()), tenant=TenantFromClaim("tenant"))
+    return HttpApplication(callers, services=[Items(store(), GrantBasedAuthorizer())])
+
+
+def fastapi() -> Any:
+    from fastapi import FastAPI
+
+    from varco_fastapi import install, resource
+
+    app = FastAPI()
+    install(app, application())
+    app.include_router(resource(HttpResource(Items, "/items")))
+    return app
+
+
+def litestar() -> Any:
+    from litestar import Litestar
+
+    from varco_litestar import VarcoPlugin, resource
+
+    return Litestar([resource(HttpResource(Items, "/items"))], plugins=[VarcoPlugin(application())])
+
+
+def by_hand() -> Any:
+    """A route as FastAPI's tutorial has it, on SQLAlchemy's ORM."""
+    from datetime import datetime
+
+    from fastapi import FastAPI, HTTPException
+    from pydantic import BaseModel, ConfigDict
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+    from sqlalchemy.orm import DeclarativeBase
+
+    engine = make_engine(f"sqlite+aiosqlite:///{os.environ['BENCH_HOME']}/items.sqlite")
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Row(Base):
+        __table__ = sa.Table(
+            "hand_items",
+            Base.metadata,
+            sa.Column("pk", sa.Integer, primary_key=True),
+            sa.Column("created_at", sa.DateTime),
+            sa.Column("updated_at", sa.DateTime),
+            sa.Column("tenant_id", sa.String),
+            sa.Column("name", sa.String),
+            sa.Column("price", sa.Integer),
+            sa.Column("note", sa.String),
+            sa.Column("version", sa.Integer),
+        )
+
+    class Read(BaseModel):
+        model_config = ConfigDict(from_attributes=True)
+        pk: int
+        created_at: datetime
+        updated_at: datetime
+        name: str
+        price: int
+        note: str
+        version: int
+
+    class Page(BaseModel):
+        results: list[Read]
+        count: int
+
+    app = FastAPI()
+    sessions = async_sessionmaker(engine, expire_on_commit=False, class_=AsyncSession)
+
+    @app.get("/items/{pk}")
+    async def one(pk: int) -> Read:
+        async with sessions() as session:
+            found = await session.scalar(
+                sa.select(Row).where(Row.pk == pk, Row.tenant_id == "acme")
+            )
+            if found is None:
+                raise HTTPException(404)
+            return Read.model_validate(found)
+
+    @app.get("/items")
+    async def many(limit: int = 20) -> Page:
+        async with sessions() as session:
+            query = (
+                sa.select(Row)
+                .where(Row.tenant_id == "acme", Row.price >= 0, Row.name.like("item%"))
+                .order_by(Row.pk)
+                .limit(limit)
+            )
+            rows = [Read.model_validate(each) for each in await session.scalars(query)]
+            return Page(results=rows, count=len(rows))
+
+    return app
+
+
+async def fill() -> None:
+    provider = store()
+    await provider.create_tables()
+    with tenant_context("acme"):
+        async with provider.make_uow() as uow:
+            await uow.repository(Item).save_many(
+                [
+                    Item(tenant_id="acme", name=f"item {n}", price=n, note="some text " * 5)
+                    for n in range(ROWS)
+                ]
+            )
+    async with provider.engine.begin() as connection:
+        for statement in HAND:
+            await connection.execute(sa.text(statement))
+    await provider.engine.dispose()
+
+
+def measure(contender: str, path: str, token: str, port: int) -> float:
+    command = [sys.executable, "-m", "uvicorn", f"edge:{contender}", "--factory", "--no-access-log"]
+    server = subprocess.Popen(
+        ["taskset", "-c", "0", *command, "--port", str(port), "--log-level", "warning"],
+        cwd=HERE.parent,
+    )
+    url = f"http://127.0.0.1:{port}{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        for _ in range(200):
+            try:
+                body = urllib.request.urlopen(request).read()
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
+            raise SystemExit(f"{contender} does not answer")
+        assert body.count(b'"pk"') in {1, 100}, body[:200]
+        load = ["taskset", "-c", "1", "wrk", "-t1", "-c16", "-d4s"]
+        headers = ["-H", f"Authorization: Bearer {token}"]
+        subprocess.run([*load[:-1], "-d1s", *headers, url], capture_output=True, check=True)
+        told = subprocess.run(
+            [*load, *headers, url], capture_output=True, text=True, check=True
+        ).stdout
+        assert "Non-2xx" not in told, told
+        found = re.search(r"Requests/sec:\s+([\d.]+)", told)
+        assert found, told
+        return float(found[1])
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["BENCH_HOME"] = home
+        from cryptography.hazmat.primitives import serialization as form
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        private = Ed25519PrivateKey.generate()
+        pem = private.private_bytes(
+            form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption()
+        )
+        Path(home, "key.pem").write_bytes(pem)
+        asyncio.run(fill())
+        ctx = AuthContext("ann", grants=(ResourceGrant("items", frozenset(Action)),))
+        token = authority().token().with_auth_ctx(ctx).claim("tenant", "acme").expires_in(9_000)
+        for name, path in (("one row", "/items/7"), ("a list of 100", f"/items?{FILTER}")):
+            rates: dict[str, list[float]] = {}
+            for number in range(given.rounds):
+                for contender in ("by_hand", "fastapi", "litestar"):
+                    asked = path if contender != "by_hand" else path.replace(FILTER, "limit=100")
+                    rate = measure(contender, asked, token.build(), 8_300 + number)
+                    rates.setdefault(contender, []).append(rate)
+            for contender, found in rates.items():
+                ratio = statistics.median(
+                    a / b for a, b in zip(found, rates["by_hand"], strict=True)
+                )
+                print(f"{name}: {contender:9} {statistics.median(found):8.0f}/s {ratio:.2f}x")
+
+
+if __name__ == "__main__":
+    main()
