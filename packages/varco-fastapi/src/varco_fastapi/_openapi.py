@@ -1,7 +1,7 @@
 """The OpenAPI document of an application: FastAPI's own, with what resources really answer."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -54,26 +54,21 @@ def _complete(document: dict[str, Any], application: HttpApplication) -> None:
     schemes = application.callers.schemes
     extend_openapi(document, [], schemes=schemes)
     schemas: dict[str, Any] = document["components"]["schemas"]
-    for operations, method in _operations(document):
-        text = operations[method].get(_EXTRA)
-        if text is None:
-            _say_problem(operations[method])
-            continue
-        operation, own = json.loads(_told_apart(text, schemas))
-        schemas.update(own)
-        if schemes:
-            operation["security"] = [{name: []} for name in schemes]
-        else:
-            del operation["security"], operation["responses"]["401"]
-        operations[method] = operation
+    for operations in document["paths"].values():
+        for method, plain in operations.items():
+            text = plain.get(_EXTRA)
+            if text is None:
+                _say_problem(plain)
+                continue
+            operation, own = json.loads(_told_apart(text, schemas))
+            schemas.update(own)
+            if schemes:
+                operation["security"] = [{name: []} for name in schemes]
+            else:
+                del operation["security"], operation["responses"]["401"]
+            operations[method] = operation
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-
-
-def _operations(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    for operations in document["paths"].values():
-        for method in list(operations):
-            yield operations, method
 
 
 def _told_apart(text: str, schemas: dict[str, Any]) -> str:
