@@ -54,11 +54,12 @@ if TYPE_CHECKING:
         Rotation,
         Swap,
     )
-    from varco_auth_jwt._registry import TrustedIssuerEntry, TrustedIssuerRegistry
+    from varco_auth_jwt._registry import TrustedIssuerRegistry
     from varco_auth_jwt._remote import JwksUrlSource, OidcDiscoverySource
     from varco_auth_jwt._revocation import Denylist, InMemoryDenylist
     from varco_auth_jwt._sources import AuthoritySource, IssuerSource, IssuerSourceFactory
     from varco_auth_jwt._token import JsonWebToken, UnverifiedToken
+    from varco_auth_jwt._trusted import TrustedIssuerEntry
     from varco_auth_jwt._util import SYSTEM_ISSUER, JwtUtil
 else:
     _MODULES = {
@@ -85,10 +86,7 @@ else:
             "Rotation",
             "Swap",
         ),
-        "_registry": (
-            "TrustedIssuerEntry",
-            "TrustedIssuerRegistry",
-        ),
+        "_registry": ("TrustedIssuerRegistry",),
         "_remote": (
             "JwksUrlSource",
             "OidcDiscoverySource",
@@ -106,6 +104,7 @@ else:
             "JsonWebToken",
             "UnverifiedToken",
         ),
+        "_trusted": ("TrustedIssuerEntry",),
         "_util": (
             "SYSTEM_ISSUER",
             "JwtUtil",

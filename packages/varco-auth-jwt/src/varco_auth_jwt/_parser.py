@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, overload
 
 from varco_auth_jwt._algorithms import algorithm_named
 from varco_auth_jwt._claims import Policies, check_texts, numeric_date, policy_of
-from varco_auth_jwt._errors import InvalidKeyError
+from varco_auth_jwt._errors import InvalidKeyError, shown
 from varco_auth_jwt._jwk import JsonWebKey, key_given, refuse_pickling
 from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
 from varco_auth_jwt._keyring import (
@@ -25,7 +25,7 @@ from varco_auth_jwt._revocation import refuse_revoked
 from varco_auth_jwt._token import PLAIN_TYPES, UnverifiedToken, token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from varco_auth_jwt._claims import ClaimsPolicy, Clock, Duration
     from varco_auth_jwt._jwe import JweCipher
@@ -50,6 +50,7 @@ class _ParseWithSecret(Protocol):
         algorithms: Collection[str] | None = None,
         audience: str | Collection[str] | None = None,
         token_type: str | Collection[str] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> JsonWebToken:
         """Verify one token."""
         ...
@@ -75,11 +76,25 @@ def _parse_once(
     algorithms: Collection[str] | None = None,
     audience: str | Collection[str] | None = None,
     token_type: str | Collection[str] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> JsonWebToken:
     """Verify one token; `JwtParser.parse` on the class is this."""
     key, text = (secret, None) if isinstance(secret, JsonWebKey) else (None, secret)
     ring = _ring_of(text, key, algorithms, strict=False)
-    return verified(ring, _POLICIES, token, audience, token_type)
+    policies = _POLICIES if options is None else _policies_with(options)
+    return verified(ring, policies, token, audience, token_type)
+
+
+def _policies_with(options: Mapping[str, Any]) -> Policies:
+    """The policies with PyJWT's `options`, as far as they ask for more and not for less."""
+    for name, value in options.items():
+        if name != "require" and not (name.startswith("verify_") and value is True):
+            raise ValueError(
+                f"options={{{name!r}: {shown(value)}}} cannot be had: no check of a token can be "
+                "turned off; JwtParser(leeway=..., required=...) sets limits, and "
+                "parse_unverified reads a token that nobody checked"
+            )
+    return Policies(required=("exp", *options.get("require", ())))
 
 
 class JwtParser:

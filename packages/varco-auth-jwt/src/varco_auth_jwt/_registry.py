@@ -6,11 +6,10 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, cast
 
 import anyio
 
-from varco_auth_jwt._algorithms import algorithm_named
 from varco_auth_jwt._claims import Policies
 from varco_auth_jwt._errors import (
     AlgorithmRefusedError,
@@ -18,28 +17,26 @@ from varco_auth_jwt._errors import (
     AuthorityError,
     IssuerNotFoundError,
     IssuerRefusedError,
-    KeyLoadError,
     SignatureInvalidError,
     UnknownKidError,
     shown,
 )
 from varco_auth_jwt._issuers import issuers_in
-from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
-from varco_auth_jwt._keyring import MAX_SIZE, KeyRing, ascii_token, decode_part, split_compact
+from varco_auth_jwt._jwk_set import JsonWebKeySet
+from varco_auth_jwt._keyring import MAX_SIZE, ascii_token, decode_part, split_compact
 from varco_auth_jwt._parser import accepted_claims
-from varco_auth_jwt._prepare import prepare
 from varco_auth_jwt._revocation import refuse_revoked_async
 from varco_auth_jwt._sources import AuthoritySource, IssuerSourceFactory
+from varco_auth_jwt._trusted import TrustedIssuerEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from types import TracebackType
 
     from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._issuers import IssuerConfig
     from varco_auth_jwt._jwk import JsonWebKey
-    from varco_auth_jwt._prepare import PreparedKey
     from varco_auth_jwt._revocation import Denylist
     from varco_auth_jwt._sources import IssuerSource
     from varco_auth_jwt._token import JsonWebToken
@@ -50,80 +47,16 @@ _MAY_BE_NEW: Final = (UnknownKidError, SignatureInvalidError, AlgorithmRefusedEr
 _log = logging.getLogger("varco_auth_jwt")
 
 
-class TrustedIssuerEntry:
-    """An issuer, where its keys come from, and the keys it had when last looked at."""
+class _Instances[T](Protocol):
+    """What a container has of one type."""
 
-    def __init__(
-        self,
-        label: str,
-        iss: str,
-        source: IssuerSource,
-        *,
-        algorithms: Collection[str] | None = None,
-    ) -> None:
-        self.label = label
-        self.iss = iss
-        self.source = source
-        # Looked up now: a key that fits none is left out later, and a wrong name would let all out.
-        self._algorithms = algorithms and tuple(algorithm_named(one).name for one in algorithms)
-        # The ring is made of the keys; both change together, between the awaits of one event loop.
-        self._keys = JsonWebKeySet()
-        self._ring = KeyRing(())
+    def resolvable(self) -> bool:
+        """Whether there is one at all."""
+        ...
 
-    async def load(self) -> KeyRing:
-        """The key ring of the keys as of now.
-
-        Raises:
-            AuthorityError: they cannot be had.
-        """
-        return self.ring(await _asked(self.source.load, self.label))
-
-    async def refresh(self) -> KeyRing:
-        """As `load`, of keys asked for anew."""
-        return self.ring(await _asked(self.source.refresh, self.label))
-
-    async def renew(self) -> None:
-        """Have the source fetch ahead of expiry, if it can, and look at its keys."""
-        renew: Callable[[], Awaitable[None]] | None = getattr(self.source, "renew", None)
-        if renew is not None:
-            await _asked(renew, self.label)
-        await self.load()
-
-    @property
-    def keys(self) -> JsonWebKeySet:
-        """The keys when last looked at."""
-        return self._keys
-
-    def find_key(self, kid: str) -> JsonWebKey | None:
-        """The key of that name, if it was there when last looked at."""
-        return self._keys.find_by_kid(kid)
-
-    def ring(self, keys: JsonWebKeySet) -> KeyRing:
-        """The key ring of these keys: of those among them that may verify signatures."""
-        if keys is not self._keys:
-            if not isinstance(cast("object", keys), JsonWebKeySet):
-                raise KeyLoadError(
-                    f"the source of {self.label} gave {type(keys).__name__} for keys"
-                )
-            prepared, _ = usable(keys.keys, self._prepared, self.label, level=logging.INFO)
-            self._ring = KeyRing(prepared)
-            self._keys = keys
-        return self._ring
-
-    def _prepared(self, key: JsonWebKey) -> PreparedKey:
-        return prepare(key, "verify", algorithms=self._algorithms)
-
-    def __repr__(self) -> str:
-        return f"TrustedIssuerEntry({self.label!r}, {self.iss!r}, {self.source.source_id!r})"
-
-
-async def _asked[T](ask: Callable[[], Awaitable[T]], label: str) -> T:
-    try:
-        return await ask()
-    except AuthJwtError:
-        raise
-    except Exception as error:
-        raise KeyLoadError(f"the source of {label} failed ({type(error).__name__})") from error
+    async def aget_all(self) -> Sequence[T]:
+        """All of them."""
+        ...
 
 
 class TrustedIssuerRegistry:
@@ -296,6 +229,42 @@ class TrustedIssuerRegistry:
         """A registry of the issuers in the environment; see `AuthorizationConfig`."""
         registry = cls(**options)
         register_all(issuers_in(None), registry)
+        return registry
+
+    @classmethod
+    async def from_container(
+        cls,
+        multi_key_authorities: _Instances[MultiKeyAuthority],
+        jwt_authorities: _Instances[JwtAuthority],
+        *,
+        include_env: bool = True,
+        **options: Any,
+    ) -> Self:
+        """A registry of the authorities in a container, such as providify's `Instance[...]` give.
+
+        An authority of one key that is among those of a `MultiKeyAuthority` is registered with it.
+
+        Args:
+            multi_key_authorities: What gives the authorities of several keys.
+            jwt_authorities: What gives those of one.
+            include_env: Whether the issuers in the environment are trusted as well.
+            options: Those of the registry.
+
+        Raises:
+            AuthorityError: two authorities are of one issuer.
+        """
+        registry = cls(**options)
+        known: set[tuple[str, str]] = set()
+        if multi_key_authorities.resolvable():
+            for several in await multi_key_authorities.aget_all():
+                registry.register_authority(several)
+                known.update((several.issuer, kid) for kid in several.kids)
+        if jwt_authorities.resolvable():
+            for one in await jwt_authorities.aget_all():
+                if (one.issuer, one.kid) not in known:
+                    registry.register_authority(one)
+        if include_env:
+            register_all(issuers_in(None), registry)
         return registry
 
     async def run(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from varco_auth_jwt._errors import TokenUnverifiedError
+from varco_auth_jwt._errors import TokenBuildError, TokenUnverifiedError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,12 @@ class JsonWebToken:
     Args:
         token_type: The `typ` of the token's header, or for a plain `JWT` the claim `token_type`;
             None if neither says more.
+        auth_ctx: Whose token it is: its roles, scopes and grants become claims, and its user the
+            subject unless `sub` is given; needs varco-domain.
         extra_claims: Every claim that is none of the registered seven.
+
+    Raises:
+        TokenBuildError: `auth_ctx` is of another subject, or has what no claim can carry.
     """
 
     sub: str | None = None
@@ -41,6 +46,40 @@ class JsonWebToken:
     jti: str | None = None
     token_type: str | None = None
     extra_claims: dict[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    def __init__(
+        self,
+        sub: str | None = None,
+        iss: str | None = None,
+        aud: str | frozenset[str] | None = None,
+        exp: datetime | None = None,
+        iat: datetime | None = None,
+        nbf: datetime | None = None,
+        jti: str | None = None,
+        token_type: str | None = None,
+        auth_ctx: AuthContext | None = None,
+        extra_claims: dict[str, Any] | None = None,
+    ) -> None:
+        if auth_ctx is not None:
+            from varco_auth_jwt._domain import claims_of  # noqa: PLC0415  # an extra
+
+            if sub is not None and auth_ctx.user_id not in {None, sub}:
+                raise TokenBuildError(
+                    f"the token is about {shown(sub)}, and the context about"
+                    f" {shown(auth_ctx.user_id)}"
+                )
+            sub = auth_ctx.user_id if sub is None else sub
+            extra_claims = claims_of(auth_ctx) | (extra_claims or {})
+        put = object.__setattr__
+        put(self, "sub", sub)
+        put(self, "iss", iss)
+        put(self, "aud", aud)
+        put(self, "exp", exp)
+        put(self, "iat", iat)
+        put(self, "nbf", nbf)
+        put(self, "jti", jti)
+        put(self, "token_type", token_type)
+        put(self, "extra_claims", {} if extra_claims is None else extra_claims)
 
     @property
     def auth_ctx(self) -> AuthContext:
@@ -112,5 +151,6 @@ def token_of[T: JsonWebToken](
         date_of(get("nbf")),
         get("jti"),
         token_type,
+        None,
         {name: claims[name] for name in claims if name not in REGISTERED},
     )

@@ -151,6 +151,7 @@ class CacheServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             uow_provider: IUoWProvider,
             authorizer: AbstractAuthorizer,
             assembler: AbstractDTOAssembler[Any, Any, Any, Any] | None = None,
+            producer: Any = None,
             *,
             cache: CacheBackend | None = None,
             bus: Any = None,

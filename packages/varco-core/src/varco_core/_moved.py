@@ -33,10 +33,6 @@ ANSWERS = {
         "derive an event of your own from varco_events.Event and override _events_of of "
         "EventServiceMixin, which is told who changed what: EntityChange has before and after"
     ),
-    "BinaryNode": (
-        "varco_query.AndNode and OrNode take any number of children; "
-        "derive from ASTVisitor instead of asking for .left and .right"
-    ),
     "BinaryWalkingVisitor": (
         "derive from varco_query.ASTVisitor, which walks by itself: visit_and(node, args) is given "
         "the results of the children"

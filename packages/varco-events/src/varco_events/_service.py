@@ -31,14 +31,19 @@ class EventServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
     """Publishes an entity event for everything the service writes, bulk writes included.
 
     With an outbox (`uow.outbox`) the events are saved in the transaction of the entities, for a
-    relay to deliver; without one they are produced after the commit. Put it before `AsyncService`
-    in the bases. Override `_events_of` to publish other events.
+    relay to deliver; without one they are produced after the commit, by the producer that the
+    constructor was given (`producer=`), that a container injected, or that stands on the class.
+    Put it before `AsyncService` in the bases. Override `_events_of` to publish other events.
     """
 
     _event_channel: ClassVar[str] = "default"
     _event_producer: ClassVar[
         Annotated[AbstractEventProducer | None, InjectMeta(optional=True)]
     ] = None
+
+    def _publish_by(self: Any, producer: AbstractEventProducer) -> None:
+        # Given to the constructor, instead of injected or set on the class.
+        self._event_producer = producer
 
     async def _after_write(
         self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]

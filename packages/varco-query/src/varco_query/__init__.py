@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from varco_query._limits import Limits
     from varco_query._node import (
         AndNode,
+        BinaryNode,
         ComparisonNode,
         NotNode,
         OrNode,
@@ -70,7 +71,9 @@ else:
             "_fields": "F Field",
             "_json": "from_json to_json",
             "_limits": "Limits",
-            "_node": "AndNode ComparisonNode NotNode OrNode TransformerNode postorder walk",
+            "_node": (
+                "AndNode BinaryNode ComparisonNode NotNode OrNode TransformerNode postorder walk"
+            ),
             "_operation": "NodeType Operation",
             "_optimize": "optimize",
             "_params": "QueryParams SortField SortOrder",
@@ -106,6 +109,7 @@ __all__: tuple[str, ...] = (
     "AggregationFunc",
     "AggregationQuery",
     "AndNode",
+    "BinaryNode",
     "CoercionError",
     "ComparisonNode",
     "CursorCodec",

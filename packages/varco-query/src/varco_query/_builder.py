@@ -55,6 +55,16 @@ class QueryBuilder:
             *before, self._item = items
             self._before = reduce(QueryBuilder._then, before, QueryBuilder())
 
+    @staticmethod
+    def field(field: str, op: Operation, value: object = None) -> "QueryBuilder":
+        """A new builder with this comparison alone, of a builder too."""
+        return QueryBuilder().where(field, op, value)
+
+    @staticmethod
+    def eq_(field: str, value: object) -> "QueryBuilder":
+        """A new builder with `field = value` alone, of a builder too."""
+        return QueryBuilder().eq(field, value)
+
     def where(self, field: str, op: Operation, value: object = None) -> "QueryBuilder":
         """Add a comparison."""
         return self._then(comparison(field, op, value))

@@ -160,36 +160,79 @@ class ComparisonNode(TransformerNode):
         return hash((self.field, self.op.value, self.value))
 
 
+class BinaryNode(TransformerNode):
+    """AND and OR: what they have in common.
+
+    Args:
+        children: Any number of nodes.
+        left: A node that comes before them.
+        right: A node that comes after them.
+
+    Raises:
+        InvalidNodeError: One of them is no node.
+    """
+
+    __slots__ = ("children",)
+    __match_args__ = ("children",)
+    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
+    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
+
+    children: "tuple[TransformerNode, ...]"
+
+    def __init__(
+        self,
+        *children: TransformerNode,
+        left: TransformerNode | None = None,
+        right: TransformerNode | None = None,
+    ) -> None:
+        if left is not None:
+            children = (left, *children)
+        if right is not None:
+            children = (*children, right)
+        _set_children(self, _check_children(children))
+
+    @property
+    def left(self) -> TransformerNode:
+        """The first child.
+
+        Raises:
+            InvalidNodeError: There is none.
+        """
+        if not self.children:
+            raise InvalidNodeError(f"{self!r} has no left; ask for its children")
+        return self.children[0]
+
+    @property
+    def right(self) -> TransformerNode:
+        """The second child; of more than two, a node of this kind with all but the first.
+
+        Every step to the right copies what is left: to walk a tree, derive from `ASTVisitor`.
+
+        Raises:
+            InvalidNodeError: There is none.
+        """
+        _, *others = self.children or (self,)
+        if not others:
+            raise InvalidNodeError(f"{self!r} has no right; ask for its children")
+        return others[0] if len(others) == 1 else _with_children(self.__class__, tuple(others))
+
+
 @final
-class AndNode(TransformerNode):
+class AndNode(BinaryNode):
     """True when all children are true; without children, true."""
 
-    __slots__ = ("children",)
-    __match_args__ = ("children",)
-    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
-    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
+    __slots__ = ()
 
     type = NodeType.AND
-    children: tuple[TransformerNode, ...]
-
-    def __init__(self, *children: TransformerNode) -> None:
-        _set_and(self, _check_children(children))
 
 
 @final
-class OrNode(TransformerNode):
+class OrNode(BinaryNode):
     """True when a child is true; without children, false."""
 
-    __slots__ = ("children",)
-    __match_args__ = ("children",)
-    __setattr__: ClassVar[Callable[..., Never]] = _refuse_set
-    __delattr__: ClassVar[Callable[..., Never]] = _refuse_delete
+    __slots__ = ()
 
     type = NodeType.OR
-    children: tuple[TransformerNode, ...]
-
-    def __init__(self, *children: TransformerNode) -> None:
-        _set_or(self, _check_children(children))
 
 
 @final
@@ -219,8 +262,7 @@ def slot_setter(cls: type, name: str) -> Callable[[Any, Any], None]:
 
 
 _set_hash: Final = slot_setter(TransformerNode, "_hash")
-_set_and: Final = slot_setter(AndNode, "children")
-_set_or: Final = slot_setter(OrNode, "children")
+_set_children: Final = slot_setter(BinaryNode, "children")
 _set_not: Final = slot_setter(NotNode, "children")
 
 
@@ -245,18 +287,21 @@ def comparison(field: str, op: Operation, value: object) -> ComparisonNode:
     return node  # type: ignore[no-any-return]  # a cast costs a tenth of the call
 
 
+def _with_children[N: BinaryNode](cls: type[N], children: tuple[TransformerNode, ...]) -> N:
+    # Of what are known to be nodes: checking them each time would make a chain quadratic.
+    node = cls.__new__(cls)
+    _set_children(node, children)
+    return node
+
+
 def conjunction(children: list[TransformerNode]) -> AndNode:
     """What `AndNode(*children)` gives, of what are known to be nodes."""
-    node = AndNode()
-    _set_and(node, tuple(children))
-    return node
+    return _with_children(AndNode, tuple(children))
 
 
 def disjunction(children: list[TransformerNode]) -> OrNode:
     """What `OrNode(*children)` gives, of what are known to be nodes."""
-    node = OrNode()
-    _set_or(node, tuple(children))
-    return node
+    return _with_children(OrNode, tuple(children))
 
 
 def trusted_comparison(field: str, op: Operation, value: Value) -> ComparisonNode:

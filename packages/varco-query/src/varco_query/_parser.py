@@ -43,7 +43,7 @@ class QueryParser:
 
     def parse(
         self,
-        text: str | None = None,
+        query: str | None = None,
         *,
         limit: int | None = None,
         offset: int | None = None,
@@ -53,7 +53,7 @@ class QueryParser:
         """The params of a filter, a page and a sort.
 
         Args:
-            text: The filter; None selects everything, and so does one of white space alone, which
+            query: The filter; None selects everything, and so does one of white space alone, which
                 is what an empty field of a form sends.
             limit: The most rows to give.
             offset: How many rows to skip.
@@ -65,7 +65,7 @@ class QueryParser:
             QueryError: A part is wrong, unknown or too large.
         """
         params = QueryParams(
-            None if text is None else self._parse_any(text),
+            None if query is None else self._parse_any(query),
             () if sort is None else self.parse_sort(sort),
             limit,
             offset,

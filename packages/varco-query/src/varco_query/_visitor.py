@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from varco_query._errors import InvalidNodeError
 from varco_query._node import (
     AndNode,
     ComparisonNode,
@@ -37,7 +38,19 @@ class ASTVisitor[T](ABC):
                 results.append(self.visit_or(each, args))
             elif isinstance(each, NotNode):
                 results.append(self.visit_not(each, args[0]))
+            else:
+                results.append(self.generic_visit(each))
         return results[0]
+
+    def generic_visit(self, node: TransformerNode) -> T:
+        """The result for a node that is none of these kinds; override it for your own.
+
+        Raises:
+            InvalidNodeError: Always, unless overridden.
+        """
+        raise InvalidNodeError(
+            f"{type(self).__name__} knows no {type(node).__name__}; override generic_visit"
+        )
 
     @abstractmethod
     def visit_comparison(self, node: ComparisonNode) -> T:

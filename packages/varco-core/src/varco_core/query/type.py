@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from varco_query import (
         AndNode,
+        BinaryNode,
         ComparisonNode,
         NodeType,
         NotNode,
@@ -24,6 +25,7 @@ else:
         {
             "varco_query": (
                 "AndNode",
+                "BinaryNode",
                 "ComparisonNode",
                 "NodeType",
                 "NotNode",
@@ -38,6 +40,7 @@ else:
 
 __all__: tuple[str, ...] = (
     "AndNode",
+    "BinaryNode",
     "ComparisonNode",
     "NodeType",
     "NotNode",

@@ -13,12 +13,13 @@ RepositoryException                        domain.repository
 └── RepositoryClassCreationFailed          domain.repository_class
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from varco_domain._errors import DomainError, ValidationError
 from varco_domain.exception._codes import FastrestErrorCodes
 from varco_domain.exception._service import (
     ServiceConflictError,
+    ServiceException,
     ServiceNotFoundError,
     ServiceValidationError,
 )
@@ -35,11 +36,19 @@ class EntityNotFound(RepositoryException, ServiceNotFoundError):  # noqa: N818 -
 
     Attributes:
         entity_id: The key.
-        entity_cls: The model.
+        entity_cls: The model, or None where only the table was named.
+        table: The table's name, or what the model is called.
     """
 
     code: ClassVar[str] = FastrestErrorCodes.NOT_FOUND.code
     http_status: ClassVar[int] = FastrestErrorCodes.NOT_FOUND.http_status
+
+    def __init__(self, entity_id: Any, table: type | str) -> None:
+        name = table if isinstance(table, str) else table.__name__
+        ServiceException.__init__(self, f"{name} with key {entity_id!r} not found")
+        self.entity_id = entity_id
+        self.entity_cls = None if isinstance(table, str) else table
+        self.table = name
 
 
 class FieldNotFound(RepositoryException):

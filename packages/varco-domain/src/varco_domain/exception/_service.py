@@ -36,8 +36,8 @@ class ServiceNotFoundError(ServiceException):
 
     def __init__(self, entity_id: Any, entity_cls: type) -> None:
         super().__init__(f"{entity_cls.__name__} with key {entity_id!r} not found")
-        self.entity_id = entity_id
-        self.entity_cls = entity_cls
+        self.entity_id: Any = entity_id
+        self.entity_cls: type | None = entity_cls
 
 
 class ServiceAuthorizationError(ServiceException):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic
 
 from providify import Inject
 
+from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
 from varco_domain._hooks import default, untouched
 from varco_domain._lookup import count_rows, find_by_key, has_key
@@ -70,12 +71,29 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         uow_provider: Inject[IUoWProvider],
         authorizer: Inject[AbstractAuthorizer],
         assembler: AbstractDTOAssembler[D, C, R, U] | None = None,
+        producer: Any = None,
     ) -> None:
+        if producer is not None:
+            self._publish_by(producer)
         self._uow_provider = uow_provider
         self._authorizer = authorizer
         check_service(type(self), uow_provider)
         self._assembler: AbstractDTOAssembler[D, C, R, U] = assembler_for(type(self), assembler)
         self._pager: Pager = Pager(type(self), self._assembler)
+
+    def _publish_by(self, producer: Any) -> None:
+        """Take the producer that the constructor was given.
+
+        Raises:
+            ModelDefinitionError: The service publishes nothing.
+        """
+        del producer
+        raise ModelDefinitionError(
+            type(self).__name__,
+            None,
+            "publishes nothing, so it takes no producer; derive it from "
+            "varco_events.EventServiceMixin first",
+        )
 
     def _get_repo(self, uow: AsyncUnitOfWork) -> AsyncRepository[D, PK]:
         """Return the repository to use; the model's own by default."""

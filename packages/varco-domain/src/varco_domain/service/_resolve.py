@@ -16,8 +16,10 @@ def make_injectable(cls: Any, root: Any, arguments: tuple[Any, ...]) -> None:
         return
     model, _, create, read, update = arguments
 
-    def __init__(self: Any, uow_provider: Any, authorizer: Any, assembler: Any = None) -> None:  # noqa: N807 - it becomes one
-        root.__init__(self, uow_provider, authorizer, assembler)
+    def __init__(  # noqa: N807 - it becomes one
+        self: Any, uow_provider: Any, authorizer: Any, assembler: Any = None, producer: Any = None
+    ) -> None:
+        root.__init__(self, uow_provider, authorizer, assembler, producer)
 
     generic: Any = AbstractDTOAssembler
     __init__.__annotations__ = {

@@ -39,8 +39,10 @@ if TYPE_CHECKING:
             uow_provider: IUoWProvider,
             authorizer: AbstractAuthorizer,
             assembler: AbstractDTOAssembler[Any, Any, Any, Any] | None = None,
+            producer: Any = None,
             **parts: Any,
         ) -> None: ...
+        def _publish_by(self, producer: Any) -> None: ...
         def visibility(self, ctx: AuthContext) -> Visibility:
             """Return which rows the caller sees; see ``AsyncService``."""
             ...
