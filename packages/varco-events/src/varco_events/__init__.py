@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from varco_events._backing_off import back_off
     from varco_events._bus import (
         AbstractEventBus,
         ChannelConfig,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         parts_of_error,
         relay_failure,
     )
+    from varco_events._env_settings import EnvSettings, mask_url
     from varco_events._envelope import EventEnvelope, from_fields, to_fields
     from varco_events._errors import (
         BusStoppedError,
@@ -86,8 +88,10 @@ if TYPE_CHECKING:
         HeldKey,
         StoreFigures,
     )
+    from varco_events._in_hand import InHand
     from varco_events._inbox import InboxEntry, InboxRepository
     from varco_events._inbox_poller import InboxPoller
+    from varco_events._lanes import Lanes
     from varco_events._memory_bus import InMemoryEventBus
     from varco_events._memory_dlq import InMemoryDeadLetterQueue
     from varco_events._memory_inbox import InMemoryInboxRepository
@@ -112,8 +116,10 @@ if TYPE_CHECKING:
         generate_correlation_id,
     )
     from varco_events._upcasting import upcaster
+    from varco_events._workers import HandlingSettings, Upstream, Workers
 else:
     _MODULES = {
+        "_backing_off": "back_off",
         "_bus": "AbstractEventBus ChannelConfig DispatchMode ErrorPolicy EventMiddleware",
         "_channel": "ChannelManager",
         "_cloudevents": "from_cloudevent to_cloudevent",
@@ -124,6 +130,7 @@ else:
         "_dispatch": "Delivery Dispatcher is_rejection",
         "_dlq": "AbstractDeadLetterQueue DeadLetterEntry RELAY_HANDLER",
         "_entity_events": "EntityCreatedEvent EntityDeletedEvent EntityEvent EntityUpdatedEvent",
+        "_env_settings": "EnvSettings mask_url",
         "_envelope": "EventEnvelope from_fields to_fields",
         "_errors": (
             "BusStoppedError BusUnavailableError ChannelUnavailableError DeadLetterFailedError "
@@ -146,9 +153,11 @@ else:
             "ALL_FAILURES ActionResult ChannelFigures Failure FailureFilter FailureGroup "
             "FailureOutcome FailurePage FailureTally HeldKey StoreFigures"
         ),
+        "_in_hand": "InHand",
         "_inbox": "InboxEntry InboxRepository",
         "_memory_inbox": "InMemoryInboxRepository",
         "_inbox_poller": "InboxPoller",
+        "_lanes": "Lanes",
         "_memory_bus": "InMemoryEventBus",
         "_memory_dlq": "InMemoryDeadLetterQueue",
         "_memory_outbox": "InMemoryOutboxRepository",
@@ -169,6 +178,7 @@ else:
             "current_correlation_id generate_correlation_id"
         ),
         "_upcasting": "upcaster",
+        "_workers": "HandlingSettings Upstream Workers",
     }
     _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
     # What needs an extra, and how to get it.
@@ -229,6 +239,7 @@ __all__: tuple[str, ...] = (
     "EntityDeletedEvent",
     "EntityEvent",
     "EntityUpdatedEvent",
+    "EnvSettings",
     "ErrorPolicy",
     "Event",
     "EventConsumer",
@@ -255,9 +266,11 @@ __all__: tuple[str, ...] = (
     "FailureTokenError",
     "HandlerOutcome",
     "HandlersFailedError",
+    "HandlingSettings",
     "HeldBackError",
     "HeldKey",
     "HoldingBack",
+    "InHand",
     "InMemoryDeadLetterQueue",
     "InMemoryDeduplicator",
     "InMemoryEventBus",
@@ -268,6 +281,7 @@ __all__: tuple[str, ...] = (
     "InboxRepository",
     "JsonEventSerializer",
     "JsonSerializer",
+    "Lanes",
     "LifecycleError",
     "LoggingMiddleware",
     "NoOpSerializer",
@@ -287,7 +301,10 @@ __all__: tuple[str, ...] = (
     "Subscription",
     "UnknownEventTypeError",
     "UpcastError",
+    "Upstream",
+    "Workers",
     "add_context",
+    "back_off",
     "channel_context",
     "check_ids",
     "clean",
@@ -305,6 +322,7 @@ __all__: tuple[str, ...] = (
     "inbox_failure",
     "is_rejection",
     "listen",
+    "mask_url",
     "outcomes_of",
     "parts_of_error",
     "relay_failure",

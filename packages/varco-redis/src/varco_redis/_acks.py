@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import NoPermissionError
 
-from varco_events import describe
-from varco_redis._link import back_off
+from varco_events import back_off, describe
 
 if TYPE_CHECKING:
     from varco_redis._link import Link

@@ -26,6 +26,7 @@ from varco_events import (
     EventSerializer,
     JsonEventSerializer,
     Subscription,
+    Workers,
 )
 from varco_redis._bus_scripts import PUBLISH
 from varco_redis._bus_settings import BusMode, Names, RedisEventBusSettings
@@ -41,7 +42,6 @@ from varco_redis._group import GroupMember
 from varco_redis._link import Link
 from varco_redis._listening import BroadcastListener, PubSubListener
 from varco_redis._received import packed, written
-from varco_redis._workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -173,7 +173,7 @@ class RedisEventBus(AbstractEventBus):
         self._stopped = False
         if self._workers is not None:
             return
-        workers = self._workers = Workers(self._dispatcher, self.settings, self.serializer)
+        workers = self._workers = Workers(self._dispatcher, self.settings, self.serializer, logger)
         if self.settings.mode == BusMode.PUBSUB:
             listener = self._listener = PubSubListener(self._link, self._names, workers)
             self._listening = asyncio.create_task(listener.run(), name="varco-redis listen")

@@ -63,7 +63,7 @@ class RedisEventBusSettings(RedisSettings):
 
     def __post_init__(self) -> None:
         RedisSettings.__post_init__(self)
-        self._check_above_zero(
+        self.check_above_zero(
             "partitions", "max_length", "prefetch", "concurrency", "lease", "max_attempts"
         )
         if self.mode not in {mode.value for mode in BusMode}:

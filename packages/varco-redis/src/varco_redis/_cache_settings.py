@@ -47,9 +47,9 @@ class RedisCacheSettings(RedisSettings):
     def __post_init__(self) -> None:
         # Not super(): a class with slots is made anew by the decorator.
         RedisSettings.__post_init__(self)
-        self._check_above_zero("compress_above", "max_value_bytes", "lease", "load_wait", "shards")
+        self.check_above_zero("compress_above", "max_value_bytes", "lease", "load_wait", "shards")
         if self.default_ttl != math.inf:
-            self._check_above_zero("default_ttl")
+            self.check_above_zero("default_ttl")
         if not self.key_prefix:
             raise RedisConfigError("key_prefix", self.key_prefix, "give the cache a name")
         if self.is_cluster and {"{", "}"} & set(self.key_prefix):

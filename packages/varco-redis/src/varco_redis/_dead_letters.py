@@ -117,7 +117,7 @@ class RedisDeadLetterQueueSettings(RedisSettings):
 
     def __post_init__(self) -> None:
         RedisSettings.__post_init__(self)
-        self._check_above_zero("max_size")
+        self.check_above_zero("max_size")
         if not self.name:
             raise RedisConfigError("name", self.name, "give the queue a name")
 

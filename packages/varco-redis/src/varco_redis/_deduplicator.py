@@ -28,7 +28,7 @@ class RedisDeduplicatorSettings(RedisSettings):
 
     def __post_init__(self) -> None:
         RedisSettings.__post_init__(self)
-        self._check_above_zero("remember")
+        self.check_above_zero("remember")
 
 
 class RedisDeduplicator(RedisPart, AbstractDeduplicator):

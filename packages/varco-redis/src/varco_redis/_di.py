@@ -4,8 +4,6 @@ Each part reads the variables of `VARCO_REDIS_` and, before them, those of its o
 `VARCO_REDIS_CACHE_`, `VARCO_REDIS_BUS_` and `VARCO_REDIS_DLQ_`.
 """
 
-import os
-
 from providify import Configuration, Provider
 
 from varco_cache import CacheBackend
@@ -15,20 +13,6 @@ from varco_redis._bus_settings import RedisEventBusSettings
 from varco_redis._cache import RedisCache
 from varco_redis._cache_settings import RedisCacheSettings
 from varco_redis._dead_letters import RedisDeadLetterQueue, RedisDeadLetterQueueSettings
-from varco_redis._settings import RedisSettings
-
-_SHARED = "VARCO_REDIS_"
-
-
-def _read[S: RedisSettings](settings: type[S], own: str) -> S:
-    """The settings of one part: its own variables go before the shared ones."""
-    shared = {name: value for name, value in os.environ.items() if name.startswith(_SHARED)}
-    special = {
-        _SHARED + name.removeprefix(own): value
-        for name, value in shared.items()
-        if name.startswith(own)
-    }
-    return settings.from_env(_SHARED, {**shared, **special})
 
 
 @Configuration
@@ -41,7 +25,7 @@ class RedisCacheConfiguration:
     @Provider(singleton=True)
     def cache(self) -> CacheBackend:
         """The cache."""
-        return RedisCache(_read(RedisCacheSettings, "VARCO_REDIS_CACHE_"))
+        return RedisCache(RedisCacheSettings.of_part("CACHE"))
 
 
 @Configuration
@@ -54,7 +38,7 @@ class RedisEventBusConfiguration:
     @Provider(singleton=True)
     def bus(self) -> AbstractEventBus:
         """The bus."""
-        return RedisEventBus(_read(RedisEventBusSettings, "VARCO_REDIS_BUS_"))
+        return RedisEventBus(RedisEventBusSettings.of_part("BUS"))
 
 
 @Configuration
@@ -64,4 +48,4 @@ class RedisDeadLetterQueueConfiguration:
     @Provider(singleton=True)
     def dead_letters(self) -> AbstractDeadLetterQueue:
         """The queue."""
-        return RedisDeadLetterQueue(_read(RedisDeadLetterQueueSettings, "VARCO_REDIS_DLQ_"))
+        return RedisDeadLetterQueue(RedisDeadLetterQueueSettings.of_part("DLQ"))

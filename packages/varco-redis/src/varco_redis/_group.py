@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_events import describe
+from varco_events import back_off, describe
 from varco_redis._acks import Acks
 from varco_redis._bus_scripts import (
     CLAIM,
@@ -27,7 +27,6 @@ from varco_redis._bus_scripts import (
     UNNAME,
 )
 from varco_redis._errors import RedisUnavailableError
-from varco_redis._link import back_off
 from varco_redis._partition import Partition
 from varco_redis._settings import host_name
 from varco_redis._waiting import wait_for, wait_for_streams
@@ -35,11 +34,11 @@ from varco_redis._waiting import wait_for, wait_for_streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from varco_events import AbstractDeadLetterQueue, Delivery
+    from varco_events import AbstractDeadLetterQueue, Delivery, Workers
     from varco_redis._bus_settings import Names, RedisEventBusSettings
     from varco_redis._link import Call, Link, Own
+    from varco_redis._partition import Ready
     from varco_redis._received import Received
-    from varco_redis._workers import Ready, Workers
 
 logger = logging.getLogger("varco_redis.bus")
 
@@ -177,7 +176,7 @@ class GroupMember:
 
     def finished(self, partition: Partition, received: Received) -> None:
         """Acknowledge it soon."""
-        self._acks.add(partition.stream, received.number)
+        self._acks.add(partition.stream, str(received.number))
         self._ended(partition, received)
 
     def dropped(self, partition: Partition, received: Received) -> None:
@@ -467,7 +466,7 @@ class GroupMember:
         held = {name.decode(): key for name, key in zip(answer[::2], answer[1::2], strict=True)}
         for received in self._workers.running:
             if received.stream == partition.stream and received not in partition.running:
-                held[received.number] = received.key
+                held[str(received.number)] = received.key
         return held
 
     async def _claim_all(self) -> None:

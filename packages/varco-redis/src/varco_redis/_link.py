@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +24,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from varco_events import back_off
 from varco_redis._connecting import Connecting
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._settings import Address, RedisSettings, address_of
@@ -39,7 +39,6 @@ type Call = tuple[Script, Sequence[Any], Sequence[Any]]
 # redis-py packs in Python what hiredis, which reads its answers, packs ten times as fast.
 _packed = cast("Callable[[Command], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType] # typed in part
 
-_BACK_OFF, _MOST_BACK_OFF = 0.02, 1.0
 _LONGEST_REASON = 300
 # What another attempt, on another connection, may cure.
 _BROKEN = (RedisConnectionError, RedisTimeoutError, OSError, EOFError)
@@ -65,12 +64,6 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, (*_BROKEN, *_ELSEWHERE, *_UNTIL_REPAIRED)):
         return True
     return isinstance(error, ResponseError) and str(error).partition(" ")[0] in _REFUSALS
-
-
-def back_off(attempt: int, most: float = _MOST_BACK_OFF) -> float:
-    """Seconds to wait before an attempt: exponential with full jitter, never quite zero."""
-    longest = min(most, _BACK_OFF * 2.0 ** min(attempt, 30))
-    return random.uniform(longest / 10, longest)  # noqa: S311 # not for secrets
 
 
 class Link:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_events import describe
+from varco_events import back_off, describe
 from varco_redis._errors import RedisUnavailableError
-from varco_redis._link import back_off
 from varco_redis._partition import Partition
 from varco_redis._received import Received, unpacked
 from varco_redis._waiting import listen, streams_of, wait_for, wait_for_streams
@@ -21,10 +20,10 @@ from varco_redis._waiting import listen, streams_of, wait_for, wait_for_streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from varco_events import AbstractDeadLetterQueue, Delivery
+    from varco_events import AbstractDeadLetterQueue, Delivery, Workers
     from varco_redis._bus_settings import Names, RedisEventBusSettings
     from varco_redis._link import Link, Own
-    from varco_redis._workers import Ready, Workers
+    from varco_redis._partition import Ready
 
 logger = logging.getLogger("varco_redis.bus")
 
@@ -242,7 +241,7 @@ class PubSubListener:
             return message
         channel = message[2].decode(errors="replace").removeprefix(self._subject)
         self._number += 1
-        received = Received(self._subject, str(self._number), channel, None)
+        received = Received(stream=self._subject, number=str(self._number), channel=channel)
         received.envelope = unpacked(message[3], channel)
         self._workers.spawn(self._handle(received))
         return message

@@ -5,25 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from varco_events import (
-    DeadLetterEntry,
-    Delivery,
-    EventDecodeError,
-    EventEnvelope,
-    HandlerOutcome,
-    Outcome,
-    from_fields,
-    to_fields,
-)
+from varco_events import EventDecodeError, EventEnvelope, InHand, from_fields, to_fields
 from varco_redis._errors import RedisPoisonError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-
-    from varco_events import Event, EventSerializer
 
 # Short names, which processes of the first version read as well; the stream says the channel.
 _SHORT = {"varco-payload": b"e", "varco-key": b"k", "varco-handler": b"h"}
@@ -32,80 +17,22 @@ _CHANNEL, _PAYLOAD = "varco-channel", "varco-payload"
 _PACKED = b'{"envelope": '
 
 
-@dataclass(slots=True, eq=False)
-class Received:
+@dataclass(slots=True, eq=False, kw_only=True)
+class Received(InHand):
     """An event as it came from Redis, and what is known of its attempts."""
 
-    stream: str
-    number: str
-    channel: str
-    fields: dict[bytes, bytes] | None
+    origin = "RedisEventBus"
+    poison = RedisPoisonError
+
+    fields: dict[bytes, bytes] | None = None
     """None while it waits behind so many others that it is read again when its turn comes."""
-    key: bytes = b""
-    attempts: int = 0
-    """How many were begun and not given back, the one that runs left out."""
-    counted: bool = False
-    """Whether the attempt that runs, or comes next, is counted already."""
-    claimed: bool = False
-    """Whether it was taken before, by a process that may have died of it."""
-    rejections: int = 0
-    handlers: Collection[str] | None = None
-    """Those that are left after an attempt; all when None."""
-    first_failed_at: datetime | None = None
-    envelope: EventEnvelope | None = None
 
-    @property
-    def place(self) -> str:
-        """Where it lies; unique, for ever."""
-        return f"{self.stream} {self.number}"
+    def _read(self) -> EventEnvelope:
+        return _read(self.fields or {}, self.channel)
 
-    def read(self) -> EventEnvelope:
-        """The envelope; one around the bytes when there is no more than these."""
-        if self.envelope is None:
-            self.envelope = _read(self.fields or {}, self.channel)
-        return self.envelope
-
-    def event(self, serializer: EventSerializer) -> Event:
-        """The event; as it came when it cannot be read."""
-        envelope = self.read()
-        try:
-            return envelope.event or serializer.deserialize(envelope.payload)
-        except Exception:  # noqa: BLE001 # whatever the bytes lead to
-            return envelope.raw()
-
-    def undelivered(self) -> Delivery:
-        """What is to be said of it when the attempts are used up and nobody can say by what."""
-        return self._given_up(Outcome.FAILED, RedisPoisonError(self.attempts))
-
-    def unreadable(self) -> Delivery | None:
-        """What is to be said when nobody can tell what it is; None when one can."""
-        envelope = self.read()
-        if envelope.event_type:
-            return None
-        error = EventDecodeError(f"{len(envelope.payload)} bytes that name no event type")
-        return self._given_up(Outcome.UNREADABLE, error)
-
-    def _given_up(self, outcome: Outcome, error: Exception) -> Delivery:
-        envelope = self.read()
-        return Delivery(envelope, (HandlerOutcome(envelope.handler or "", outcome, error),))
-
-    def dead_letters(
-        self, failed: Iterable[HandlerOutcome], group: str
-    ) -> Iterator[DeadLetterEntry]:
-        """One for each handler that failed, the same whenever it is made."""
-        now = datetime.now(UTC)
-        for one in failed:
-            assert one.error is not None  # noqa: S101 # of what failed
-            yield DeadLetterEntry.from_failure(
-                envelope=self.read(),
-                handler_name=one.handler,
-                last_exc=one.error,
-                attempts=self.attempts,
-                first_failed_at=self.first_failed_at or now,
-                group=group,
-                origin="RedisEventBus",
-                now=now,
-            )
+    def forget(self) -> None:
+        """Let go of the fields: COUNT brings them again."""
+        self.fields = None
 
 
 def written(envelope: EventEnvelope) -> list[str | bytes]:

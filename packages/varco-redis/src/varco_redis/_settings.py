@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import re
 import socket
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from varco_events import EnvSettings, mask_url
 from varco_redis._errors import RedisConfigError
 from varco_redis._renamed import Renamed, name_now, names_before
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-_SECRET = "***"  # noqa: S105 # what stands for one
-_SECRETS = frozenset({"password", "sentinel_password"})
-# Up to the last @, for a password that should have been percent-encoded.
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@", re.DOTALL)
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
 SCHEMES = (
     "redis",
     "rediss",
@@ -31,19 +20,10 @@ SCHEMES = (
     "redis+cluster",
     "rediss+cluster",
 )
-_AMOUNT = "must be above zero, a plain number (of a timedelta, its total_seconds())"
-# More than Redis can count.
-_TOO_MUCH = 2**63
-
-
-def _is_amount(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return 0 < value < _TOO_MUCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class RedisSettings(metaclass=Renamed):
+class RedisSettings(EnvSettings, metaclass=Renamed):
     """Where Redis is and how to talk to it; the base of the settings of each part.
 
     Attributes:
@@ -66,6 +46,10 @@ class RedisSettings(metaclass=Renamed):
         client_name: What `CLIENT LIST` calls the connections.
     """
 
+    env_prefix: ClassVar[str] = "VARCO_REDIS_"
+    secrets: ClassVar[frozenset[str]] = frozenset({"password", "sentinel_password"})
+    config_error: ClassVar[type[Exception]] = RedisConfigError
+
     url: str = "redis://localhost:6379/0"
     username: str | None = None
     password: str | None = None
@@ -85,38 +69,19 @@ class RedisSettings(metaclass=Renamed):
         address = urlsplit(self.url)
         if address.scheme not in SCHEMES:
             raise RedisConfigError(
-                "url", mask(self.url), f"must begin with one of {', '.join(SCHEMES)}, and ://"
+                "url", mask_url(self.url), f"must begin with one of {', '.join(SCHEMES)}, and ://"
             )
         if address.query or address.fragment or (address.scheme != "unix" and "@" in address.path):
             raise RedisConfigError(
                 "url",
-                mask(self.url),
+                mask_url(self.url),
                 "give options as settings, and percent-encode / ? # and @ in a password",
             )
         if address.scheme.endswith("+sentinel") and not address.path.strip("/"):
-            raise RedisConfigError("url", mask(self.url), "name the master: .../mymaster/0")
-        self._check_above_zero("timeout", "connect_timeout", "max_connections")
+            raise RedisConfigError("url", mask_url(self.url), "name the master: .../mymaster/0")
+        self.check_above_zero("timeout", "connect_timeout", "max_connections")
         if self.retries < 0:
             raise RedisConfigError("retries", self.retries, "0 or more")
-
-    def _check_above_zero(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            if value is not None and not _is_amount(value):
-                raise RedisConfigError(name, value, _AMOUNT)
-
-    def __repr__(self) -> str:
-        shown: list[str] = []
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            if value == one.default:
-                continue
-            if one.name in _SECRETS:
-                value = _SECRET
-            elif one.name == "url":
-                value = mask(value)
-            shown.append(f"{one.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
     if not TYPE_CHECKING:  # checkers are to see the names of now alone
 
@@ -132,56 +97,9 @@ class RedisSettings(metaclass=Renamed):
         return urlsplit(self.url).scheme.endswith("+cluster")
 
     @classmethod
-    def from_env(
-        cls, prefix: str = "VARCO_REDIS_", environ: Mapping[str, str] = os.environ
-    ) -> Self:
-        """Settings from variables such as `VARCO_REDIS_URL`; what is not there is default.
-
-        Raises:
-            RedisConfigError: A variable is there but is no such value; secrets are not shown.
-        """
-        hints = get_type_hints(cls)
-        found: dict[str, Any] = {}
-        for one in dataclasses.fields(cls):
-            for key in (one.name, *names_before(one.name)):
-                name = prefix + key.upper()
-                text = environ.get(name)
-                if text:
-                    try:
-                        found[key] = _reader(hints[one.name])(text)
-                    except ValueError as error:
-                        raise RedisConfigError(name, text, str(error)) from None
-                    break
-        return cls(**found)
-
-
-def _reader(hint: Any) -> Callable[[str], Any]:
-    kinds = {hint, *get_args(hint)}
-    if bool in kinds:
-        return _boolean
-    for kind in (int, float):
-        if kind in kinds:
-            return kind
-    if getattr(hint, "__origin__", None) is tuple:
-        return _words
-    return str
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise ValueError(f"one of {', '.join(sorted(_TRUE | _FALSE))}")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def mask(url: str) -> str:
-    """The URL without its password and query, for errors and logs."""
-    return _PASSWORD.sub(rf"\1:{_SECRET}@", url).partition("?")[0]
+    def names_before(cls, name: str) -> list[str]:
+        """What a setting was called in earlier versions."""
+        return names_before(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +149,7 @@ def _host(settings: RedisSettings, text: str, default: int) -> tuple[str, int]:
         one = urlsplit(f"//{text}")
         port = one.port or default
     except ValueError:
-        raise RedisConfigError("url", mask(settings.url), f"{text!r} is no host:port") from None
+        raise RedisConfigError("url", mask_url(settings.url), f"{text!r} is no host:port") from None
     return one.hostname or "localhost", port
 
 
@@ -242,7 +160,7 @@ def _database(settings: RedisSettings, url: SplitResult, parts: list[str]) -> in
         return int(parts[0])
     except ValueError:
         raise RedisConfigError(
-            "url", mask(settings.url), f"{parts[0]!r} is no number of a database"
+            "url", mask_url(settings.url), f"{parts[0]!r} is no number of a database"
         ) from None
 
 

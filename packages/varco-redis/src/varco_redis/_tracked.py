@@ -8,10 +8,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from varco_cache import MISSING, CacheEntry, CacheStats, InMemoryCache
-from varco_events import describe
+from varco_events import back_off, describe
 from varco_redis._cache import RedisCache
 from varco_redis._errors import RedisConfigError
-from varco_redis._link import back_off
 from varco_redis._waiting import listen
 
 if TYPE_CHECKING:

@@ -1,25 +1,24 @@
-"""Which events are begun when: as many as there is room for, each counted in Redis before."""
+"""Which events are begun when: as many as there is room for, each counted in the broker before."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from varco_events import describe
-from varco_redis._link import back_off
+from varco_events._backing_off import back_off
+from varco_events._diagnostics import describe
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Coroutine, Generator, Sequence
 
-    from varco_events import Delivery, Dispatcher, Event, EventSerializer
-    from varco_redis._bus_settings import RedisEventBusSettings
-    from varco_redis._partition import Partition
-    from varco_redis._received import Received
-
-logger = logging.getLogger("varco_redis.bus")
+    from varco_events._dispatch import Delivery, Dispatcher
+    from varco_events._event import Event
+    from varco_events._event_serializer import EventSerializer
+    from varco_events._in_hand import InHand
+    from varco_events._lanes import Lanes
 
 # For how long others do not begin, at most, before and while an event has its last attempt that
 # may be what processes die of.
@@ -27,29 +26,62 @@ _ALONE = 1.0
 # How many of one key are counted at once, though they begin one after the other.
 _AHEAD = 16
 
-type Ready = tuple[Partition, Received]
+type Ready = tuple[Lanes, InHand]
+type AnyUpstream = Upstream[Any, Any]
 
 
-class Upstream(Protocol):
-    """Where the events come from, which is told what became of them."""
+class HandlingSettings(Protocol):
+    """What the settings of a bus say about handling."""
 
-    async def count(self, begun: Sequence[Ready]) -> list[Ready]:
+    @property
+    def prefetch(self) -> int:
+        """How many events of a part of a channel are in hand before no more are taken."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many handlers run at once in a process."""
+        ...
+
+    @property
+    def max_attempts(self) -> int:
+        """How often a handler is tried before the event is dead-lettered."""
+        ...
+
+    @property
+    def retry_delay(self) -> float:
+        """Seconds before the second attempt; doubled for each further one."""
+        ...
+
+    @property
+    def max_retry_delay(self) -> float:
+        """The most."""
+        ...
+
+
+class Upstream[L, E](Protocol):
+    """Where the events come from, which is told what became of them.
+
+    Of lanes `L`, which hold events `E`.
+    """
+
+    async def count(self, begun: Sequence[tuple[L, E]], /) -> list[tuple[L, E]]:
         """Count their next attempt; those of them that are still ours."""
         ...
 
-    async def uncount(self, given_back: Sequence[Ready]) -> None:
+    async def uncount(self, given_back: Sequence[tuple[L, E]], /) -> None:
         """Give the attempt back that was counted."""
         ...
 
-    def finished(self, partition: Partition, received: Received) -> None:
+    def finished(self, lanes: L, received: E, /) -> None:
         """It was handled, or dead-lettered."""
         ...
 
-    def dropped(self, partition: Partition, received: Received) -> None:
-        """It was begun and is left to whoever has the partition."""
+    def dropped(self, lanes: L, received: E, /) -> None:
+        """It was begun and is left to whoever has the lanes."""
         ...
 
-    async def dead_letter(self, received: Received, delivery: Delivery) -> None:
+    async def dead_letter(self, received: E, delivery: Delivery, /) -> None:
         """Keep it aside; raises when that could not be done."""
         ...
 
@@ -61,18 +93,23 @@ class Workers:
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, settings: RedisEventBusSettings, serializer: EventSerializer
+        self,
+        dispatcher: Dispatcher,
+        settings: HandlingSettings,
+        serializer: EventSerializer,
+        logger: logging.Logger,
     ) -> None:
         self.dispatcher = dispatcher
+        self.logger = logger
         self._serializer = serializer
         self.settings = settings
         self.room = settings.concurrency
         self.tasks: set[asyncio.Task[None]] = set()
-        self.running: dict[Received, asyncio.Task[Any]] = {}
+        self.running: dict[InHand, asyncio.Task[Any]] = {}
         self.stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._ready: dict[Upstream, deque[Ready]] = {}
-        self._counting: set[Upstream] = set()
+        self._ready: dict[AnyUpstream, deque[Ready]] = {}
+        self._counting: set[AnyUpstream] = set()
         self._alone = asyncio.Lock()
         self._held_back = False
         self._quiet = asyncio.Event()
@@ -84,18 +121,18 @@ class Workers:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         elif not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("handling an event broke", exc_info=error)
+            self.logger.error("handling an event broke", exc_info=error)
 
-    def begin(self, partition: Partition, received: Received) -> None:
+    def begin(self, lanes: Lanes, received: InHand) -> None:
         """Begin as soon as there is room and the attempt is counted."""
         most = self.settings.max_attempts
         if received.claimed and 1 < most <= received.attempts + 1:
-            self.spawn(self._begin_alone(partition, received))
+            self.spawn(self._begin_alone(lanes, received))
         elif received.counted and self.room > 0 and not self._held_back:
-            self.spawn(partition.handle(received))
+            self.spawn(lanes.handle(received))
         else:
-            ready = self._ready.setdefault(partition.upstream, deque())
-            ready.append((partition, received))
+            ready = self._ready.setdefault(lanes.upstream, deque())
+            ready.append((lanes, received))
             self._go_on()
 
     async def drain(self, seconds: float | None) -> list[Event]:
@@ -109,8 +146,8 @@ class Workers:
         if self.tasks:
             await asyncio.wait(list(self.tasks))
         for ready in self._ready.values():
-            for partition, received in ready:
-                partition.drop(received)
+            for lanes, received in ready:
+                lanes.drop(received)
         self._ready.clear()
         return cut
 
@@ -129,12 +166,12 @@ class Workers:
         """How many may begin as soon as they are taken."""
         return 0 if self._ready or self.settings.max_attempts == 1 else self.room
 
-    def start(self, received: Received) -> None:
+    def start(self, received: InHand) -> None:
         """A handler is called in the current task."""
         self.room -= 1
         self.running[received] = asyncio.current_task(self._loop)  # type: ignore[assignment] # there is one
 
-    def end(self, received: Received) -> None:
+    def end(self, received: InHand) -> None:
         """It has returned."""
         self.room += 1
         del self.running[received]
@@ -160,7 +197,7 @@ class Workers:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def _begin_ready(self, upstream: Upstream) -> None:
+    async def _begin_ready(self, upstream: AnyUpstream) -> None:
         """Begin what waits; those that come together are counted together."""
         ready, attempt = self._ready[upstream], 0
         try:
@@ -172,13 +209,13 @@ class Workers:
                     mine = await self._counted(upstream, chosen)
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, they begin later
-                    logger.warning("events begin later: %s", describe(error))
+                    self.logger.warning("events begin later: %s", describe(error))
                     ready.extendleft(reversed(chosen))
                     await self.rest(back_off(attempt))
                     attempt += 1
                     continue
-                for partition, received in mine:
-                    self.spawn(partition.handle(received))
+                for lanes, received in mine:
+                    self.spawn(lanes.handle(received))
         finally:
             self._counting.discard(upstream)
             self._tell_if_quiet()
@@ -187,14 +224,14 @@ class Workers:
         if ready:
             self._go_on()
 
-    def _by_itself(self, received: Received) -> bool:
+    def _by_itself(self, received: InHand) -> bool:
         """Whether it is begun before another is counted, which may never begin if this is deadly.
 
         That takes a round trip each; else an event may have one attempt that was none.
         """
         return received.claimed or self.settings.max_attempts == 1
 
-    async def _counted(self, upstream: Upstream, chosen: list[Ready]) -> list[Ready]:
+    async def _counted(self, upstream: AnyUpstream, chosen: list[Ready]) -> list[Ready]:
         """Those that may begin; what is not ours any more is dropped."""
         alive: list[Ready] = []
         for one in chosen:
@@ -203,29 +240,29 @@ class Workers:
             else:
                 one[0].drop(one[1])
         fresh = [one for one in alive if not one[1].counted]
-        for partition, received in tuple(fresh):
+        for lanes, received in tuple(fresh):
             if not self._by_itself(received):
-                fresh += [(partition, one) for one in partition.next_to(received, _AHEAD)]
+                fresh += [(lanes, one) for one in lanes.next_to(received, _AHEAD)]
         if not fresh:
             return alive
         # They hold their room, and count as running, from here on.
         self.room -= len(alive)
-        for partition, received in alive:
-            partition.running[received] = None
+        for lanes, received in alive:
+            lanes.running[received] = None
         try:
             counted = await upstream.count(fresh)
         finally:
             self.room += len(alive)
-            for partition, received in alive:
-                del partition.running[received]
+            for lanes, received in alive:
+                del lanes.running[received]
         for _, received in counted:
             received.counted = True
         lost = [one for one in alive if not one[1].counted]
-        for partition, received in lost:
-            partition.drop(received)
+        for lanes, received in lost:
+            lanes.drop(received)
         return [one for one in alive if one[1].counted]
 
-    async def _begin_alone(self, partition: Partition, received: Received) -> None:
+    async def _begin_alone(self, lanes: Lanes, received: InHand) -> None:
         """Begin when nothing else runs, and let nothing else begin, for a moment at least.
 
         Else what ran beside it when the process dies would be held to be as deadly.
@@ -240,16 +277,16 @@ class Workers:
                 attempt = 0
                 while not self.stopping.is_set():
                     try:
-                        mine = await self._counted(partition.upstream, [(partition, received)])
+                        mine = await self._counted(lanes.upstream, [(lanes, received)])
                     except Exception as error:  # noqa: BLE001 # whatever it is, it begins later
-                        logger.warning("an event begins later: %s", describe(error))
+                        self.logger.warning("an event begins later: %s", describe(error))
                         await self.rest(back_off(attempt))
                         attempt += 1
                         continue
                     if mine:
-                        await partition.handle(received)
+                        await lanes.handle(received)
                     return
-                partition.drop(received)
+                lanes.drop(received)
             finally:
                 release.cancel()
                 self._release()
