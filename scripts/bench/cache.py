@@ -159,6 +159,42 @@ def async_lru_cached() -> Callable[[], object]:
     return lambda: load(42)
 
 
+def missing(cached: Callable[[Any], Any]) -> Callable[[], object]:
+    """Calls of a decorated function, each with an argument that none had before."""
+
+    async def load(number: int) -> int:
+        return number
+
+    numbers, call = itertools.count(), cached(load)
+    return lambda: call(next(numbers))
+
+
+def varco_miss() -> Callable[[], object]:
+    from varco_cache import InMemoryCache, cached
+
+    return missing(cached(InMemoryCache(max_size=N), ttl=300))
+
+
+def async_lru_miss() -> Callable[[], object]:
+    from async_lru import alru_cache
+
+    return missing(alru_cache(maxsize=N, ttl=300))
+
+
+def aiocache_miss() -> Callable[[], object]:
+    from aiocache import cached
+
+    return missing(cached(ttl=300))
+
+
+def cashews_miss() -> Callable[[], object]:
+    from cashews import Cache
+
+    cache = Cache()
+    cache.setup("mem://", size=N)
+    return missing(cache(ttl=300, protected=True))
+
+
 def plain_call() -> Callable[[], object]:
     async def load(number: int) -> int:
         return number
@@ -454,6 +490,19 @@ def make():
     return step
 """
 
+PUBLISHED_MISS = """
+import asyncio, itertools
+from varco_core.cache import InMemoryCache, TTLStrategy, cached
+def make():
+    cache = InMemoryCache(strategy=TTLStrategy(300), max_size=10000)
+    asyncio.run(cache.start())
+    @cached(cache, ttl=300)
+    async def load(number):
+        return number
+    numbers = itertools.count()
+    return lambda: load(next(numbers))
+"""
+
 CASES: list[Case | Published | Figure] = [
     Case("get hit", "varco", varco_get, ours=True),
     Published("get hit", PUBLISHED_GET),
@@ -476,6 +525,11 @@ CASES: list[Case | Published | Figure] = [
     Case("cached hit", "varco", varco_cached, ours=True),
     Case("cached hit", "async-lru", async_lru_cached),
     Case("cached hit", "the function alone", plain_call),
+    Case("cached miss", "varco", varco_miss, ours=True),
+    Case("cached miss", "async-lru", async_lru_miss),
+    Case("cached miss", "cashews", cashews_miss),
+    Case("cached miss", "aiocache", aiocache_miss),
+    Published("cached miss", PUBLISHED_MISS),
     Figure("delete_prefix 1,000 of 100,000", "varco", "ms", varco_prefix_ack_ms, ours=True),
     Figure("delete_prefix 1,000 of 100,000", "varco, reclaimed", "ms", varco_prefix_ms),
     Figure("delete_prefix 1,000 of 100,000", "aiocache", "ms", aiocache_prefix_ms),

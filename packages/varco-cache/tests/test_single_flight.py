@@ -2,6 +2,7 @@ import asyncio
 import functools
 import gc
 import io
+import math
 import tempfile
 
 import anyio
@@ -10,9 +11,11 @@ import anyio.to_thread
 import pytest
 
 from varco_cache import (
+    CacheConfigError,
     CacheDeadlockError,
     CacheUsageError,
     CacheWaitTimeoutError,
+    GuardedCache,
     InMemoryCache,
     LayeredCache,
     NoOpCache,
@@ -388,6 +391,41 @@ async def test_what_renews_behind_the_scenes_is_no_part_of_a_load(clock):
         assert await outer() == 0
         await anyio.wait_all_tasks_blocked()
         assert renewed == ["now", 0]
+
+
+def test_how_long_a_call_waits_is_checked_when_it_is_set(no_span):
+    cache = InMemoryCache()
+    with pytest.raises(CacheConfigError, match="wait_timeout"):
+        cache.wait_timeout = no_span
+    assert cache.wait_timeout == 300
+
+
+def test_a_cache_and_its_views_have_one_wait_timeout(least_of_any_kind, least_backend):
+    least = least_backend()
+    alien = GuardedCache(least_of_any_kind())
+    for cache in (InMemoryCache(), least, alien):
+        views = [cache, cache.namespace("n"), GuardedCache(cache), cache.guarded()]
+        for number, one in enumerate(views):
+            one.wait_timeout = number + 1
+            assert {view.wait_timeout for view in views} == {number + 1}
+        cache.wait_timeout = math.inf
+    assert {InMemoryCache().wait_timeout, least_backend().wait_timeout} == {300}
+
+
+async def test_a_load_waits_no_longer_for_another_than_a_call_does():
+    cache, begun, never = InMemoryCache(), anyio.Event(), anyio.Event()
+    cache.wait_timeout = 0.05
+
+    async def stuck():
+        begun.set()
+        await never.wait()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(cache.get_or_set, "stuck", stuck)
+        await begun.wait()
+        with pytest.raises(CacheWaitTimeoutError):
+            await cache.get_or_set("outer", lambda: cache.get_or_set("stuck", stuck))
+        group.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("make", [InMemoryCache, lambda: LayeredCache(InMemoryCache())])

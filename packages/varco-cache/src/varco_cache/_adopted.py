@@ -75,6 +75,8 @@ class AdoptedCache(CacheBackend):
 
     def __init__(self, cache: CacheBackend | AsyncCache[Any, Any]) -> None:
         self.cache: Any = cache
+        if isinstance(cache, CacheBackend):
+            self._view_of = cache
         self.shared: bool = getattr(cache, "shared", False)  # a view is what lies beneath it
         self._locks = KeyLocks()
 

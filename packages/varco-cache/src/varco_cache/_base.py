@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from varco_cache._background import Background, Job
-from varco_cache._checks import checked_ttl
+from varco_cache._checks import checked_seconds, checked_ttl
 from varco_cache._entry import MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheUsageError
 from varco_cache._flight import Flights, LoadRequest
@@ -95,22 +95,14 @@ class CacheBackend(ABC):
     patience: float = 0.0
     """How many seconds `arm` may wait for a load of another process; 0 where nobody else loads."""
 
-    wait_timeout: float = 300.0
-    """Seconds that a call waits for the load of another task, then `CacheWaitTimeoutError`.
-
-    A load that waits for itself is told at once (`CacheDeadlockError`) where the code that asks is
-    known as a part of it: a task, a task group, `asyncio.to_thread` or `anyio.to_thread` that the
-    loader began. A thread of `loop.run_in_executor` or of one's own begins without the context,
-    so what it sends back to the loop waits this long. One that runs a loop of its own
-    (`asyncio.run`) shares no load: it calls the function again, as without a cache.
-    """
-
     _views: ClassVar[Views]
     leases: LeaseBook
     _background: Background
     _flights: Flights
     _guarded: CacheBackend | None
     _warmers: list[CacheWarmer]
+    _view_of: CacheBackend | None = None
+    _wait_timeout: float = 300.0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -130,6 +122,30 @@ class CacheBackend(ABC):
         self._guarded = None
         self._warmers = []
         return self
+
+    @property
+    def wait_timeout(self) -> float:
+        """Seconds that a call waits for the load of another task, then `CacheWaitTimeoutError`.
+
+        300 unless it is set, on the cache or on any view of it; `math.inf` waits to the end.
+
+        A load that waits for itself is told at once (`CacheDeadlockError`) where the code that asks
+        is known as a part of it: a task, a task group, `asyncio.to_thread` or `anyio.to_thread`
+        that the loader began. A thread of `loop.run_in_executor` or of one's own begins without the
+        context, so what it sends back to the loop waits this long. One that runs a loop of its own
+        (`asyncio.run`) shares no load: it calls the function again, as without a cache.
+
+        Raises:
+            CacheConfigError: What is set is no number of seconds above zero.
+        """
+        return self._wait_timeout if self._view_of is None else self._view_of.wait_timeout
+
+    @wait_timeout.setter
+    def wait_timeout(self, seconds: float) -> None:
+        if self._view_of is None:
+            self._wait_timeout = checked_seconds(seconds, "wait_timeout")
+        else:
+            self._view_of.wait_timeout = seconds
 
     async def get_entry(self, key: Any, *, type_hint: Any = None) -> CacheEntry | None:
         """The value with its remaining time to live and its tags; None on a miss."""

@@ -36,12 +36,12 @@ class Slot:
     next: Slot
 
     def __init__(
-        self, key: Any, value: Any, deadline: float, tags: tuple[str, ...], epoch: int
+        self, key: Any, value: Any, deadline: float, tags: frozenset[str], epoch: int
     ) -> None:
         self.key: Any = key
         self.value: Any = value
         self.deadline: float = deadline
-        self.tags: tuple[str, ...] = tags
+        self.tags: frozenset[str] = tags
         self.epoch: int = epoch
         self.hits: int = 0
         self.size: int = 0
@@ -49,7 +49,7 @@ class Slot:
 
 def ring() -> Slot:
     """An empty ring: a link that is no entry, its own neighbour."""
-    head = Slot(None, None, 0.0, (), 0)
+    head = Slot(None, None, 0.0, frozenset(), 0)
     head.prev = head.next = head
     return head
 

@@ -192,21 +192,25 @@ def _part_of() -> Flight | None:
 
 
 async def _wait(flight: Flight, key: Any, seconds: float) -> None:
-    """Until the flight has landed, unless it waits, directly or by others, for this very load."""
+    """Until the flight has landed, unless it waits, directly or by others, for this very load.
+
+    Raises:
+        CacheDeadlockError: It does.
+        CacheWaitTimeoutError: It has not landed in so many seconds.
+    """
     mine = _part_of()
-    if mine is None:
+    if mine is not None:
+        if _is_mine(flight):
+            raise CacheDeadlockError(key)
+        mine.ahead.append(flight)
+    try:
         with anyio.move_on_after(seconds):
             await flight.wait()
-        if not flight.landed:
-            raise CacheWaitTimeoutError(key, seconds)
-        return
-    if _is_mine(flight):
-        raise CacheDeadlockError(key)
-    mine.ahead.append(flight)
-    try:
-        await flight.wait()
     finally:
-        mine.ahead.remove(flight)
+        if mine is not None:
+            mine.ahead.remove(flight)
+    if not flight.landed:
+        raise CacheWaitTimeoutError(key, seconds)
 
 
 def _is_mine(start: Flight) -> bool:

@@ -76,6 +76,7 @@ class GuardedCache(CacheBackend):
         self._time_limit = checked_seconds(time_limit, "time_limit")
         self._retry_after = checked_seconds(retry_after, "retry_after")
         self.cache: CacheBackend = self._views.adopted(cache)
+        self._view_of = self.cache
         self.shared: bool = self.cache.shared  # a view is what lies beneath it
         self.knows_ttl: bool = self.cache.knows_ttl  # likewise
         self.patience: float = self.cache.patience  # likewise

@@ -105,7 +105,7 @@ class InMemoryCache(Store, CacheBackend):
             return None
         slot = self._slots[key]
         left = remaining(slot.deadline, self._clock()) if slot.deadline < FOREVER else FOREVER
-        return CacheEntry(value, left, frozenset(slot.tags))
+        return CacheEntry(value, left, slot.tags)
 
     async def exists(self, key: Any) -> bool:
         """Whether `get` would hit; counts neither as hit nor as use."""

@@ -25,7 +25,7 @@ class NamespacedCache(CacheBackend):
     def __init__(self, cache: CacheBackend, name: str) -> None:
         if not name:
             raise CacheConfigError("namespace", name, "give a name")
-        self._cache = cache
+        self._cache = self._view_of = cache
         self.prefix: str = f"{name}:"
         self.local: bool = cache.local  # a view is what lies beneath it
         self.reliable: bool = cache.reliable  # likewise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from varco_cache._checks import LONGEST, checked_ttl
+from varco_cache._checks import checked_ttl
 from varco_cache._entry import FOREVER, MISSING
 from varco_cache._errors import CacheKeyError
 from varco_cache._eviction import Eviction, Slot, make_policy
@@ -25,7 +25,10 @@ _STEP = 2
 _SLACK = 1024
 """Invalidations that may wait beyond the number of entries before all entries are looked at."""
 
-_NO_TAGS: tuple[str, ...] = ()
+_NO_TAGS = frozenset[str]()
+
+_USUAL = 10**9
+"""Seconds below which a time to live needs no closer look; an `int`, as both kinds compare to."""
 
 
 def remaining(deadline: float, now: float) -> float:
@@ -69,7 +72,7 @@ class Store:
         self._misses: int = 0
         self._sets = self._evictions = self._expirations = 0
         self._epoch = 0
-        # Entries that were stored with the same tags one after the other share one tuple.
+        # Entries that were stored with the same tags one after the other share one set.
         self._last_tags = _NO_TAGS
         self._tags: dict[str, int] = {}
         self._prefixes: dict[str, int] = {}
@@ -113,29 +116,24 @@ class Store:
             raise _unhashable(key) from None
         held = _NO_TAGS
         if tags:
-            # As a rule the tags are those of before: then there is nothing to check or to copy.
+            # As a rule the tags are those of before: then there is nothing to check or to keep.
             held = self._last_tags if slot is None else slot.tags
-            kind = tags.__class__
-            if not (
-                (kind is set or kind is frozenset)
-                and len(tags) == len(held)  # type: ignore[arg-type] # it is a set
-                and tags.issuperset(held)  # type: ignore[attr-defined] # likewise
-            ):
-                held = self._last_tags = _held(tags)
+            if tags != held:
+                held = self._last_tags = checked_tags(tags)
         if ttl is None:
             ttl = self._default_ttl
         deadline = FOREVER
         if ttl is not None:
             number = ttl.__class__
-            if not ((number is float or number is int) and 0 < ttl <= LONGEST):
+            if not ((number is float or number is int) and 0 < ttl < _USUAL):
                 checked_ttl(ttl)
-            if ttl != FOREVER:
-                now = self._clock()
-                deadline = now + ttl
-                if deadline < self._soonest:
-                    self._soonest = deadline
-                elif now >= self._soonest:
-                    self._sweeping = True
+            now = self._clock()
+            deadline = now + ttl
+            soonest = self._soonest
+            if deadline < soonest:
+                self._soonest = deadline
+            elif now >= soonest:
+                self._sweeping = True
         max_bytes = self._max_bytes
         size = 0 if max_bytes is None else self._sizeof(key, value)
         self._sets += 1
@@ -205,7 +203,7 @@ class Store:
         """Have a stored entry carry these tags as well; nothing when there is none."""
         slot = self.slot(key)
         if slot is not None and self.is_alive(slot):
-            slot.tags += tuple(checked_tags(tags).difference(slot.tags))
+            slot.tags |= checked_tags(tags)
 
     def slot(self, key: Any) -> Slot | None:
         """The entry, dead or alive."""
@@ -338,19 +336,6 @@ class Store:
             for name in [one for one, epoch in waiting.items() if epoch <= self._sweep_epoch]:
                 del waiting[name]
         self._lengths = {len(prefix) for prefix in self._prefixes}
-
-
-def _held(tags: Iterable[str]) -> tuple[str, ...]:
-    """The tags, each once and each a string."""
-    if isinstance(tags, set | frozenset):
-        held = tuple(tags)
-        try:
-            "".join(held)
-        except TypeError:
-            pass
-        else:
-            return held
-    return tuple(checked_tags(tags))
 
 
 def _unhashable(key: Any) -> CacheKeyError:

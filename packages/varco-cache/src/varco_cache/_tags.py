@@ -101,11 +101,14 @@ def checked_tags(tags: Iterable[str] | None) -> frozenset[str]:
     """The tags as a set of strings; None is none.
 
     Raises:
-        CacheConfigError: A lone string, or something in the collection that is no string.
+        CacheConfigError: A lone string, no collection, or one of something else than strings.
     """
     if isinstance(tags, str):
         raise CacheConfigError("tags", tags, f"give a collection of strings, such as {{{tags!r}}}")
-    found = frozenset(tags or ())
+    try:
+        found = frozenset(tags or ())
+    except TypeError:
+        raise CacheConfigError("tags", tags, "give a collection of strings") from None
     for tag in found:
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] # untyped callers
             raise CacheConfigError("tags", tag, "every tag must be a string")
