@@ -50,6 +50,7 @@ from varco_domain._memory_changes import Changes
 from varco_query import (
     ComparisonNode,
     CursorError,
+    CursorKeyError,
     InvalidNodeError,
     Operation,
     QueryError,
@@ -305,8 +306,30 @@ async def test_cursors_are_bound_and_signed(provider, service):
         cursor_key = b"another key of sufficient length"
 
     elsewhere = Elsewhere(provider, GrantBasedAuthorizer())
-    with tenant_context("a"), pytest.raises(CursorError):
+    with tenant_context("a"), pytest.raises(CursorKeyError, match="another key"):
         await elsewhere.paged_list(QueryParams(sort=sort, cursor=cursor), ADMIN)
+
+
+@pytest.mark.anyio
+async def test_a_service_without_a_key_tells_once_of_cursors_of_other_processes(provider, caplog):
+    class Here(NoteService): ...
+
+    class There(NoteService):
+        cursor_key = b"a key that is not of this process"
+
+    here, there = (each(provider, GrantBasedAuthorizer()) for each in (Here, There))
+    with tenant_context("a"):
+        await here.create_many([new(rank=n) for n in range(3)], ADMIN)
+        theirs = await there.paged_list(QueryParams(limit=1), ADMIN)
+        ours = await here.paged_list(QueryParams(limit=1), ADMIN)
+        for _ in range(2):
+            with pytest.raises(CursorKeyError):
+                await here.paged_list(QueryParams(cursor=theirs.next.cursor), ADMIN)
+            with pytest.raises(CursorKeyError):  # it has a key, and nothing to be told
+                await there.paged_list(QueryParams(cursor=ours.next.cursor), ADMIN)
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("Here was sent a cursor")
+    assert "cursor_key" in told
 
 
 ALL = RoleBasedAuthorizer({"all": frozenset(Action)})

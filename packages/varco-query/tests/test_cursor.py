@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from varco_query import (
     CursorCodec,
     CursorError,
+    CursorKeyError,
     F,
     InvalidNodeError,
     QueryParams,
@@ -60,8 +61,23 @@ def test_a_cursor_is_bound_to_key_filter_and_sort():
     ):
         with pytest.raises(CursorError, match="not of this query"):
             codec.resolve(replace(other, cursor=cursor))
-    with pytest.raises(CursorError):
-        CursorCodec("another key of sixteen bytes").resolve(replace(params, cursor=cursor))
+    other = CursorCodec("another key of sixteen bytes")
+    with pytest.raises(CursorKeyError, match="another key"):
+        other.resolve(replace(params, cursor=cursor))
+    # Of another key and another query: what is told is the key, and nothing else was looked at.
+    with pytest.raises(CursorKeyError):
+        other.resolve(replace(params, node=None, cursor=cursor))
+
+
+def test_the_mark_of_a_key_does_not_make_a_cursor_of_it():
+    params = QueryParams(F.count > 0, (F.pk.asc(),))
+    ours, theirs = (
+        urlsafe_b64decode(each.after(params, ROWS[0]) + "==")
+        for each in (codec, CursorCodec("another key of sixteen bytes"))
+    )
+    forged = urlsafe_b64encode(ours[:4] + theirs[4:]).rstrip(b"=").decode()
+    with pytest.raises(CursorError, match="not of this query"):
+        codec.values(replace(params, cursor=forged))
 
 
 @given(st.data())

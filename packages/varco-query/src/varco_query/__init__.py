@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from varco_query._errors import (
         CoercionError,
         CursorError,
+        CursorKeyError,
         InvalidNodeError,
         OperationNotSupportedError,
         QueryError,
@@ -64,8 +65,9 @@ else:
             "_builder": "QueryBuilder",
             "_cursor": "CursorCodec",
             "_errors": (
-                "CoercionError CursorError InvalidNodeError OperationNotSupportedError "
-                "QueryError QueryLimitError QuerySyntaxError UnknownFieldError"
+                "CoercionError CursorError CursorKeyError InvalidNodeError "
+                "OperationNotSupportedError QueryError QueryLimitError QuerySyntaxError "
+                "UnknownFieldError"
             ),
             "_evaluate": "compile_predicate",
             "_fields": "F Field",
@@ -114,6 +116,7 @@ __all__: tuple[str, ...] = (
     "ComparisonNode",
     "CursorCodec",
     "CursorError",
+    "CursorKeyError",
     "F",
     "Field",
     "InvalidNodeError",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from varco_query._compare import plain
-from varco_query._errors import CursorError, InvalidNodeError, QueryError
+from varco_query._errors import CursorError, CursorKeyError, InvalidNodeError, QueryError
 from varco_query._json import dump_json, load_json
 from varco_query._node import AndNode, to_flat
 from varco_query._params import QueryParams
@@ -15,7 +15,8 @@ from varco_query._rows import reader
 from varco_query._sort import keyset_node
 from varco_query._value import Value, check_scalar
 
-_VERSION: Final = "varco-query cursor 1"
+_VERSION: Final = "varco-query cursor 2"
+_MARK_BYTES: Final = 4
 _MAC_BYTES: Final = 16
 _MIN_KEY_BYTES: Final = 16
 _MAX_LENGTH: Final = 2_048
@@ -39,6 +40,8 @@ class CursorCodec:
         if len(secret) < _MIN_KEY_BYTES:
             raise ValueError(f"a cursor key needs {_MIN_KEY_BYTES} bytes, not {len(secret)}")
         self._key: Final = secret
+        # Tells a cursor of another key from a damaged one; it proves nothing.
+        self._mark: Final = hmac.digest(secret, _VERSION.encode(), "sha256")[:_MARK_BYTES]
 
     def after(self, params: QueryParams, row: object) -> str:
         """The cursor of the page that begins after a row of the page of `params`.
@@ -52,7 +55,7 @@ class CursorCodec:
             raise InvalidNodeError("a cursor needs a sort; end it with the primary key")
         values = [_scalar(reader(each.field)(row)) for each in params.sort]
         payload = dump_json(values).encode()
-        raw = self._sign(params, payload) + payload
+        raw = self._mark + self._sign(params, payload) + payload
         cursor = urlsafe_b64encode(raw).rstrip(b"=").decode()
         if len(cursor) > _MAX_LENGTH:
             raise CursorError(f"the sort's values are too long for a cursor: {len(cursor)}")
@@ -62,7 +65,8 @@ class CursorCodec:
         """The values that the cursor of `params` holds, one for each sort key.
 
         Raises:
-            CursorError: It is damaged, was signed by another key, or is of another query.
+            CursorKeyError: It was signed by another key.
+            CursorError: It is damaged, or is of another query.
         """
         cursor = params.cursor or ""
         if not cursor or len(cursor) > _MAX_LENGTH or not cursor.isascii():
@@ -71,9 +75,12 @@ class CursorCodec:
             raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         except ValueError:
             raise CursorError("this is no cursor; begin at the first page") from None
-        mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+        begin = _MARK_BYTES + _MAC_BYTES
+        mark, mac, payload = raw[:_MARK_BYTES], raw[_MARK_BYTES:begin], raw[begin:]
         # The same bytes can be written in several ways; only ours is a cursor.
         canonical = urlsafe_b64encode(raw).rstrip(b"=").decode() == cursor
+        if canonical and len(raw) > begin and mark != self._mark:
+            raise CursorKeyError("the cursor was signed by another key; begin at the first page")
         if not canonical or not hmac.compare_digest(mac, self._sign(params, payload)):
             raise CursorError("the cursor is not of this query; begin at the first page")
         return tuple([_scalar(value) for value in load_json(payload, _MAX_LENGTH)])

@@ -8,6 +8,7 @@ QueryError                       query.error
 ├── CoercionError                query.coercion        the value does not fit the field's type
 ├── InvalidNodeError             query.node            a node or builder that means nothing
 └── CursorError                  query.cursor          forged, damaged, or of another query
+    └── CursorKeyError           query.cursor_key      signed by another key
 """
 
 from collections.abc import Iterable
@@ -220,3 +221,9 @@ class CursorError(QueryError):
     """The cursor is damaged, was not made with this key, or belongs to another query."""
 
     code = "query.cursor"
+
+
+class CursorKeyError(CursorError):
+    """The cursor was signed by another key: by a process that does not share this one's, say."""
+
+    code = "query.cursor_key"

@@ -1,8 +1,10 @@
 """From what a caller asks for to what a repository is asked."""
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from varco_domain._fields import FieldKind
@@ -13,6 +15,7 @@ from varco_query import (
     AndNode,
     ComparisonNode,
     CursorCodec,
+    CursorKeyError,
     InvalidNodeError,
     Operation,
     QueryLimitError,
@@ -21,8 +24,11 @@ from varco_query import (
     SortField,
     SortOrder,
     TransformerNode,
+    Value,
     keyset_node,
 )
+
+_log = logging.getLogger("varco_domain.service")
 
 _PROCESS_KEY: Final = secrets.token_bytes(32)
 _OPPOSITE: Final = {SortOrder.ASC: SortOrder.DESC, SortOrder.DESC: SortOrder.ASC}
@@ -41,6 +47,7 @@ class Pager:
         self._meta = service_cls._meta  # noqa: SLF001 - of the service it belongs to
         self._max_limit: int = service_cls.max_limit
         self._default_limit: int = min(service_cls.default_limit, service_cls.max_limit)
+        self._service_cls = service_cls
         self._codec = CursorCodec(service_cls.cursor_key or _PROCESS_KEY)
         self._nullable = frozenset(n for n, f in self._meta.fields.items() if f.nullable)
         self._ties = tuple(SortField(name) for name in self._meta.pk_fields)
@@ -90,7 +97,7 @@ class Pager:
         walked = _reversed(sort) if backward else sort
         if text is not None:
             cursor = text.removeprefix(_BACKWARD)
-            values = self._codec.values(QueryParams(seen, walked, cursor=cursor))
+            values = self._read(QueryParams(seen, walked, cursor=cursor))
             here = _both(everything, keyset_node(walked, values, nullable=self._nullable))
         # One row more than asked for tells whether there is another page.
         return Page(
@@ -98,6 +105,14 @@ class Pager:
             QueryParams(everything),
             Walk(self._codec, seen, sort, limit, backward, continued=text is not None),
         )
+
+    def _read(self, params: QueryParams) -> tuple[Value, ...]:
+        try:
+            return self._codec.values(params)
+        except CursorKeyError:
+            if self._service_cls.cursor_key is None:
+                _told_to_share_a_key(self._service_cls)
+            raise
 
     def check_bulk(self, count: int) -> None:
         """Raise if a bulk operation names too many rows."""
@@ -118,6 +133,16 @@ class Pager:
         sort = self._schema.coerce_sort(params.sort)
         named = {field.field for field in sort}
         return node, (*sort, *(tie for tie in self._ties if tie.field not in named))
+
+
+@lru_cache(128)
+def _told_to_share_a_key(service_cls: Any) -> None:
+    """Say once of a service that it is met by cursors of other processes."""
+    _log.warning(
+        "%s was sent a cursor that another process signed, or this one before it was started "
+        "anew: set cursor_key, of 16 secret bytes or more, to the same in all of them",
+        service_cls.__name__,
+    )
 
 
 @dataclass(frozen=True, slots=True)

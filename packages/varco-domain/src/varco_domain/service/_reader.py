@@ -167,6 +167,8 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         ``params.cursor`` with the same filter and sort. With an ``offset`` they are counted.
 
         Raises:
+            CursorKeyError: The cursor was signed by another process, and they share no
+                ``cursor_key``; the log says so once.
             CursorError: The cursor was not made by this service for this query and tenant.
         """
         where, by_row = self.visibility(ctx)
