@@ -8,7 +8,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from varco_domain.exception import ReferenceViolationError, UniqueViolationError
+from varco_domain.exception import (
+    ReferenceViolationError,
+    RepositoryException,
+    UniqueViolationError,
+)
 from varco_domain.meta import FieldHint, ForeignKey
 from varco_domain.model import DomainModel
 from varco_events import OutboxEntry
@@ -86,6 +90,18 @@ async def test_a_second_start_finds_the_tables(databases):
     backend = await bootstrap(url, Package)
     async with backend, backend.uow_provider.make_uow() as uow:
         assert [each.name for each in await uow.packages.find_all()] == ["kept"]
+
+
+async def test_what_migrations_should_have_made_is_missed_at_the_start(url):
+    with pytest.raises(RepositoryException, match=r"has no packages,.*varco_outbox.*migrations"):
+        await bootstrap(url, Package, create=False)
+    async with bootstrap(url, Package) as backend:
+        async with bootstrap(url, Package, create=False):
+            pass
+        async with backend.engine.begin() as connection:
+            await connection.execute(sa.text("ALTER TABLE packages DROP COLUMN size"))
+        with pytest.raises(RepositoryException, match=r"has no packages\.size:"):
+            await bootstrap(url, Package, create=False)
 
 
 class Part(DomainModel):

@@ -77,7 +77,7 @@ class Backend:
 
 
 class bootstrap:  # noqa: N801  # called like a function, awaited or entered
-    """Open a database and create the tables that are missing.
+    """Open a database and create the tables that are missing, or see that none is.
 
     ``async with bootstrap(url, Post) as backend:`` closes it at the end; after
     ``backend = await bootstrap(url, Post)`` the caller does, with ``await backend.aclose()``.
@@ -85,6 +85,8 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
     Args:
         database: A URL, or an engine of your own.
         models: The models.
+        create: Whether to create the tables that are missing; False leaves that to migrations,
+            and a table or column that is not there is an error.
         replica: A URL or an engine to read from; see ``SQLAlchemyRepositoryProvider.read_only``.
         schema: The schema (PostgreSQL) or database (MariaDB) to work in.
         clock: Tells the time.
@@ -96,11 +98,13 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
         self,
         database: str | sa.URL | AsyncEngine,
         *models: type[DomainModel],
+        create: bool = True,
         replica: str | sa.URL | AsyncEngine | None = None,
         schema: str | None = None,
         clock: Callable[[], datetime] = utc_now,
         **engine_options: Any,
     ) -> None:
+        self._create = create
         self._database = database
         self._models = models
         self._replica = replica
@@ -138,7 +142,7 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
         )
         backend = Backend(provider, owns_engine=owns, owns_replica=owns_replica)
         try:
-            await provider.create_tables()
+            await (provider.create_tables() if self._create else provider.check_tables())
         except BaseException as error:
             await backend.aclose()
             if isinstance(error, Exception) and (meant := translate(error)) is not error:

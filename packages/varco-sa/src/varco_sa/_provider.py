@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from varco_domain.backend import utc_now
+from varco_domain.exception import RepositoryException
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider, RepositoryProvider
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
@@ -111,6 +112,37 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         """
         async with self.engine.connect() as connection:
             await connection.run_sync(self._create_tables)
+
+    async def check_tables(self) -> None:
+        """See that all tables and columns are there, and change nothing.
+
+        ``schema_drift`` tells more, and needs Alembic.
+
+        Raises:
+            RepositoryException: Some are missing, or are those of varco-core 1.0.6.
+            RepositoryClassCreationFailed: As for ``create_tables``.
+        """
+        async with self.engine.connect() as connection:
+            await connection.run_sync(self._check_tables)
+
+    def _check_tables(self, connection: sa.Connection) -> None:
+        check_references(self.storage.metadata, self.models_by_table)
+        Former(connection, self.models_by_table, self.schema).refuse()
+        inspector = sa.inspect(connection)
+        there = set(inspector.get_table_names(schema=self.schema))
+        missing: list[str] = []
+        for table in self.storage.metadata.sorted_tables:
+            if table.name not in there:
+                missing.append(table.name)
+                continue
+            columns = inspector.get_columns(table.name, schema=self.schema)
+            found = {column["name"] for column in columns}
+            missing += [f"{table.name}.{name}" for name in set(table.columns.keys()) - found]
+        if missing:
+            raise RepositoryException(
+                f"the database has no {', '.join(sorted(missing))}: run the migrations that make "
+                "them, or have create_tables do it"
+            )
 
     def _create_tables(self, connection: sa.Connection) -> None:
         check_references(self.storage.metadata, self.models_by_table)
