@@ -33,6 +33,7 @@ TOOLS = {
 }
 # What a slice works with but does not require.
 ALSO = {
+    "varco-beanie": {"secantusdb"},
     "varco-cache": {"fastapi", "httpx"},
     "varco-fastapi": {"httpx", "openapi-pydantic"},
     "varco-litestar": {"openapi-pydantic"},

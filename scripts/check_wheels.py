@@ -8,6 +8,7 @@ README's other commands are typed and its Python blocks run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -16,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import mongodb
 import pages
 
 ROOT = Path(__file__).parents[1]
@@ -93,6 +96,15 @@ class Environment:
         subprocess.run([self.python, "-I", "-c", code, *arguments], cwd=self.folder, check=True)
 
 
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
 def follow(name: str, home: Environment) -> None:
     page = ROOT / "packages" / name / "README.md"
     first, *others = pages.commands(page)
@@ -104,8 +116,13 @@ def follow(name: str, home: Environment) -> None:
     home.run(PROBE, module, json.dumps(VERSIONS), *others_absent)
     for command in others:
         home.type(command)
-    (home.folder / "page.txt").write_text(pages.program(page), encoding="utf-8")
-    home.run(pages.RUNNER, str(page), "page.txt")
+    source = pages.program(page)
+    (home.folder / "page.txt").write_text(source, encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        if "VARCO_MONGODB_URL" in source:
+            url = mongodb.database_url(stack.enter_context(mongodb.server()), "varco_wheels")
+            stack.enter_context(_variable("VARCO_MONGODB_URL", url))
+        home.run(pages.RUNNER, str(page), "page.txt")
     print(f"{name}: its README was followed, {1 + len(others)} commands")
 
 

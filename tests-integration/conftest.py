@@ -3,11 +3,19 @@
 import asyncio
 import os
 import socket
+import sys
 import uuid
+from contextlib import ExitStack
+from pathlib import Path
 
+import pymongo
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import mongodb
 
 POSTGRESQL = os.environ.get(
     "VARCO_TEST_POSTGRESQL_URL",
@@ -45,6 +53,26 @@ def redis():
 def local_redis():
     """The server that the documents' examples name."""
     return _redis_at("redis://localhost:6379/0")
+
+
+@pytest.fixture(scope="session")
+def mongodb_url():
+    """The URL of a MongoDB server, without a database."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(mongodb.server())
+        except mongodb.NoServerError as error:
+            _absent("mongodb", error)
+        yield url
+
+
+@pytest.fixture
+def mongodb_database(mongodb_url):
+    """The URL of a database of its own on it."""
+    name = f"varco_test_{uuid.uuid4().hex[:8]}"
+    yield mongodb.database_url(mongodb_url, name)
+    with pymongo.MongoClient(mongodb_url) as client:
+        client.drop_database(name)
 
 
 async def _statement(url, text):

@@ -3,6 +3,7 @@
 A page is run in a process of its own and in an empty folder, with top-level `await` on asyncio.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -29,10 +30,14 @@ def test_the_python_blocks_run(page, tmp_path, request):
     source = pages.program(page)
     if "redis://localhost:6379" in source:
         request.getfixturevalue("local_redis")
+    variables = dict(os.environ)
+    if "VARCO_MONGODB_URL" in source:
+        variables["VARCO_MONGODB_URL"] = request.getfixturevalue("mongodb_database")
     (tmp_path / "page.txt").write_text(source, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", pages.RUNNER, str(page), "page.txt"],
         cwd=tmp_path,
+        env=variables,
         capture_output=True,
         text=True,
         timeout=100,

@@ -3,6 +3,7 @@
 
 from varco_domain.mapper import (
     AbstractMapper,
+    changed_values,
     check_distinct,
     children_first,
     insert_values,
@@ -21,6 +22,7 @@ from varco_domain.mapper import (
 
 __all__: tuple[str, ...] = (
     "AbstractMapper",
+    "changed_values",
     "check_distinct",
     "children_first",
     "insert_values",

@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from varco_domain._limits import INT_LIMIT
+from varco_domain._parsed import unique_fields
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import load_entity, no_more_keys
-from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta, UniqueConstraint
+from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta
 from varco_domain.model import DomainModel
 from varco_query import NotNode, QueryError, compile_predicate
 
@@ -28,9 +29,8 @@ class Table:
         self.meta: ParsedMeta = meta
         self.rows: dict[Any, Row] = {}
         self.next_id: int = 1
-        self.uniques: tuple[tuple[str, ...], ...] = (
-            *((name,) for name, f in meta.fields.items() if f.hint.unique),
-            *(c.fields for c in meta.constraints if isinstance(c, UniqueConstraint)),
+        self.uniques: tuple[tuple[str, ...], ...] = tuple(
+            fields for fields, _ in unique_fields(meta)
         )
         self.index: dict[tuple[str, ...], dict[tuple[Any, ...], Any]] = {
             u: {} for u in self.uniques

@@ -88,3 +88,14 @@ class ParsedMeta:
         if self.is_composite_pk:
             return tuple(values[name] for name in self.pk_fields)
         return values[self.pk_fields[0]]
+
+
+def unique_fields(meta: ParsedMeta) -> list[tuple[tuple[str, ...], str | None]]:
+    """Return the fields that are unique together, the key aside, with the names of constraints."""
+    groups: list[tuple[tuple[str, ...], str | None]] = [
+        ((name,), None) for name, each in meta.fields.items() if each.hint.unique
+    ]
+    groups += [
+        (each.fields, each.name) for each in meta.constraints if isinstance(each, UniqueConstraint)
+    ]
+    return groups

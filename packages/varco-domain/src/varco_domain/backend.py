@@ -4,10 +4,13 @@ Applications need nothing of it: a model's metadata as it was read, the values t
 from a store, and whose rows a unit of work may touch.
 """
 
+from varco_domain._compared import stored_as, value_class
+from varco_domain._parsed import unique_fields
 from varco_domain._tenancy import Tenancy
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import (
     AbstractMapper,
+    changed_values,
     check_distinct,
     children_first,
     insert_values,
@@ -33,6 +36,7 @@ __all__ = (
     "ParsedMeta",
     "RepositoryClassCreationFailed",
     "Tenancy",
+    "changed_values",
     "check_distinct",
     "children_first",
     "insert_values",
@@ -43,8 +47,11 @@ __all__ = (
     "no_more_keys",
     "plain_decimal",
     "row_key",
+    "stored_as",
+    "unique_fields",
     "update_values",
     "upsert_rows",
     "utc_now",
     "uuid7",
+    "value_class",
 )

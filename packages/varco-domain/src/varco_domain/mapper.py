@@ -1,7 +1,7 @@
 """Between an entity and a stored row; what every backend does alike."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from varco_domain.model import DomainModel
 
 __all__ = (
     "AbstractMapper",
+    "changed_values",
     "check_distinct",
     "children_first",
     "insert_values",
@@ -111,6 +112,24 @@ def update_values(meta: ParsedMeta, entity: DomainModel, now: datetime) -> dict[
         row[meta.version_field] += 1
     keep_values(meta, row)
     return row
+
+
+def changed_values(meta: ParsedMeta, update: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return the values that an update of many rows sets, ``updated_at`` included, checked.
+
+    Raises:
+        FieldNotFound: A name is no field, or one that such an update cannot set.
+        ModelValueError: Values are missing, of another type, or cannot be stored by all engines.
+    """
+    fixed = {*meta.pk_fields, meta.tenant_field, meta.version_field, meta.created_at_field}
+    for name in update:
+        if name not in meta.fields or name in fixed:
+            raise FieldNotFound(name, meta.table)
+    values = dict(update)
+    if meta.updated_at_field is not None:
+        values[meta.updated_at_field] = now
+    keep_values(meta, values, values)
+    return values
 
 
 def keep_values(

@@ -8,10 +8,10 @@ from varco_domain._memory_changes import Changes
 from varco_domain._memory_store import Row, Store, Table, visible
 from varco_domain.exception import FieldNotFound, UniqueViolationError
 from varco_domain.mapper import (
+    changed_values,
     check_distinct,
     children_first,
     insert_values,
-    keep_values,
     update_values,
     upsert_rows,
     utc_now,
@@ -120,14 +120,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
     async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
         """Set fields on all rows that the query's node selects."""
         meta = self._table.meta
-        fixed = {*meta.pk_fields, meta.tenant_field, meta.version_field, meta.created_at_field}
-        for name in update:
-            if name not in meta.fields or name in fixed:
-                raise FieldNotFound(name, meta.table)
-        values = dict(update)
-        if meta.updated_at_field is not None:
-            values[meta.updated_at_field] = self._clock()
-        keep_values(meta, values, values)
+        values = changed_values(meta, update, self._clock())
         rows = list(self._matching(params.node))
         with self._changes.all_or_nothing():
             for row in rows:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-from varco_domain.backend import FieldKind, FieldMeta
+from varco_domain.backend import FieldKind, FieldMeta, value_class
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_sa._types import (
     Bytes,
@@ -74,18 +74,6 @@ def column_type(  # noqa: C901, PLR0912  # one case for each kind
             return JsonText(owner, name)
 
 
-def value_class(field: FieldMeta) -> type | None:
-    """The class of the values of an enum or a literal; None when there are several."""
-    classes: set[type] = {type(value) for value in _values(field)}
-    return classes.pop() if len(classes) == 1 else None
-
-
-def _values(field: FieldMeta) -> tuple[Any, ...]:
-    if field.kind is not FieldKind.ENUM:
-        return field.choices
-    return tuple(member.value for member in cast("type[Enum]", field.python_type))
-
-
 def _enum_type(owner: type, field: FieldMeta) -> TypeEngine[Any]:
     cls = value_class(field)
     if cls not in {str, int}:
@@ -94,7 +82,8 @@ def _enum_type(owner: type, field: FieldMeta) -> TypeEngine[Any]:
             "all str or all int",
             owner,
         )
-    stored = _scalar_type(owner, field.name, cls, _values(field))
+    members = tuple(member.value for member in cast("type[Enum]", field.python_type))
+    stored = _scalar_type(owner, field.name, cls, members)
     return Choice(stored, cast("type[Enum]", field.python_type), owner, field.name)
 
 

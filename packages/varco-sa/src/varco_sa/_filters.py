@@ -6,18 +6,17 @@ after that a query of the same shape only brings its values. Nothing of a value 
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from enum import Enum
 from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-from varco_domain.backend import FieldKind, FieldMeta, ParsedMeta
+from varco_domain.backend import FieldKind, FieldMeta, ParsedMeta, stored_as
 from varco_domain.exception import FieldNotFound
 from varco_query import AndNode, Operation, QueryLimitError, TransformerNode
 from varco_query import compile as kit
-from varco_sa._columns import EXISTING, value_class
+from varco_sa._columns import EXISTING
 from varco_sa._conditions import CodePoints, Part, joined, leaf
 from varco_sa._dialect import Dialect
 from varco_sa._types import Comparable, Integer, MappedMoment, Text
@@ -39,29 +38,12 @@ _RELATIONS: Final[dict[str, Callable[[Any, Any], sa.ColumnElement[bool]]]] = {
     Operation.GREATER_THAN.value: operator.gt,
     Operation.GREATER_EQUAL.value: operator.ge,
 }
-_INTEGER: Final = kit.integers(-(2**63), 2**63 - 1)
-_BY_CLASS: Final = {str: kit.TEXT, int: _INTEGER, bool: kit.BOOLEAN}
-_BY_KIND: Final = {
-    FieldKind.STR: kit.TEXT,
-    FieldKind.INT: _INTEGER,
-    FieldKind.FLOAT: kit.FLOAT,
-    FieldKind.BOOL: kit.BOOLEAN,
-    FieldKind.BYTES: kit.OPAQUE,
-    FieldKind.DATETIME: kit.MOMENT,
-    FieldKind.DATE: kit.DATE,
-    FieldKind.TIME: kit.TIME,
-    FieldKind.TIMEDELTA: kit.durations(timedelta(microseconds=2**63 - 1)),
-    FieldKind.UUID: kit.IDENTIFIER,
-    FieldKind.JSON: kit.DOCUMENT,
-}
 
 
 def _stored(field: FieldMeta, dialect: Dialect) -> kit.Stored:
-    if field.kind in {FieldKind.ENUM, FieldKind.LITERAL}:
-        return _BY_CLASS[value_class(field) or str]
     if field.kind is FieldKind.DECIMAL:
         return kit.decimals(*dialect.decimal_limits(field.hint.precision, field.hint.scale))
-    return _BY_KIND[field.kind]
+    return stored_as(field)
 
 
 def _compared(

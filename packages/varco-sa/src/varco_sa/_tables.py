@@ -7,14 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from varco_domain.backend import FieldMeta, MetaReader, ParsedMeta
+from varco_domain.backend import FieldMeta, MetaReader, ParsedMeta, unique_fields
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.meta import (
     CheckConstraint,
     ForeignKey,
     ManyToMany,
     PKStrategy,
-    UniqueConstraint,
 )
 from varco_domain.model import DomainModel
 from varco_sa._checks import check_expression
@@ -59,17 +58,6 @@ def constraint_name(kind: str, table: str, parts: Iterable[str]) -> str:
     digest = hashlib.blake2s(name.encode(), digest_size=4).hexdigest()
     kept = name.encode()[: _NAME_LENGTH - 9].decode(errors="ignore")
     return f"{kept}_{digest}"
-
-
-def unique_fields(meta: ParsedMeta) -> list[tuple[tuple[str, ...], str | None]]:
-    """The groups of fields that are unique together, with their names if they have one."""
-    groups: list[tuple[tuple[str, ...], str | None]] = [
-        ((name,), None) for name, each in meta.fields.items() if each.hint.unique
-    ]
-    groups += [
-        (each.fields, each.name) for each in meta.constraints if isinstance(each, UniqueConstraint)
-    ]
-    return groups
 
 
 def own_references(

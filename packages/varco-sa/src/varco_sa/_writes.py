@@ -9,15 +9,15 @@ from sqlalchemy.exc import OperationalError
 
 from varco_domain import PKStrategy
 from varco_domain.backend import (
+    changed_values,
     check_distinct,
     children_first,
     insert_values,
-    keep_values,
     no_more_keys,
     row_key,
     update_values,
 )
-from varco_domain.exception import EntityNotFound, FieldNotFound, StaleEntityError
+from varco_domain.exception import EntityNotFound, StaleEntityError
 from varco_domain.model import DomainModel
 from varco_query import QueryParams
 from varco_sa._dialect import Dialect
@@ -334,14 +334,7 @@ class Writes:
     ) -> int:
         """Set fields of all rows that a query selects."""
         meta = self._meta
-        fixed = {*self._fixed, meta.version_field}
-        for name in update:
-            if name not in meta.fields or name in fixed:
-                raise FieldNotFound(name, meta.table)
-        kept = dict(update)
-        if meta.updated_at_field is not None:
-            kept[meta.updated_at_field] = now
-        keep_values(meta, kept, kept)
+        kept = changed_values(meta, update, now)
         values = self._mapper.parameters(kept)
         set_to: dict[Any, Any] = {
             self._entity.columns[name]: sa.bindparam(

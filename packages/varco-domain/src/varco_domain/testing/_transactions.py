@@ -35,6 +35,9 @@ class _Stop(Exception):  # noqa: N818 - it stops a block
 class UnitOfWorkContract(ContractBase):
     """A unit of work is one transaction."""
 
+    writers: int = 50
+    """How many tasks change one row at the same time; fewer where a server is slow."""
+
     async def test_commit_and_visibility(self) -> None:
         async with self.provider() as provider:
             async with provider.make_uow() as uow:
@@ -88,7 +91,7 @@ class UnitOfWorkContract(ContractBase):
             assert seen == [1]
 
     async def test_no_lost_update_among_concurrent_writers(self) -> None:
-        writers = 50
+        writers = self.writers
         async with self.provider() as provider:
             item = await provider.get_repository(Item).save(Item(name="a", price=0))
             wins = 0

@@ -1,0 +1,165 @@
+"""Collections from the metadata of the models."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from pymongo import ASCENDING, IndexModel
+
+from varco_beanie._codecs import FINER, Codec, codec_of
+from varco_beanie._filters import Filters
+from varco_domain.backend import MetaReader, ParsedMeta, unique_fields
+from varco_domain.exception import RepositoryClassCreationFailed
+from varco_domain.meta import CheckConstraint
+from varco_domain.model import DomainModel
+from varco_query import NotNode, QueryError, QueryParser
+
+KEY: Final = "_id"
+KEY_INDEX: Final = "_id_"
+HELD: Final = "varco:held"
+"""What a row counts that refers to another, so that the two conflict with its removal."""
+
+_log = logging.getLogger("varco_beanie")
+
+
+@dataclass(frozen=True, slots=True)
+class EntityCollection:
+    """A model and its collection.
+
+    Attributes:
+        model: The model.
+        meta: What it declares.
+        name: The collection's name.
+        paths: Field name to its place in a document, in order of the fields.
+        finer: Of moments, the place of the digits below the millisecond; none where a document
+            that others have declared keeps milliseconds.
+        codecs: Field name to how its values are written and read.
+        filters: Compiles queries.
+        indexes: What is made besides the key's.
+        index_fields: Name of a unique index to the fields it is about.
+        checks: Names of check constraints, and the filters of documents that break them.
+        uniques: The groups of fields that are unique together, the key included.
+    """
+
+    model: type[DomainModel]
+    meta: ParsedMeta
+    name: str
+    paths: Mapping[str, str]
+    finer: Mapping[str, str]
+    codecs: Mapping[str, Codec]
+    filters: Filters
+    indexes: tuple[IndexModel, ...]
+    index_fields: Mapping[str, tuple[str, ...]]
+    checks: tuple[tuple[str, dict[str, Any]], ...]
+    uniques: tuple[tuple[str, ...], ...]
+
+    @property
+    def validator(self) -> dict[str, Any]:
+        """What the server lets no document break; empty if there is nothing."""
+        return {"$nor": [broken for _, broken in self.checks]} if self.checks else {}
+
+    def sort_keys(self, fields: Iterable[str], direction: int = ASCENDING) -> list[tuple[str, int]]:
+        """The places of fields, in the order that sorts and indexes take them."""
+        keys: list[tuple[str, int]] = []
+        for name in fields:
+            keys.append((self.paths[name], direction))
+            if name in self.finer:
+                keys.append((self.finer[name], direction))
+        return keys
+
+
+def build_collection(model: type[DomainModel]) -> EntityCollection:
+    """The collection of a model.
+
+    Raises:
+        RepositoryClassCreationFailed: The model is abstract.
+    """
+    meta = MetaReader.read(model)
+    if meta.abstract:
+        raise RepositoryClassCreationFailed(
+            f"{model.__name__} is an abstract base and has no collection", model
+        )
+    paths = {name: name for name in meta.fields}
+    for name in meta.pk_fields:
+        paths[name] = f"{KEY}.{name}" if meta.is_composite_pk else KEY
+    finer = {
+        name: f"{paths[name]}{FINER}" for name, each in meta.fields.items() if codec_of(each).moment
+    }
+    return collection_of(model, meta, meta.table, paths, finer)
+
+
+def collection_of(
+    model: type[DomainModel],
+    meta: ParsedMeta,
+    name: str,
+    paths: Mapping[str, str],
+    finer: Mapping[str, str],
+) -> EntityCollection:
+    """The collection of a model whose fields have their places in its documents."""
+    codecs = {field: codec_of(each) for field, each in meta.fields.items()}
+    filters = Filters(meta.table, paths, finer, codecs)
+    entity = EntityCollection(
+        model,
+        meta,
+        name,
+        paths,
+        finer,
+        codecs,
+        filters,
+        (),
+        {},
+        _checks(meta, filters),
+        (meta.pk_fields, *(fields for fields, _ in unique_fields(meta))),
+    )
+    indexes, about = _indexes(entity)
+    return replace(entity, indexes=indexes, index_fields={KEY_INDEX: meta.pk_fields, **about})
+
+
+def _indexes(
+    entity: EntityCollection,
+) -> tuple[tuple[IndexModel, ...], dict[str, tuple[str, ...]]]:
+    """The indexes of a model, and what the unique ones among them are about."""
+    meta = entity.meta
+    soft = meta.deleted_at_field
+    found: list[IndexModel] = []
+    about: dict[str, tuple[str, ...]] = {}
+    for fields, given in unique_fields(meta):
+        if fields == meta.pk_fields:
+            continue
+        name = given or "_".join(("uq", meta.table, *fields))
+        about[name] = fields
+        # Null is in no document, and no row that has it is another's twin.
+        partial: dict[str, Any] = {
+            entity.paths[each]: {"$exists": True} for each in fields if meta.fields[each].nullable
+        }
+        if soft is not None:
+            partial[entity.paths[soft]] = None
+        options: dict[str, Any] = {"partialFilterExpression": partial} if partial else {}
+        found.append(IndexModel(entity.sort_keys(fields), name=name, unique=True, **options))
+    for field, each in meta.fields.items():
+        covered = each.hint.unique or meta.pk_fields == (field,)
+        if (each.hint.index or field in meta.foreign_keys) and not covered:
+            name = f"ix_{meta.table}_{field}"
+            found.append(IndexModel(entity.sort_keys((field,)), name=name))
+    return tuple(found), about
+
+
+def _checks(meta: ParsedMeta, filters: Filters) -> tuple[tuple[str, dict[str, Any]], ...]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    for each in meta.constraints:
+        if not isinstance(each, CheckConstraint):
+            continue
+        try:
+            node = QueryParser().parse(each.condition).node
+        except QueryError:
+            node = None
+        if node is None:
+            _log.warning(
+                "%s: the check %r is not in the query language and is not enforced by MongoDB",
+                meta.entity_cls.__name__,
+                each.condition,
+            )
+            continue
+        found.append((each.name or each.condition, filters.compile(NotNode(node))))
+    return tuple(found)

@@ -1,0 +1,93 @@
+"""Where units of work on MongoDB come from."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from varco_beanie._collections import EntityCollection
+from varco_beanie._storage import Storage
+from varco_beanie._uow import BeanieUnitOfWork
+from varco_domain.backend import utc_now
+from varco_domain.model import DomainModel
+from varco_domain.providers import RepositoryProvider
+
+if TYPE_CHECKING:
+    from pymongo import AsyncMongoClient
+    from pymongo.asynchronous.database import AsyncDatabase
+
+_EXISTS: Final = 48
+
+
+class BeanieRepositoryProvider(RepositoryProvider):
+    """Models in a database, and units of work over them. Safe to use from several tasks.
+
+    Args:
+        database: Where the collections are.
+        domain_classes: The models.
+        transactions: Whether units of work are transactions, which a replica set is needed for.
+            Without them each write is final at once.
+        clock: Tells the time for the audit fields. Leases go by the server's.
+    """
+
+    def __init__(
+        self,
+        database: "AsyncDatabase[dict[str, Any]]",
+        *domain_classes: type[DomainModel],
+        transactions: bool = True,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.database = database
+        self.transactions = transactions
+        self.clock = clock
+        self.storage: Storage = Storage(database)
+        super().__init__(*domain_classes)
+
+    @property
+    def client(self) -> "AsyncMongoClient[dict[str, Any]]":
+        """The client."""
+        return self.database.client
+
+    def register(self, *domain_classes: type[DomainModel]) -> None:
+        """Make models known, with their collections and those of models they refer to by class."""
+        super().register(*domain_classes)
+        self.storage.add(domain_classes)
+
+    def make_uow(self) -> BeanieUnitOfWork:
+        """Return a new unit of work."""
+        return BeanieUnitOfWork(
+            self.client,
+            self.storage,
+            self.models_by_table,
+            self.clock,
+            transactions=self.transactions,
+        )
+
+    async def create_collections(self) -> None:
+        """Create the collections and indexes that are missing; those that exist stay as they are.
+
+        Raises:
+            RepositoryClassCreationFailed: A foreign key refers to a table of no registered model,
+                or to a field that is not unique.
+        """
+        for entity in self.storage.entities:
+            for field, key in entity.meta.foreign_keys.items():
+                self.storage.references.target(entity, field, key)
+        known = set(await self.database.list_collection_names())
+        for entity in self.storage.entities:
+            if entity.name not in known:
+                await self._create(entity)
+            if entity.indexes:
+                await self.storage.rows(entity).create_indexes(list(entity.indexes))
+
+    async def _create(self, entity: EntityCollection) -> None:
+        """Create a collection; another process may do so at the same time."""
+        options: dict[str, Any] = {"validator": entity.validator} if entity.checks else {}
+        try:
+            await self.database.create_collection(entity.name, check_exists=False, **options)
+        except CollectionInvalid:
+            return
+        except OperationFailure as error:
+            if error.code != _EXISTS:
+                raise
