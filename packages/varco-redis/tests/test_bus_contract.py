@@ -4,7 +4,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from varco_events.testing import BusContract, DeadLetterQueueContract
+from varco_events.testing import (
+    BusContract,
+    DeadLetterFailuresContract,
+    DeadLetterQueueContract,
+)
 from varco_redis import (
     RedisDeadLetterQueue,
     RedisDeadLetterQueueSettings,
@@ -33,7 +37,7 @@ class TestPubSub(TestStreams):
     mode = "pubsub"
 
 
-class TestDeadLetters(DeadLetterQueueContract):
+class Letters:
     @pytest.fixture(autouse=True)
     def _server(self, url, prefix):
         self.url, self.prefix = url, prefix
@@ -45,3 +49,11 @@ class TestDeadLetters(DeadLetterQueueContract):
         )
         async with RedisDeadLetterQueue(settings) as queue:
             yield queue
+
+
+class TestDeadLetters(Letters, DeadLetterQueueContract):
+    pass
+
+
+class TestFailures(Letters, DeadLetterFailuresContract):
+    pass

@@ -126,18 +126,18 @@ async def test_garbage_among_dead_letters_holds_up_nothing(url, prefix, client, 
         for entry in entries:
             await queue.push(entry)
         base = f"{{{prefix}dead-letters}}:"
-        whole = await client.hget(base + "data", str(entries[0].entry_id))
-        await client.hset(base + "data", str(entries[0].entry_id), b"\x80garbage")
+        whole = await client.hget(base + "letters", str(entries[0].entry_id))
+        await client.hset(base + "letters", str(entries[0].entry_id), b"\x80garbage")
         # The event alone is damaged: the rest of the entry is worth keeping.
-        await client.hset(base + "data", str(entries[1].entry_id), whole[:-5])
+        await client.hset(base + "letters", str(entries[1].entry_id), whole[:-5])
         first, second = await queue.pop_batch()
         assert (first.entry_id, first.event.raw_type) == (entries[1].entry_id, Noted.__event_type__)
         assert second == entries[2]
         assert await queue.count() == 2
         assert await client.hlen(base + "damaged") == 1
         assert "set aside" in caplog.text
-        await client.delete(base + "ready")
-        await client.set(base + "ready", "not a sorted set")
+        await client.delete(base + "free")
+        await client.set(base + "free", "not a sorted set")
         with pytest.raises(RedisDataError, match="WRONGTYPE"):
             await queue.pop_batch()
 

@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 
 from varco_cache import MISSING
-from varco_events import Event
+from varco_events import DeadLetterEntry, Event, FailureFilter
 from varco_redis import (
     RedisDeadLetterQueue,
     RedisDeadLetterQueueSettings,
@@ -65,6 +65,12 @@ async def work(url, **options):
     async with RedisLock(RedisSettings(**options)) as locks, locks.hold("a") as held:
         assert held.token
     async with RedisDeadLetterQueue(RedisDeadLetterQueueSettings(**options)) as letters:
+        letter = DeadLetterEntry(event=Spread(number=1), handler_name="x", error_type="E")
+        await letters.push(letter)
+        failures = letters.failures(bus)
+        assert [one.count for one in await failures.groups()] == [1]
+        assert (await failures.page(FailureFilter(handler="x", key="1"))).items
+        assert (await failures.discard_all(FailureFilter(error_type="E"))).done == 1
         assert await letters.pop_batch() == []
 
 

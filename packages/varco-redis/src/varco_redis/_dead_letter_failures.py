@@ -1,0 +1,251 @@
+"""The dead letters in Redis, as operators see them."""
+
+from __future__ import annotations
+
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from varco_events import (
+    ALL_FAILURES,
+    ActionResult,
+    ChannelFigures,
+    DeadLetterFailureStore,
+    Failure,
+    FailureFilter,
+    FailureOutcome,
+    FailureTally,
+    FailureTokenError,
+    NoSuchFailureError,
+    StoreFigures,
+    check_ids,
+    outcomes_of,
+)
+from varco_redis._dead_letter_scripts import (
+    CLOCK,
+    DISCARD,
+    FIND,
+    GET,
+    HOLD,
+    KINDS,
+    SETTLE,
+    TALLY,
+    TALLY_KEY,
+)
+from varco_redis._kept_letters import Kept, KeptLetters, milliseconds
+from varco_redis._letters import Kind, microseconds, moment_of, written_key
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from varco_events import AbstractDeadLetterQueue, AbstractEventBus
+
+# Redis does nothing else meanwhile: so many kinds and stretches are counted in one step.
+_COUNTED_AT_ONCE = 2000
+_BY_KIND = ("channel", "event_type", "handler", "consumer_group", "error_type")
+
+type _Count = tuple[Kind, list[int]]
+
+
+class RedisDeadLetterFailures(DeadLetterFailureStore):
+    """The entries of a dead letter queue.
+
+    A list reads what it shows, whatever else there is, and a count the ends of what it counts; with
+    a key in the filter, both look at all that have this key.
+    """
+
+    def __init__(
+        self,
+        queue: AbstractDeadLetterQueue,
+        letters: KeptLetters,
+        bus: AbstractEventBus | None,
+    ) -> None:
+        super().__init__(bus)
+        self._queue = queue
+        self._letters = letters
+
+    async def find(
+        self,
+        wanted: FailureFilter = ALL_FAILURES,
+        *,
+        after: str | None = None,
+        until: str | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[Failure]:
+        """Up to `limit` failures that match."""
+        low, high = _range(wanted, until)
+        behind = None if after is None else _number(after)
+        await self._letters.take_over()
+        kinds: Collection[str] = ()
+        if any(getattr(wanted, name) is not None for name in _BY_KIND):
+            kinds = await self._kinds(wanted)
+            if not kinds:
+                return []
+        kept: list[Kept] = []
+        while (left := limit - len(kept)) > 0:
+            if behind is not None and newest_first:
+                high = min(high, behind - 1)
+            elif behind is not None:
+                low = max(low, behind + 1)
+            command, *ends = ("REV", high, low) if newest_first else ("", low, high)
+            found = await self._letters.run(
+                FIND, command, *ends, left, written_key(wanted.key), *kinds
+            )
+            kept += await self._letters.readable(found)
+            if len(found) < 4 * left:
+                break
+            behind = _number(found[-2])  # less when some could not be read
+        return [self._failure(one) for one in kept]
+
+    async def get(self, entry_id: UUID) -> Failure:
+        """One failure."""
+        await self._letters.take_over()
+        kept = await self._letters.readable(await self._letters.run(GET, str(entry_id)))
+        if not kept:
+            raise NoSuchFailureError(entry_id)
+        return self._failure(kept[0])
+
+    async def tally(
+        self,
+        wanted: FailureFilter = ALL_FAILURES,
+        *,
+        edges: Sequence[datetime] = (),
+        until: str | None = None,
+    ) -> list[FailureTally]:
+        """How many match; some hundred kinds are counted in one step."""
+        found: dict[tuple[str, str, str], dict[int, tuple[int, int, int]]] = {}
+        for kind, stretches in await self._counted(wanted, edges, until):
+            whose = found.setdefault((kind.error_type, kind.handler, kind.consumer_group), {})
+            for stretch, count, first, last in batched(stretches, 4):
+                known = whose.get(stretch)
+                if known is None:
+                    whose[stretch] = count, first, last
+                else:
+                    whose[stretch] = known[0] + count, min(known[1], first), max(known[2], last)
+        return [
+            FailureTally(
+                error_type=error_type,
+                handler=handler,
+                consumer_group=group,
+                stretch=stretch,
+                count=count,
+                first_at=moment_of(first),
+                last_at=moment_of(last),
+            )
+            for (error_type, handler, group), stretches in found.items()
+            for stretch, (count, first, last) in stretches.items()
+        ]
+
+    async def mark(self) -> str:
+        """The number of the last one: each has a larger one than those before."""
+        await self._letters.take_over()
+        last = await self._letters.call("GET", self._letters.last)
+        return str(_number(last or b"0"))
+
+    async def figures(self) -> StoreFigures:
+        """How much failed, by channel."""
+        counts: dict[str, int] = {}
+        oldest: dict[str, int] = {}
+        for kind, (_, count, first, _) in await self._counted(ALL_FAILURES):
+            counts[kind.channel] = counts.get(kind.channel, 0) + count
+            oldest[kind.channel] = min(oldest.get(kind.channel, first), first)
+        seconds, rest = await self._letters.run(CLOCK)
+        return StoreFigures(
+            moment_of(int(seconds) * 1_000_000 + int(rest)),
+            {
+                channel: ChannelFigures(
+                    failed=counts[channel], oldest_failed_at=moment_of(oldest[channel])
+                )
+                for channel in sorted(counts)
+            },
+        )
+
+    async def hold(
+        self, entry_ids: Sequence[UUID], lease: float
+    ) -> tuple[list[Failure], Collection[UUID]]:
+        """Lease those that nobody has in hand, by the clock of Redis."""
+        if not entry_ids:
+            return [], ()
+        letters = self._letters
+        await letters.take_over()
+        ids = map(str, entry_ids)
+        found, others = await letters.run_once(HOLD, milliseconds(lease), letters.patience, *ids)
+        held = [self._failure(one) for one in await letters.readable(found)]
+        return held, _ids(others)
+
+    async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
+        """Forget what is done, and end the leases of what is given back."""
+        if done or given_back:
+            await self._letters.run(SETTLE, len(done), *map(str, (*done, *given_back)))
+
+    async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
+        """Remove entries that nobody has in hand."""
+        ids = check_ids(entry_ids)
+        if not ids:
+            return outcomes_of(ids, {})
+        await self._letters.take_over()
+        done, others = await self._letters.run_once(DISCARD, self._letters.patience, *map(str, ids))
+        known = dict.fromkeys(_ids(done), FailureOutcome.DONE)
+        return outcomes_of(ids, known | dict.fromkeys(_ids(others), FailureOutcome.IN_HAND))
+
+    async def add(self, failure: Failure) -> None:
+        """Push an entry."""
+        await self._queue.push(self.letter_of(failure))
+
+    def _failure(self, kept: Kept) -> Failure:
+        return self.failure_of(
+            kept.entry,
+            failed_at=moment_of(kept.number),
+            in_hand=kept.in_hand,
+            position=str(kept.number),
+        )
+
+    async def _kinds(self, wanted: FailureFilter) -> Mapping[str, Kind]:
+        """The kinds that can match, by the names that the scripts know them by."""
+        flat = await self._letters.run(KINDS)
+        found = {
+            name.decode(): Kind.read(what) for name, what in zip(flat[::2], flat[1::2], strict=True)
+        }
+        return {name: kind for name, kind in found.items() if kind.matches(wanted)}
+
+    async def _counted(
+        self, wanted: FailureFilter, edges: Sequence[datetime] = (), until: str | None = None
+    ) -> list[_Count]:
+        """Kinds, and of each the stretches: which, how many, the first and the last number."""
+        ends = _range(wanted, until)
+        await self._letters.take_over()
+        kinds = await self._kinds(wanted)
+        moments = [microseconds(one) for one in edges]
+        args = (*ends, len(moments), *moments)
+        answer: list[list[Any]] = []
+        if wanted.key is not None:
+            answer = await self._letters.run(TALLY_KEY, written_key(wanted.key), *args, *kinds)
+        else:
+            at_once = max(1, _COUNTED_AT_ONCE // (1 + len(edges)))
+            for some in batched(kinds, at_once):
+                answer += await self._letters.run(TALLY, *args, *some)
+        return [
+            (kind, [int(one) for one in flat])
+            for kind, flat in zip(kinds.values(), answer, strict=True)
+            if flat
+        ]
+
+
+def _range(wanted: FailureFilter, until: str | None) -> tuple[int, int]:
+    """The lowest and the highest number that can match."""
+    low = 0 if wanted.since is None else microseconds(wanted.since)
+    high = 2**53 if wanted.until is None else microseconds(wanted.until) - 1
+    return low, high if until is None else min(high, _number(until))
+
+
+def _number(text: str | bytes) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise FailureTokenError("find", f"{text!r} is no position in Redis") from error
+
+
+def _ids(names: Sequence[bytes]) -> list[UUID]:
+    return [UUID(name.decode()) for name in names]
