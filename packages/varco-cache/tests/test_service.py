@@ -26,10 +26,12 @@ from varco_domain import (
     AsyncService,
     AuthContext,
     CreateDTO,
+    ForeignKey,
     InMemoryRepositoryProvider,
     IUoWProvider,
     ReadDTO,
     ServiceNotFoundError,
+    SoftDeleteDomainModel,
     SoftDeleteService,
     TenantAwareService,
     TenantSoftDeleteVersionedDomainModel,
@@ -254,6 +256,46 @@ async def test_cached_service_wraps_and_hears_of_direct_writes():
     assert await service.count() == 1
     with pytest.raises(CacheUsageError, match="wraps an AsyncService"):
         CachedService(object(), InMemoryCache(), namespace="x")
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_what_goes_with_a_row_of_another_model_is_forgotten(wrapped):
+    class Board(SoftDeleteDomainModel):
+        name: str
+
+    class Card(SoftDeleteDomainModel):
+        board: Annotated[int, ForeignKey(Board, on_delete="CASCADE")]
+
+    class Boards(SoftDeleteService, AsyncService[Board]):
+        pass
+
+    class Cards(SoftDeleteService, AsyncService[Card]):
+        pass
+
+    class RememberedCards(CacheServiceMixin, Cards):
+        pass
+
+    provider = InMemoryRepositoryProvider(Board, Card)
+    async with provider.make_uow() as uow:
+        board = await uow.boards.save(Board(name="b"))
+        card = await uow.cards.save(Card(board=board.pk))
+    boards = Boards(provider, Open())
+    cards = (
+        CachedService(Cards(provider, Open()), InMemoryCache(), namespace="cards")
+        if wrapped
+        else RememberedCards(provider, Open(), cache=InMemoryCache())
+    )
+    assert (await cards.get(card.pk)).pk == card.pk
+    assert len(await cards.list()) == 1
+    await boards.delete(board.pk)
+    with pytest.raises(ServiceNotFoundError):
+        await cards.get(card.pk)
+    assert await cards.list() == []
+    await boards.restore(board.pk)
+    assert (await cards.get(card.pk)).pk == card.pk
+    await boards.purge(board.pk)
+    with pytest.raises(ServiceNotFoundError):
+        await cards.get(card.pk)
 
 
 def test_a_ttl_that_is_no_number_of_seconds_is_refused_when_a_service_is_made(no_span):

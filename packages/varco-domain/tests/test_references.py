@@ -105,3 +105,96 @@ def test_what_a_mark_does_is_checked_where_it_is_declared(action):
             (DomainModel,),
             {"__annotations__": {"box": Annotated[int, ForeignKey("b", on_soft_delete=action)]}},
         )
+
+
+class Box(SoftDeleteDomainModel):
+    name: str = ""
+
+
+class Thing(SoftDeleteDomainModel):
+    box: Annotated[int, ForeignKey(Box, on_delete="CASCADE")]
+
+
+class Label(DomainModel):
+    box: Annotated[int, ForeignKey(Box, on_delete="CASCADE", on_soft_delete="KEEP")]
+
+
+class Boxes(SoftDeleteService, AsyncService[Box, int, Any, Any, Any]):
+    pass
+
+
+class Things(SoftDeleteService, AsyncService[Thing, int, Any, Any, Any]):
+    log: list[str]
+
+    async def _after_write(self, uow, ctx, changes):
+        await super()._after_write(uow, ctx, changes)
+        assert uow.repository(Thing) is not None
+        self.log += [f"write {c.kind} {c.pk}" for c in changes]
+        if "refuse" in self.log:
+            raise RuntimeError
+
+    async def _after_commit(self, ctx, changes):
+        await super()._after_commit(ctx, changes)
+        self.log += [f"commit {c.kind} {c.pk}" for c in changes]
+
+
+class Labels(AsyncService[Label, int, Any, Any, Any]):
+    pass
+
+
+async def filled(provider):
+    async with provider.make_uow() as uow:
+        box = await uow.boxes.save(Box())
+        await uow.things.save(Thing(box=box.pk))
+        await uow.labels.save(Label(box=box.pk))
+    return Boxes(provider, GrantBasedAuthorizer()), box
+
+
+async def test_one_service_of_a_class_speaks_for_those_of_all_requests(monkeypatch):
+    monkeypatch.setattr(Things, "log", [], raising=False)
+    provider = InMemoryRepositoryProvider(Box, Thing, Label)
+    boxes, box = await filled(provider)
+    for _ in range(3):  # and nobody holds them
+        Things(provider, GrantBasedAuthorizer())
+    await boxes.delete(box.pk, ROOT)
+    assert Things.log == ["write deleted 1", "commit deleted 1"]
+    await boxes.restore(box.pk, ROOT)
+    assert Things.log[2:] == ["write restored 1", "commit restored 1"]
+
+
+async def test_a_hook_that_refuses_what_goes_with_another_row_undoes_all(monkeypatch):
+    monkeypatch.setattr(Things, "log", ["refuse"], raising=False)
+    provider = InMemoryRepositoryProvider(Box, Thing, Label)
+    boxes, box = await filled(provider)
+    things = Things(provider, GrantBasedAuthorizer())
+    with pytest.raises(RuntimeError):
+        await boxes.delete(box.pk, ROOT)
+    assert await boxes.exists(box.pk, ROOT)
+    assert await things.count(ctx=ROOT) == 1
+    assert Things.log == ["refuse", "write deleted 1"]
+
+
+async def test_all_observed_services_hear_and_those_of_other_stores_do_not():
+    provider, other = (InMemoryRepositoryProvider(Box, Thing, Label) for _ in range(2))
+    boxes, box = await filled(provider)
+    heard = []
+
+    def observed(cls, name, provider):
+        async def observer(_ctx, changes):
+            heard.extend((name, c.kind, c.after is None) for c in changes)
+
+        service = cls(provider, GrantBasedAuthorizer())
+        service.observe(observer)
+        return service
+
+    kept = [
+        observed(Labels, "first", provider),
+        observed(Labels, "second", provider),
+        observed(Labels, "other", other),
+    ]
+    Labels(provider, GrantBasedAuthorizer())
+    await boxes.delete(box.pk, ROOT)
+    assert heard == []  # its key says KEEP
+    await boxes.purge(box.pk, ROOT)
+    assert sorted(heard) == [("first", "deleted", True), ("second", "deleted", True)]
+    assert len(kept) == 3

@@ -1,6 +1,7 @@
 """Entity events of a service: in the transaction through an outbox, or after the commit."""
 
 from functools import partial
+from typing import Annotated
 
 import pytest
 
@@ -11,11 +12,14 @@ from varco_domain import (
     AuthContext,
     CreateDTO,
     DomainModel,
+    ForeignKey,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
     InMemoryUnitOfWork,
     ReadDTO,
     ResourceGrant,
+    SoftDeleteDomainModel,
+    SoftDeleteService,
     UpdateDTO,
     generate_dtos,
 )
@@ -127,6 +131,36 @@ async def test_without_an_outbox_events_are_produced_after_the_commit():
     bus.subscribe(EntityCreatedEvent, look)
     await service.create(new("a"), CTX)
     assert got == [True]
+
+
+async def test_what_goes_with_a_row_of_another_model_has_its_events():
+    class Shelf(SoftDeleteDomainModel):
+        pass
+
+    class Book(SoftDeleteDomainModel):
+        shelf: Annotated[int, ForeignKey(Shelf, on_delete="CASCADE")]
+
+    class Shelves(SoftDeleteService, AsyncService[Shelf]):
+        pass
+
+    class Books(EventServiceMixin, SoftDeleteService, AsyncService[Book]):
+        pass
+
+    root = AuthContext("r", grants=(ResourceGrant("*", frozenset(Action)),))
+    outbox = InMemoryOutboxRepository()
+    provider = Provider(outbox)
+    provider.register(Shelf, Book)
+    shelves = Shelves(provider, GrantBasedAuthorizer())
+    Books(provider, GrantBasedAuthorizer())
+    async with provider.make_uow() as uow:
+        shelf = await uow.shelfs.save(Shelf())
+        await uow.books.save(Book(shelf=shelf.pk))
+    await shelves.delete(shelf.pk, root)
+    await shelves.restore(shelf.pk, root)
+    await shelves.purge(shelf.pk, root)
+    events = [JsonEventSerializer().deserialize(e.payload) for e in await outbox.get_pending()]
+    kinds = [EntityDeletedEvent, EntityUpdatedEvent, EntityDeletedEvent]
+    assert [(type(event), event.entity_type) for event in events] == [(k, "Book") for k in kinds]
 
 
 async def test_a_rolled_back_write_has_no_event():

@@ -22,6 +22,7 @@ from varco_domain.meta import MetaReader, ParsedMeta
 from varco_domain.model import DomainModel
 from varco_domain.providers import IUoWProvider
 from varco_domain.repository import AsyncRepository
+from varco_domain.service._audience import audience_of
 from varco_domain.service._bulk import key_conditions
 from varco_domain.service._paging import Pager
 from varco_domain.service._resolve import make_injectable
@@ -80,6 +81,7 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
         check_service(type(self), uow_provider)
         self._assembler: AbstractDTOAssembler[D, C, R, U] = assembler_for(type(self), assembler)
         self._pager: Pager = Pager(type(self), self._assembler)
+        audience_of(uow_provider).join(self)
 
     def _publish_by(self, producer: Any) -> None:
         """Take the producer that the constructor was given.

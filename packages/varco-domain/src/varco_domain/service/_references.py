@@ -1,21 +1,13 @@
-"""What rows may refer to, and what the deletion mark of a row does to those that refer to it."""
+"""What rows may refer to."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from itertools import batched
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from varco_domain._errors import ModelDefinitionError
-from varco_domain._lookup import count_rows
 from varco_domain._tenancy import tenant_node
-from varco_domain.exception import StillReferencedError
-from varco_domain.meta import ForeignKey, MetaReader, ParsedMeta
+from varco_domain.meta import ForeignKey, ParsedMeta
 from varco_domain.model import DomainModel
-from varco_domain.uow import AsyncUnitOfWork, repository_of
-from varco_query import AndNode, ComparisonNode, Operation, QueryParams, TransformerNode
-
-# How many keys one statement names: engines have limits.
-_BATCH = 500
+from varco_domain.uow import AsyncUnitOfWork
+from varco_query import AndNode, ComparisonNode, Operation, TransformerNode
 
 
 def new_references[D: DomainModel](
@@ -60,7 +52,7 @@ def live_rows(
     ]
     if tenant is not None and target.tenant_field is not None:
         nodes.append(tenant_node(target.tenant_field, tenant))
-    return AndNode(*nodes, *_live(target))
+    return AndNode(*nodes, *live(target))
 
 
 def referenced_field(target: ParsedMeta, key: ForeignKey) -> str:
@@ -68,98 +60,7 @@ def referenced_field(target: ParsedMeta, key: ForeignKey) -> str:
     return target.pk_fields[0] if key.field == "pk" else key.field
 
 
-class Child(NamedTuple):
-    """A foreign key that refers to a model with a deletion mark, and what the mark does to it."""
-
-    model: type[DomainModel]
-    meta: ParsedMeta
-    field: str
-    key: ForeignKey
-    action: str
-
-
-def children_of(target: ParsedMeta, models: Iterable[type[DomainModel]]) -> Iterator[Child]:
-    """Iterate over the foreign keys of models that the deletion mark of another concerns.
-
-    Raises:
-        ModelDefinitionError: Rows would have to be marked that have no mark.
-    """
-    for model in models:
-        meta = MetaReader.read(model)
-        for field, key in meta.foreign_keys.items():
-            action = key.on_soft_delete or key.on_delete or "RESTRICT"
-            if key.table != target.table or action == "KEEP":
-                continue
-            if action == "CASCADE" and meta.deleted_at_field is None:
-                raise ModelDefinitionError(
-                    model.__name__,
-                    field,
-                    f"it goes with its {target.entity_cls.__name__}, which is marked deleted, and "
-                    "has no mark itself: derive it from SoftDeleteMixin, or say "
-                    "on_soft_delete='RESTRICT', 'SET NULL' or 'KEEP'",
-                )
-            yield Child(model, meta, field, key, action)
-
-
-async def mark_children(
-    uow: AsyncUnitOfWork, meta: ParsedMeta, entities: Sequence[DomainModel], mark: datetime
-) -> None:
-    """Do to the rows that refer to entities just marked what their foreign keys say.
-
-    Raises:
-        StillReferencedError: One refers to them that has to be gone before.
-    """
-    models = models_of(uow)
-    waiting: list[tuple[ParsedMeta, Sequence[DomainModel]]] = [(meta, entities)]
-    while waiting:
-        target, gone = waiting.pop()
-        for child in children_of(target, models.values()):
-            repository = repository_of(uow, child.model)
-            for rows in _referring(child, target, gone, _live(child.meta)):
-                if child.action == "RESTRICT":
-                    if await count_rows(repository, rows, 1):
-                        raise StillReferencedError(target.entity_cls)
-                elif child.action == "SET NULL":
-                    await repository.update_many_by_query(rows, {child.field: None})
-                else:
-                    if any(children_of(child.meta, models.values())):
-                        waiting.append((child.meta, await repository.find_by_query(rows)))
-                    changes = {str(child.meta.deleted_at_field): mark}
-                    await repository.update_many_by_query(rows, changes)
-
-
-async def restore_children(
-    uow: AsyncUnitOfWork, meta: ParsedMeta, entities: Sequence[DomainModel], mark: datetime
-) -> None:
-    """Take the mark off the rows that were marked together with entities just restored."""
-    models = models_of(uow)
-    waiting: list[tuple[ParsedMeta, Sequence[DomainModel]]] = [(meta, entities)]
-    while waiting:
-        target, back = waiting.pop()
-        for child in children_of(target, models.values()):
-            if child.action != "CASCADE":
-                continue
-            repository = repository_of(uow, child.model)
-            deleted_at = str(child.meta.deleted_at_field)
-            together = (ComparisonNode(deleted_at, Operation.EQUAL, mark),)
-            for rows in _referring(child, target, back, together):
-                if any(children_of(child.meta, models.values())):
-                    waiting.append((child.meta, await repository.find_by_query(rows)))
-                await repository.update_many_by_query(rows, {deleted_at: None})
-
-
-def _referring(
-    child: Child,
-    target: ParsedMeta,
-    entities: Sequence[DomainModel],
-    also: Sequence[TransformerNode],
-) -> Iterator[QueryParams]:
-    name = referenced_field(target, child.key)
-    for some in batched(entities, _BATCH):
-        values = [getattr(entity, name) for entity in some]
-        yield QueryParams(AndNode(ComparisonNode(child.field, Operation.IN, values), *also))
-
-
-def _live(meta: ParsedMeta) -> tuple[TransformerNode, ...]:
+def live(meta: ParsedMeta) -> tuple[TransformerNode, ...]:
+    """Return the condition of the rows that bear no deletion mark; none without such a field."""
     field = meta.deleted_at_field
     return () if field is None else (ComparisonNode(field, Operation.IS_NULL),)

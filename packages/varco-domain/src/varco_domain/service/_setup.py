@@ -8,7 +8,8 @@ from varco_domain.assembler import AbstractDTOAssembler, AutoAssembler, dtos_of
 from varco_domain.meta import ParsedMeta
 from varco_domain.model import DomainModel, domain_replace
 from varco_domain.providers import IUoWProvider
-from varco_domain.service._references import children_of, models_of
+from varco_domain.service._references import models_of
+from varco_domain.service._ripple import children_of
 from varco_domain.service._types import ServiceTypes
 
 

@@ -18,8 +18,10 @@ from varco_domain.exception import (
 )
 from varco_domain.meta import MetaReader
 from varco_domain.providers import IUoWProvider
+from varco_domain.service._audience import audience_of
 from varco_domain.service._reader import EntityReader
 from varco_domain.service._references import live_rows, new_references, target_of
+from varco_domain.service._ripple import Ripple
 from varco_domain.service._setup import check_assembled, check_update, snapshot
 from varco_domain.service._types import PK, C, ChangeKind, D, EntityChange, R, U
 from varco_domain.uow import AsyncUnitOfWork, on_commit, repository_of
@@ -51,10 +53,12 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     def observe(self, observer: Observer) -> None:
         """Have an async function called with (ctx, changes) after each commit of this service.
 
-        Views of the service that are made later call it too. What it raises becomes part of an
-        AfterCommitError.
+        Views of the service that are made later call it too. It hears as well of rows that are
+        marked, restored, removed or cleared with one of another model (``on_delete``), by a service
+        on the same provider. What it raises becomes part of an AfterCommitError.
         """
         self._observers = (*self._observers, observer)
+        audience_of(self._uow_provider).observed(self)
 
     def witnessed(self, witness: Witness) -> Self:
         """Return a view of this service whose writes call an async function before they commit.
@@ -234,8 +238,11 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             if expected_version is not None:
                 self._check_version(before, expected_version)
-            after = await self._remove(uow, before)
-            await self._announce(uow, ctx, ChangeKind.DELETED, [before], [after])
+
+            async def remove() -> Sequence[D | None]:
+                return [await self._remove(uow, before)]
+
+            await self._take_away(uow, ctx, [before], remove)
 
     async def delete_many(self, pks: Sequence[PK], ctx: AuthContext = ANONYMOUS) -> None:
         """Remove several entities, all or none."""
@@ -245,8 +252,30 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             for before in befores:
                 resource = Resource(self._entity_cls, before)
                 await ask(self._authorizer, ctx, Action.DELETE, resource)
-            afters = await self._remove_many(uow, befores)
-            await self._announce(uow, ctx, ChangeKind.DELETED, befores, afters)
+            remove = partial(self._remove_many, uow, befores)
+            await self._take_away(uow, ctx, befores, remove)
+
+    async def _take_away(
+        self,
+        uow: AsyncUnitOfWork,
+        ctx: AuthContext,
+        befores: Sequence[D],
+        remove: Callable[[], Awaitable[Sequence[D | None]]],
+        kind: ChangeKind = ChangeKind.DELETED,
+    ) -> None:
+        """Remove or mark entities with what refers to them, and announce it."""
+        ripple = self._ripple(uow, ctx)
+        marks = self._hides_deleted and kind is ChangeKind.DELETED
+        others = () if marks else await ripple.removing(self._meta, befores)
+        afters = await remove()
+        if self._meta.deleted_at_field is not None:
+            left = [after for after in afters if after is not None]
+            await ripple.mark(self._meta, left)
+        await ripple.removed(others)
+        await self._announce(uow, ctx, kind, befores, afters)
+
+    def _ripple(self, uow: AsyncUnitOfWork, ctx: AuthContext) -> Ripple:
+        return Ripple(self, audience_of(self._uow_provider), uow, ctx)
 
     async def _changed(self, before: D, dto: U, ctx: AuthContext) -> D:
         """Return the entity with the DTO's changes, if the caller may make them."""
@@ -281,6 +310,11 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
                 result += found.at(index)
         result.raise_if_invalid()
 
+    def _changes(
+        self, kind: ChangeKind, befores: Sequence[D | None], afters: Sequence[D | None]
+    ) -> builtins.list[EntityChange]:
+        return [self._change(kind, b, a) for b, a in zip(befores, afters, strict=True)]
+
     def _change(self, kind: ChangeKind, before: D | None, after: D | None) -> EntityChange:
         entity = after if after is not None else before
         field = self._meta.tenant_field
@@ -308,10 +342,15 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """Run the hooks after a write, and leave to the commit what comes after it."""
         if not befores or not self._is_followed():
             return
-        changes = [self._change(kind, b, a) for b, a in zip(befores, afters, strict=True)]
-        await self._after_write(uow, ctx, changes)
+        changes = self._changes(kind, befores, afters)
+        await self._announce_changes(uow, ctx, changes)
         for witness in self._witnesses:
             await witness(uow, ctx, changes)
+
+    async def _announce_changes(
+        self, uow: AsyncUnitOfWork, ctx: AuthContext, changes: Sequence[EntityChange]
+    ) -> None:
+        await self._after_write(uow, ctx, changes)
         last = () if untouched(self._after_commit) else (self._after_commit,)
         for observer in (*self._observers, *last):
             on_commit(uow, partial(observer, ctx, changes))

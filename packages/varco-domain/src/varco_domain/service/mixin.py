@@ -6,13 +6,14 @@ from varco_domain.service._types import PK, C, D, R, U
 from varco_domain.service.base import AsyncService
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from varco_domain.assembler import AbstractDTOAssembler
     from varco_domain.auth import AbstractAuthorizer, AuthContext
     from varco_domain.meta import ParsedMeta
     from varco_domain.providers import IUoWProvider
     from varco_domain.repository import AsyncRepository
+    from varco_domain.service._ripple import Ripple
     from varco_domain.service._types import ChangeKind, EntityChange, ServiceTypes, Visibility
     from varco_domain.uow import AsyncUnitOfWork
     from varco_domain.validation import ValidationResult
@@ -79,6 +80,15 @@ if TYPE_CHECKING:
         ) -> None: ...
         async def _after_commit(
             self, ctx: AuthContext, changes: Sequence[EntityChange]
+        ) -> None: ...
+        def _ripple(self, uow: AsyncUnitOfWork, ctx: AuthContext) -> Ripple: ...
+        async def _take_away(
+            self,
+            uow: AsyncUnitOfWork,
+            ctx: AuthContext,
+            befores: Sequence[D],
+            remove: Callable[[], Awaitable[Sequence[D | None]]],
+            kind: ChangeKind = ...,
         ) -> None: ...
         async def _announce(
             self,

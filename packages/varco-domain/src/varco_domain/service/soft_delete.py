@@ -10,7 +10,6 @@ from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask
 from varco_domain.mapper import utc_now
 from varco_domain.model import domain_replace
-from varco_domain.service._references import mark_children, restore_children
 from varco_domain.service._types import PK, C, ChangeKind, D, R, U
 from varco_domain.service.mixin import ServiceMixin
 from varco_domain.uow import AsyncUnitOfWork
@@ -65,7 +64,7 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             await self._check_references(uow, ctx, [entity], [None])
             await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
-            await restore_children(uow, self._meta, [before], getattr(before, self._mark))
+            await self._ripple(uow, ctx).restore(self._meta, [before])
             await self._announce(uow, ctx, ChangeKind.RESTORED, [before], [saved])
             return self._assembler.to_read_dto(saved)
 
@@ -83,8 +82,13 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
-            await self._get_repo(uow).delete(before)
-            await self._announce(uow, ctx, ChangeKind.PURGED, [before], [None])
+            repository = self._get_repo(uow)
+
+            async def remove() -> Sequence[D | None]:
+                await repository.delete(before)
+                return [None]
+
+            await self._take_away(uow, ctx, [before], remove, ChangeKind.PURGED)
 
     def _now(self) -> datetime:
         """Return the time of the mark."""
@@ -108,22 +112,11 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         return (*nodes, ComparisonNode(self._mark, op))
 
     async def _remove(self, uow: AsyncUnitOfWork, entity: D) -> D | None:
-        """Mark the entity, and do to those that refer to it what their foreign keys say."""
-        (marked,) = await self._marked(uow, [entity])
-        return marked
+        """Mark the entity; what refers to it follows."""
+        return await self._get_repo(uow).save(domain_replace(entity, **{self._mark: self._now()}))
 
     async def _remove_many(self, uow: AsyncUnitOfWork, entities: Sequence[D]) -> Sequence[D | None]:
         """Mark the entities, all with the same time."""
-        return await self._marked(uow, entities)
-
-    async def _marked(self, uow: AsyncUnitOfWork, entities: Sequence[D]) -> Sequence[D]:
         now = self._now()
-        repository = self._get_repo(uow)
         marked = [domain_replace(entity, **{self._mark: now}) for entity in entities]
-        if len(marked) == 1:
-            marked = [await repository.save(marked[0])]
-        else:
-            marked = await repository.save_many(marked)
-        if marked:
-            await mark_children(uow, self._meta, marked, getattr(marked[0], self._mark))
-        return marked
+        return await self._get_repo(uow).save_many(marked)

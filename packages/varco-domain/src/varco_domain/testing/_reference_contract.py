@@ -9,9 +9,9 @@ from varco_domain.auth.helpers import AnyOf, GrantBasedAuthorizer, OwnershipAuth
 from varco_domain.dto import generate_dtos
 from varco_domain.exception import ReferenceViolationError, StillReferencedError
 from varco_domain.providers import RepositoryProvider
-from varco_domain.service import AsyncService, tenant_context
+from varco_domain.service import AsyncService, EntityChange, tenant_context
 from varco_domain.testing._base import ContractBase, raises
-from varco_domain.testing._models import File, Folder
+from varco_domain.testing._models import File, Folder, Link
 from varco_domain.testing._services import (
     FileService,
     FolderService,
@@ -191,6 +191,52 @@ class ReferenceContract(ContractBase):
                 await folders.restore(folder.pk, ROOT)
                 found = await links.get(link.pk, ROOT)
                 assert found.folder is None
+
+    async def test_services_hear_of_what_goes_with_rows_of_others(self) -> None:
+        heard: list[tuple[str, str, Any, Any, Any]] = []
+
+        async def observer(ctx: AuthContext, changes: Sequence[EntityChange]) -> None:
+            assert ctx is ROOT
+            for c in changes:
+                field = "folder" if c.entity_cls is Link else "deleted_at"
+                before, after = (getattr(row, field, None) for row in (c.before, c.after))
+                heard.append((c.entity_cls.__name__, c.kind, c.pk, before, after))
+
+        def take() -> list[tuple[str, str, Any, Any, Any]]:
+            taken = sorted(heard, key=lambda each: each[:3])
+            heard.clear()
+            return taken
+
+        async with self.provider() as provider:
+            folders, files, sheets = self._services(provider)
+            links = LinkService(provider, GrantBasedAuthorizer())
+            for service in (folders, files, sheets, links):
+                service.observe(observer)
+            with tenant_context("ours"):
+                top = (await make(folders, name="top")).pk
+                inner = (await make(folders, name="inner", inside=top)).pk
+                file = (await make(files, folder=inner)).pk
+                sheet = (await make(sheets, file=file)).pk
+                link = (await make(links, folder=top)).pk
+                take()
+                await folders.delete(top, ROOT)
+                async with provider.make_uow() as uow:
+                    found: Any = await uow.repository(Folder).find_by_id(top)
+                mark = found.deleted_at
+                pks = [("File", file), ("Folder", top), ("Folder", inner), ("Sheet", sheet)]
+                gone = [(name, "deleted", pk, None, mark) for name, pk in sorted(pks)]
+                cleared = ("Link", "updated", link, top, None)
+                assert take() == sorted([*gone, cleared], key=lambda each: each[:3])
+                await folders.restore(top, ROOT)
+                back = [(name, "restored", pk, mark, None) for name, pk in sorted(pks)]
+                assert take() == back
+                # What the store removes of itself is told alike, marked rows too.
+                await files.delete(file, ROOT)
+                take()
+                await folders.purge(top, ROOT)
+                assert [each[:3] for each in take()] == [
+                    (name, "purged", pk) for name, pk in sorted(pks)
+                ]
 
     async def test_counts_go_no_further_than_asked(self) -> None:
         async with self.provider() as provider:
