@@ -61,6 +61,12 @@ class Dialect(ABC):
     """Finds the row before (a, b, c) in an index of the three."""
     frees_itself: ClassVar[bool] = True
     """A row that refers to itself may be deleted."""
+    strict_types: ClassVar[bool] = True
+    """Holds values to the lengths and ranges of their columns' types."""
+    intervals: ClassVar[bool] = False
+    """It has a type of durations."""
+    single_digits: ClassVar[int | None] = None
+    """How many digits it shows of a float of 4 bytes, if not all."""
     row_bytes: ClassVar[int | None] = None
     """What a row may take of its columns' `width`, where that is bounded."""
     key_bytes: ClassVar[int | None] = None
@@ -174,6 +180,23 @@ class Dialect(ABC):
     def second_digits(self, moment: TypeEngine[Any]) -> int:  # noqa: ARG002  # for engines that round
         """How many digits of a second a column of this type keeps."""
         return 6
+
+    def integer_range(self, type_: Any) -> tuple[int, int] | None:
+        """The least and the greatest of a column of integers; None for all of 64 bits."""
+        bits = 16 if isinstance(type_, sa.SmallInteger) else 32
+        return (
+            None if isinstance(type_, sa.BigInteger) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
+
+    def float_bits(self, type_: Any) -> int:
+        """How many binary digits a column of floats keeps."""
+        if isinstance(type_, sa.REAL):
+            return 24
+        return type_.precision or 53
+
+    def decimal_column(self, type_: Any) -> tuple[int | None, int | None]:
+        """How many digits a column of decimals keeps, and how many of them behind the point."""
+        return type_.precision, type_.scale if type_.precision is None else type_.scale or 0
 
     def now(self) -> sa.ColumnElement[Any]:
         """The time of the engine when the statement runs, as a moment is stored."""

@@ -80,6 +80,7 @@ def _in_utc(value: datetime) -> datetime:
 
 
 class _SQLite(Dialect):
+    strict_types = False
     embedded = True
     exact_decimals = False
     keys_in_order = False
@@ -134,6 +135,18 @@ class _SQLite(Dialect):
     def decimal(self, precision: int | None, scale: int | None) -> TypeEngine[Any]:  # noqa: ARG002  # as text
         return sa.TEXT()
 
+    def integer_range(self, type_: Any) -> tuple[int, int] | None:  # noqa: ARG002  # all are of 64 bits
+        return None
+
+    def float_bits(self, type_: Any) -> int:  # noqa: ARG002  # all are doubles
+        return 53
+
+    def decimal_column(self, type_: Any) -> tuple[int | None, int | None]:
+        """SQLAlchemy shows ten digits unless it is told."""
+        if type_.decimal_return_scale is not None:
+            return None, type_.decimal_return_scale
+        return None, 10 if type_.scale is None else type_.scale
+
     def json(self) -> TypeEngine[Any]:
         """As text: in a column called JSON, a number would become one of SQLite's."""
         return sa.TEXT()
@@ -152,6 +165,7 @@ class _SQLite(Dialect):
 
 
 class _PostgreSQL(Dialect):
+    intervals = True
     collation = '"C"'
     keeps_zones = True
     schemas = True
@@ -234,6 +248,7 @@ class _MySQL(Dialect):
     ranges_in_subqueries = False
     frees_itself = False
     row_bytes = _ROW_BYTES
+    single_digits = 6
     key_bytes = _KEY_BYTES
     key_name = "PRIMARY"
     collation = "utf8mb4_0900_bin"
@@ -307,6 +322,23 @@ class _MySQL(Dialect):
 
     def second_digits(self, moment: TypeEngine[Any]) -> int:
         return getattr(moment, "fsp", None) or 0
+
+    def integer_range(self, type_: Any) -> tuple[int, int] | None:
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # loaded when met
+
+        named = {mysql.TINYINT: 8, sa.SmallInteger: 16, mysql.MEDIUMINT: 24, sa.BigInteger: 64}
+        bits = next((bits for each, bits in named.items() if isinstance(type_, each)), 32)
+        if getattr(type_, "unsigned", False):
+            return 0, 2**bits - 1
+        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+    def float_bits(self, type_: Any) -> int:
+        """FLOAT is of 4 bytes, and REAL of 8."""
+        double = isinstance(type_, sa.Double | sa.REAL)
+        return 53 if double else type_.precision or 24
+
+    def decimal_column(self, type_: Any) -> tuple[int | None, int | None]:
+        return type_.precision or 10, type_.scale or 0
 
     def now(self) -> sa.ColumnElement[Any]:
         return sa.func.utc_timestamp(6)

@@ -5,23 +5,24 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import class_mapper
 
-from varco_domain.backend import FieldKind, FieldMeta, MetaReader
+from varco_domain.backend import FieldMeta, MetaReader
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.model import DomainModel
-from varco_sa._columns import EXISTING, column_type
+from varco_sa._columns import EXISTING
+from varco_sa._dialect import Dialect
+from varco_sa._mapped import Mapped, mapped
 from varco_sa._tables import EntityTable, constraint_fields, unique_groups
-from varco_sa._types import JsonText, MappedMoment
 
 
-def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
+def map_existing(model: type[DomainModel], orm_cls: type[Any], dialect: Dialect) -> EntityTable:
     """The model on the table of a declarative class, which has an attribute for each field.
 
     Values are stored as the types of the class do it, and compared as in memory. Where a column of
     moments keeps whole seconds (DATETIME of MariaDB), so does what ``save`` returns.
 
     Raises:
-        RepositoryClassCreationFailed: A field has no attribute of its name, or is stored as JSON
-            in a column of another type.
+        RepositoryClassCreationFailed: A field has no attribute of its name, or its values would
+            not come back from a column of that type.
     """
     meta = MetaReader.read(model)
     attributes = class_mapper(orm_cls).columns
@@ -35,16 +36,12 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
                 f"it has {', '.join(sorted(attributes.keys()))}",
                 model,
             )
-        if field.kind is FieldKind.JSON and not isinstance(column.type, sa.JSON):
-            raise RepositoryClassCreationFailed(
-                f"{model.__name__}.{name} is stored as JSON, and the column as {column.type!r}",
-                model,
-            )
         fields[column] = field
+    kinds = {column: mapped(model, field, column.type, dialect) for column, field in fields.items()}
     table = sa.Table(
         original.name,
         sa.MetaData(),
-        *(_copied(model, column, fields.get(column)) for column in original.columns),
+        *(_copied(column, fields.get(column), kinds.get(column)) for column in original.columns),
         schema=original.schema,
     )
     columns = {field.name: table.c[field.name] for field in fields.values()}
@@ -56,21 +53,19 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any]) -> EntityTable:
         columns,
         constraint_fields(original, by_original),
         uniques=unique_groups(original, by_original),
+        keeps={
+            fields[column].name: kind.keep
+            for column, kind in kinds.items()
+            if kind.keep is not None
+        },
     )
 
 
-def _copied(
-    model: type[DomainModel], column: sa.Column[Any], field: FieldMeta | None
-) -> sa.Column[Any]:
+def _copied(column: sa.Column[Any], field: FieldMeta | None, kind: Mapped | None) -> sa.Column[Any]:
     """The column, with the field's name as its key; it keeps its defaults."""
     copied: sa.Column[Any] = column._copy()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # Table.to_metadata keeps the keys
-    if field is not None:
+    if field is not None and kind is not None:
         copied.key = field.name
         copied.info[EXISTING] = True
-        if field.kind is FieldKind.JSON:
-            copied.type = JsonText()
-        elif field.kind is FieldKind.DATETIME and isinstance(column.type, sa.DateTime):
-            copied.type = MappedMoment(column.type)
-        elif field.kind is FieldKind.ENUM and not isinstance(column.type, sa.Enum):
-            copied.type = column_type(model, field, in_key=False)
+        copied.type = kind.type
     return copied

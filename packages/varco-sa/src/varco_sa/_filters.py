@@ -19,7 +19,8 @@ from varco_query import compile as kit
 from varco_sa._columns import EXISTING
 from varco_sa._conditions import CodePoints, Part, joined, leaf
 from varco_sa._dialect import Dialect
-from varco_sa._types import Comparable, Integer, MappedMoment, Text
+from varco_sa._mapped_types import MappedMember, MappedMoment, ShownFloat
+from varco_sa._types import Comparable, Integer, Text
 
 # PostgreSQL and SQLite take 32,766 parameters.
 MAX_VALUES: Final = 32_000
@@ -60,14 +61,21 @@ def _compared(
     if isinstance(column.type, MappedMoment):
         return column, column.type
     found: sa.ColumnElement[Any] = column
-    if isinstance(column.type, sa.Enum):
+    named = isinstance(column.type, MappedMember)
+    if isinstance(column.type, MappedMember):
         # It is stored by name, or as a type that sorts as it was declared.
         kind = Text() if stored.text else Integer()
-        members: Any = field.python_type
+        members = column.type.members.values()
         found = sa.case(*((column == each, sa.literal(each.value, kind)) for each in members))
+    elif isinstance(column.type, sa.Enum):
+        found = sa.case(*((column == each, sa.literal(each, Text())) for each in field.choices))
+    elif isinstance(column.type, ShownFloat):
+        # As it is shown: what is compared with it was never rounded to 4 bytes.
+        found = sa.cast(sa.cast(column, sa.String()), sa.Double())
+        return found, sa.Double()
     if stored.text:
         return CodePoints(found), Text()
-    if field.kind is FieldKind.INT or isinstance(column.type, sa.Enum):
+    if field.kind is FieldKind.INT or named:
         return found, Integer()  # of any size, whatever the column holds
     return found, column.type
 

@@ -5,17 +5,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from varco_domain.backend import FieldKind, FieldMeta, json_codec, load_entity, load_rows
-from varco_domain.exception import StoredValueError
+from varco_domain.exception import ModelValueError, StoredValueError
 from varco_domain.model import DomainModel
-from varco_sa._dialect import Dialect
+from varco_domain.validation import ValidationError
+from varco_sa._mapped_types import MappedMember
 from varco_sa._tables import EntityTable
-from varco_sa._types import Choice, MappedMoment
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from varco_sa._types import Choice
 
 type Codec = tuple[Callable[[Any], Any] | None, Callable[[Any], Any]]
 
@@ -31,7 +29,7 @@ class RowMapper:
     Has no state that changes; shared by all units of work.
     """
 
-    def __init__(self, entity: EntityTable, dialect: Dialect) -> None:
+    def __init__(self, entity: EntityTable) -> None:
         self._meta = entity.meta
         self._names: tuple[str, ...] = tuple(entity.meta.fields)
         codecs = {
@@ -43,12 +41,7 @@ class RowMapper:
             name: codec[0] for name, codec in codecs.items() if codec is not None and codec[0]
         }
         self._json = frozenset(entity.meta.mutable_fields)
-        self._coarse = {
-            name: 10 ** (6 - dialect.second_digits(column.type.given))
-            for name, column in entity.columns.items()
-            if isinstance(column.type, MappedMoment)
-            and dialect.second_digits(column.type.given) < 6  # noqa: PLR2004  # of microseconds
-        }
+        self._keeps = entity.keeps
 
     def load(self, rows: Iterable[Any]) -> list[Any]:
         """The entities of rows, whose columns are in the order of the fields.
@@ -79,10 +72,13 @@ class RowMapper:
     def parameters(self, row: dict[str, Any]) -> dict[str, Any]:
         """All or some fields as they are written: JSON as text, enum members as their values.
 
-        It is the row itself when nothing has to be another. Moments of the row become what a
-        mapped column keeps of them.
+        It is the row itself when nothing has to be another. Values of the row become what a mapped
+        column keeps of them.
+
+        Raises:
+            ModelValueError: A mapped column does not keep a value.
         """
-        if self._coarse:
+        if self._keeps:
             self._fit(row)
         if not self._writes:
             return row
@@ -93,12 +89,17 @@ class RowMapper:
         return found
 
     def _fit(self, row: dict[str, Any]) -> None:
-        """Leave out of moments what a column has no place for, where engines would round."""
-        for name, unit in self._coarse.items():
-            moment: datetime | None = row.get(name)
-            if moment is not None:
-                cut = moment.microsecond - moment.microsecond % unit
-                row[name] = moment.replace(microsecond=cut)
+        problems: list[ValidationError] = []
+        for name, keep in self._keeps.items():
+            if row.get(name) is not None:
+                try:
+                    row[name] = keep(row[name])
+                except ValueError as error:
+                    problems.append(ValidationError(str(error), name))
+        if problems:
+            first, *others = problems
+            model = self._meta.entity_cls.__name__
+            raise ModelValueError(model, first.field or "", first.message, *others)
 
     def loaded(self, entity: DomainModel) -> dict[str, Any]:
         """The row that an entity was loaded from, as it was written; empty if it is not known."""
@@ -132,6 +133,10 @@ def _codec(field: FieldMeta, column_type: Any) -> Codec | None:
     """How values of a field are written and read, where the column's type does not do it."""
     if field.kind is FieldKind.JSON:
         return _json_text(field)
+    if isinstance(column_type, MappedMember):
+        names = {member: name for name, member in column_type.pairs}
+        members: dict[Any, Any] = {None: None, **column_type.members}
+        return names.__getitem__, members.__getitem__
     if isinstance(column_type, Choice):
         return _value_of, _Members(column_type.enum).__getitem__
     if field.kind is FieldKind.LITERAL:

@@ -80,7 +80,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         Call it instead of ``register``. ``create_tables`` leaves the table alone.
         """
         super().register(model)
-        self.storage.add_table(map_existing(model, orm_cls))
+        self.storage.add_table(map_existing(model, orm_cls, self.storage.dialect))
 
     def make_uow(self) -> SQLAlchemyUnitOfWork:
         """Return a new unit of work."""

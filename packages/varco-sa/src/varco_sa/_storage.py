@@ -63,7 +63,7 @@ class Storage:
             self._by_model[entity.entity_cls] = self._prepared(entity)
 
     def _prepared(self, entity: EntityTable) -> EntityStorage:
-        mapper = RowMapper(entity, self.dialect)
+        mapper = RowMapper(entity)
         queries = Queries(entity, self.dialect)
         return EntityStorage(
             self.dialect, entity, mapper, queries, Writes(entity, mapper, queries, self.dialect)

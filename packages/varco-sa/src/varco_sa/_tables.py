@@ -1,7 +1,7 @@
 """Tables from the metadata of the models."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,7 @@ class EntityTable:
         constraints: Name of a constraint or unique index to the fields it is about.
         checks: Name of a check constraint to its condition.
         uniques: The groups of fields that are unique together, the key included.
+        keeps: By field what its column keeps of a value, where that is less than the field may be.
     """
 
     entity_cls: type[DomainModel]
@@ -48,6 +49,7 @@ class EntityTable:
     constraints: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     checks: Mapping[str, str] = field(default_factory=dict[str, str])
     uniques: tuple[tuple[str, ...], ...] = ()
+    keeps: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict[str, Any])
 
 
 def constraint_name(kind: str, table: str, parts: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _EXACT = Context(prec=2_000)
 
 
-def _each(convert: Callable[[Any], Any]) -> Processor:
+def each(convert: Callable[[Any], Any]) -> Processor:
     """A processor that converts every value but null."""
     return lambda value: None if value is None else convert(value)  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType]  # any value
 
@@ -167,19 +167,19 @@ class Number(Checked):
 
     def bind_processor(self, dialect: Dialect) -> Processor:
         """Text where there is no exact type."""
-        return None if dialect_of(dialect).exact_decimals else _each(encode_decimal)
+        return None if dialect_of(dialect).exact_decimals else each(encode_decimal)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """Decimals with the digits of their scale; without one, with no more than they need."""
         exact = dialect_of(dialect).exact_decimals
         if self.scale is None:
-            return _each(
+            return each(
                 plain_decimal if exact else lambda text: plain_decimal(decode_decimal(text))
             )
         if exact:
             return super().result_processor(dialect, coltype)
         step = Decimal(1).scaleb(-self.scale)
-        return _each(lambda text: decode_decimal(text).quantize(step, context=_EXACT))
+        return each(lambda text: decode_decimal(text).quantize(step, context=_EXACT))
 
 
 class Timestamp(Checked):
@@ -194,57 +194,16 @@ class Timestamp(Checked):
     def bind_processor(self, dialect: Dialect) -> Processor:
         """Convert to UTC; a datetime without a zone is taken as UTC."""
         store = dialect_of(dialect).store_moment
-        return _each(lambda value: store(_utc(value)))
+        return each(lambda value: store(in_utc(value)))
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Aware datetimes in UTC."""
         load = dialect_of(dialect).load_moment
-        return None if load is None else _each(load)
+        return None if load is None else each(load)
 
 
-class MappedMoment(Checked):
-    """A moment in a column of a table that existed before, in UTC where that keeps no zone.
-
-    The mapper has cut what is finer than the column; what is compared with it is not cut.
-    """
-
-    impl = sa.DateTime
-
-    def __init__(self, given: TypeEngine[Any]) -> None:
-        super().__init__()
-        self.given = given
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The type of the column."""
-        return dialect.type_descriptor(self.given)
-
-    def bind_processor(self, dialect: Dialect) -> Processor:
-        """Convert to UTC."""
-        ours = dialect_of(dialect)
-        given = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
-        zoned = ours.keeps_zones and getattr(self.given, "timezone", False)
-
-        def process(value: datetime) -> Any:
-            moment = _utc(value)
-            if not zoned:
-                moment = moment.replace(tzinfo=None)
-            return moment if given is None else given(moment)
-
-        return _each(process)
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
-        """Aware datetimes in UTC."""
-        impl = self.load_dialect_impl(dialect).dialect_impl(dialect)
-        given = impl.result_processor(dialect, coltype)
-
-        def process(value: Any) -> datetime:
-            moment: Any = value if given is None else given(value)
-            return _utc(moment)
-
-        return _each(process)
-
-
-def _utc(value: datetime) -> datetime:
+def in_utc(value: datetime) -> datetime:
+    """The moment in UTC; a datetime without a zone is taken as UTC."""
     zone = value.tzinfo
     if zone is UTC:
         return value
@@ -263,7 +222,7 @@ class Identifier(Checked):
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """A plain UUID, also where the driver has a class of its own."""
         load = dialect_of(dialect).load_uuid
-        return super().result_processor(dialect, coltype) if load is None else _each(load)
+        return super().result_processor(dialect, coltype) if load is None else each(load)
 
 
 class ClockTime(Checked):
@@ -283,11 +242,11 @@ class Duration(Checked):
 
     def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Count microseconds."""
-        return _each(lambda value: value // _MICROSECOND)
+        return each(lambda value: value // _MICROSECOND)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Back to a timedelta."""
-        return _each(lambda value: timedelta(microseconds=value))
+        return each(lambda value: timedelta(microseconds=value))
 
 
 class Choice(Checked):
@@ -310,7 +269,7 @@ class Choice(Checked):
 
     def bind_processor(self, dialect: Dialect) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """Members as their values."""
-        return _each(lambda value: value.value if isinstance(value, Enum) else value)
+        return each(lambda value: value.value if isinstance(value, Enum) else value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """The value: the mapper makes a member of it, and knows the row if there is none."""
@@ -348,4 +307,4 @@ class Comparable(Checked):
         """Encode as the column is."""
         if dialect_of(dialect).exact_decimals:
             return None
-        return _each(lambda value: encode_decimal(Decimal(value)))
+        return each(lambda value: encode_decimal(Decimal(value)))
