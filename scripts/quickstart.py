@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import os
 import secrets
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -201,14 +203,21 @@ def _chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def progress(rows: Sequence[Any]) -> Iterator[Any]:
-    """The rows, with a bar on a terminal, or a line a tenth otherwise."""
+    """The rows, with a bar on a terminal, or a line that grows by every tenth otherwise."""
     total, live = len(rows), sys.stderr.isatty()
+
+    def tell(text: str, end: str = "") -> None:
+        print(text, end=end, file=sys.stderr, flush=True)
+
+    tell("" if live else f"loading {total:,} packages:")
     for number, row in enumerate(rows, 1):
         yield row
-        if live or number == total or number * 10 // total > (number - 1) * 10 // total:
-            bar = "#" * (30 * number // total)
-            end = "\r" if live and number < total else "\n"
-            print(f"loading [{bar:<30}] {number}/{total}", end=end, file=sys.stderr, flush=True)
+        tenth = number * 10 // total
+        if live:
+            tell(f"\rloading [{'#' * (3 * tenth):<30}] {number:,}/{total:,}")
+        elif tenth > (number - 1) * 10 // total:
+            tell(f" {tenth * 10}%")
+    tell("", end="\n")
 
 
 def read_rows(source: Path | None) -> list[BaseModel]:
@@ -241,6 +250,25 @@ def show(packages: Sequence[Any], columns: Sequence[str] = COLUMNS) -> None:
         print("  ".join(aligned).rstrip())
 
 
+def chart(totals: Sequence[LicenseTotal]) -> None:
+    """Draw totals as bars as long as they have bytes; in colour on a terminal that has it."""
+    if not totals:
+        return
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    drawn = "█▏▎▍▌▋▊▉" if "utf" in (sys.stdout.encoding or "").lower() else "#"
+    names = [_cell(one.license) for one in totals]
+    sizes = [_cell(one.bytes) for one in totals]
+    left, right = max(map(len, names)), max(map(len, sizes))
+    room = max(shutil.get_terminal_size().columns - left - right - 20, 10)
+    most = max(one.bytes for one in totals) or 1
+    for name, size, one in zip(names, sizes, totals, strict=True):
+        whole, part = divmod(room * len(drawn) * one.bytes // most, len(drawn))
+        bar = f"{drawn[0] * whole + (drawn[part] if part else ''):<{room}}"
+        if coloured:
+            bar = f"\x1b[36m{bar}\x1b[0m"
+        print(f"{name:<{left}}  {bar}  {size:>{right}}  {one.packages:>4} packages")
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
@@ -261,6 +289,13 @@ def step(title: str) -> Iterator[None]:
     print(f"  ({(time.perf_counter() - start) * 1000:.1f} ms)")
 
 
+def timed(call: Callable[[], object]) -> float:
+    """How long a call takes, in milliseconds."""
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1000
+
+
 async def answer(shop: Catalogue, params: QueryParams, reader: AuthContext) -> None:
     """Print the packages that a filter selects, and the totals of all that it selects."""
     page = await shop.packages.list(params, reader)
@@ -278,9 +313,18 @@ async def tour(shop: Catalogue, reader: AuthContext) -> None:
         await answer(shop, parser.parse(sort="-bytes", limit=5), reader)
     text = "requirements = 0 AND NOT license CONTAINS 'MIT'"
     with step(f"A filter from a string, as from a URL: {text}"):
+        took = [
+            timed(lambda: parser.parse_node(text)),
+            timed(lambda: parser.parse_node(text + " ")),
+        ]
         await answer(shop, parser.parse(text, sort="name", limit=5), reader)
+        print(
+            "  (parsed in {:.1f} ms, the first of this process; a next one takes {:.2f})".format(
+                *took
+            )
+        )
     with step("Totals by license, counted by the consumer of the outbox's events:"):
-        show((await shop.totals())[:5], ("license", "packages", "bytes"))
+        chart((await shop.totals())[:8])
     largest = (await shop.packages.list(parser.parse(sort="-bytes", limit=1), reader))[0]
     async with InMemoryCache() as cache:
         for turn in ("first from the database", "then from the cache"):

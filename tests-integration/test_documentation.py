@@ -56,3 +56,15 @@ def test_every_file_that_the_documentation_names_is_there():
     }
     assert named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_no_line_of_code_has_to_be_scrolled():
+    """`docs/site.css` makes room for 100 characters on a window of 1,300 pixels."""
+    found = [
+        f"{page.relative_to(ROOT)}: {line}"
+        for page in sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])
+        for block in pages.FENCE.finditer(page.read_text(encoding="utf-8"))
+        for line in block[3].splitlines()
+        if len(line) > 100
+    ]
+    assert found == []

@@ -83,7 +83,12 @@ def test_it_catalogues_what_is_installed_and_a_second_run_duplicates_nothing(tmp
 
 
 def test_a_run_without_a_filter_is_a_tour_with_times(tmp_path):
-    tour = ask(tmp_path).stdout
+    done = ask(tmp_path)
+    tour = done.stdout
+    (loading,) = [line for line in done.stderr.splitlines() if "loading" in line]
+    assert loading.endswith(" 90% 100%")
+    assert "█" in tour or "#" in tour
+    assert "\x1b" not in tour  # no terminal, no colour
     assert tour.count(" ms)") >= 5
     assert "then from the cache" in tour
     assert "refused: " in tour
@@ -164,10 +169,10 @@ def test_totals_are_right_after_a_kill_in_the_middle_of_a_load(tmp_path, attempt
         )
         with loading:
             tenth = chance.randrange(1, 9)
-            while tenth:  # it says so ten times while it loads
-                line = loading.stderr.readline()
-                assert line, "it ended before it was killed"
-                tenth -= line.startswith("loading")
+            while tenth:  # its line grows ten times while it loads
+                letter = loading.stderr.read(1)
+                assert letter, "it ended before it was killed"
+                tenth -= letter == "%"
             loading.send_signal(signal.SIGKILL)
         assert loading.returncode == -signal.SIGKILL
     again = ask(tmp_path, *words, "--input", "new.csv")
