@@ -35,6 +35,7 @@ TOOLS = {
 ALSO = {
     "varco-beanie": {"secantusdb"},
     "varco-cache": {"fastapi", "httpx"},
+    "varco-console": {"httpx"},
     "varco-fastapi": {"httpx", "openapi-pydantic"},
     "varco-litestar": {"openapi-pydantic"},
     "varco-query": {"lark", "pydantic"},

@@ -65,7 +65,7 @@ def test_the_root_requires_every_member():
 
 def test_the_readme_is_short_and_ci_runs_its_test_command():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(readme.splitlines()) < 150
+    assert len(readme.splitlines()) < 160
     assert all(f"packages/{name}" in readme for name in MEMBERS)
     command = "./scripts/uv run pytest"
     assert f"$ {command}\n" in readme

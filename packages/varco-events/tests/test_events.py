@@ -35,7 +35,7 @@ from varco_events import (
     UpcastError,
     upcaster,
 )
-from varco_events._registry import find
+from varco_events._registry import event_class
 
 serializer = JsonEventSerializer()
 
@@ -133,7 +133,7 @@ def test_two_importable_classes_cannot_share_a_name():
     assert "shop.orders.Shared" in str(caught.value)
     assert "shop.billing.Shared" in str(caught.value)
     assert "__event_type__" in str(caught.value)
-    assert find("Shared") is first
+    assert event_class("Shared") is first
     with pytest.raises(EventTypeClashError):
         _module_level("Other", "shop.billing", __event_type__="Shared")
 
@@ -142,7 +142,7 @@ def test_a_redefinition_of_the_same_class_replaces_it():
     first = _module_level("Reloaded", "shop.orders")
     event = first()
     second = _module_level("Reloaded", "shop.orders")
-    assert find("Reloaded") is second
+    assert event_class("Reloaded") is second
     assert type(again(event)) is second
     assert type(again(second())) is second
 
@@ -173,13 +173,13 @@ def test_classes_local_to_a_function_do_not_clash_and_do_not_leak():
     assert type(again(second(number=1))) is second
     del first, second
     gc.collect()
-    assert find("Local") is None
+    assert event_class("Local") is None
 
 
 def test_an_importable_class_goes_before_a_local_one_of_its_name():
     importable = _module_level("Twice", "shop.orders")
     local = type(Event)("Twice", (Event,), {"__module__": "x", "__qualname__": "f.<locals>.Twice"})
-    assert find("Twice") is importable
+    assert event_class("Twice") is importable
     assert local.event_type_name() == "Twice"
 
 

@@ -49,7 +49,8 @@ class FieldHint:
     """Storage details and limits of a field.
 
     ``nullable`` follows the annotation (``T | None``); when it is given, it has to agree with it.
-    ``precision`` and ``scale`` are those of a decimal.
+    ``precision`` and ``scale`` are those of a decimal. Tools that show values to people, such as
+    varco-console, hide those of a ``sensitive`` field, in events as well.
     """
 
     unique: bool = False
@@ -58,6 +59,7 @@ class FieldHint:
     max_length: int | None = None
     precision: int | None = None
     scale: int | None = None
+    sensitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

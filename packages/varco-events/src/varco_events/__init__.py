@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from varco_events._outbox import OutboxEntry, OutboxRepository
     from varco_events._outcome import HandlerOutcome, Outcome
     from varco_events._producer import AbstractEventProducer, BusEventProducer, NoopEventProducer
+    from varco_events._registry import event_class
     from varco_events._relay import OutboxRelay
     from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
@@ -166,6 +167,7 @@ else:
         "_outbox": "OutboxEntry OutboxRepository",
         "_outcome": "HandlerOutcome Outcome",
         "_producer": "AbstractEventProducer BusEventProducer NoopEventProducer",
+        "_registry": "event_class",
         "_relay": "OutboxRelay",
         "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
@@ -315,6 +317,7 @@ __all__: tuple[str, ...] = (
     "current_envelope",
     "describe",
     "error_of_parts",
+    "event_class",
     "from_cloudevent",
     "from_fields",
     "generate_correlation_id",

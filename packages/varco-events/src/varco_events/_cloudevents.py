@@ -94,7 +94,7 @@ def from_cloudevent(
 
 
 def _event(name: str, version: int, fields: dict[str, Any], hint: type[Event] | None) -> Event:
-    cls = hint or _registry.find(name)
+    cls = hint or _registry.event_class(name)
     if cls is None:
         return _raw(name, version, fields)
     try:

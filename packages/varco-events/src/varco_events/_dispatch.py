@@ -162,7 +162,9 @@ class Dispatcher:
 
     def knows(self, event_type: str, channel: str) -> bool:
         """Whether this process has the class of a type, or a listener that can do without."""
-        return _registry.find(event_type) is not None or self.routes.named(event_type, channel)
+        return _registry.event_class(event_type) is not None or self.routes.named(
+            event_type, channel
+        )
 
     def channels(self) -> set[str]:
         """The channels of living subscriptions; "*" stands for all."""
@@ -214,7 +216,7 @@ class Dispatcher:
     ) -> Awaitable[tuple[HandlerOutcome, ...]]:
         """The outcomes of an envelope whose event is not at hand."""
         handling.set(around)  # what a serializer sees are not the surroundings of the one before
-        cls = _registry.find(envelope.event_type)
+        cls = _registry.event_class(envelope.event_type)
         route = self._route(envelope, cls, handlers)
         if not route.subscriptions and not self.routes.has_raw():
             return self._of_nobody(envelope)

@@ -90,7 +90,7 @@ def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
     """The long way: any JSON with the three members, any version, any type."""
     name, version, fields = read_envelope(data)
     fields = {**_no_ids(data), **fields}
-    cls = type_hint or _registry.find(name)
+    cls = type_hint or _registry.event_class(name)
     if cls is None:
         return raw_event(name, version, fields, data)
     try:

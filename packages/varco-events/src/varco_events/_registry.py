@@ -48,7 +48,7 @@ def register(cls: type[Event]) -> None:
     changed()
 
 
-def find(name: str) -> type[Event] | None:
+def event_class(name: str) -> type[Event] | None:
     """The class of a type name; an importable class goes before one local to a function.
 
     A parametrization that this process has not made is read as its generic class.

@@ -1,0 +1,50 @@
+"""Who may look, and who may act."""
+
+from collections.abc import Awaitable, Callable, Collection
+from enum import StrEnum
+from typing import Final, Protocol
+
+from starlette.requests import Request
+
+
+class Permission(StrEnum):
+    """What somebody may do in the console."""
+
+    LOOK = "look"
+    """See every page, without payloads and headers."""
+    PAYLOAD = "payload"
+    """See payloads and headers, but for what is hidden."""
+    RETRY = "retry"
+    """Retry failures."""
+    DISCARD = "discard"
+    """Discard failures for good."""
+    EDIT = "edit"
+    """Put changed copies beside failures."""
+    RELEASE = "release"
+    """Have held-back keys of an outbox tried now."""
+    BREAKER = "breaker"
+    """Open, close and isolate circuit breakers."""
+    CACHE = "cache"
+    """Drop what caches hold."""
+
+
+#: To look at everything, and to act on nothing.
+READ_ONLY: Final = frozenset({Permission.LOOK, Permission.PAYLOAD})
+#: Everything.
+FULL_ACCESS: Final = frozenset(Permission)
+
+
+class Operator(Protocol):
+    """Who uses the console; an `AuthContext` of varco-domain is one."""
+
+    @property
+    def user_id(self) -> str | None:
+        """The name in the audit; nobody is known by an empty one, or None."""
+        ...
+
+
+type Identify = Callable[[Request], Awaitable[Operator | None]]
+"""Finds out who sends a request; None when nobody known does."""
+
+type AccessOf[O: Operator] = Callable[[O], Collection[Permission]]
+"""Says what somebody may do; nothing unless it is said."""

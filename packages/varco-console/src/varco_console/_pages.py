@@ -1,0 +1,63 @@
+"""The first page, the flow, and the audit."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from varco_console._chart import sparkline
+from varco_console._errors import RefusedError
+from varco_console._setup import Named
+from varco_console._view import View
+from varco_events import FailureFilter, time_edges
+
+_DAY: Final = timedelta(days=1)
+_BARS: Final = 24
+_LATEST: Final = 5
+_AUDIT_PAGE: Final = 50
+
+
+async def overview(view: View) -> Response:
+    """How everything is, at a glance."""
+    return view.page(
+        "overview.html",
+        tiles=[await _tile(view, one) for one in view.setup.stores.values()],
+        latest=await view.within(view.setup.audit.latest(limit=_LATEST)),
+        open_breakers=[one for one in view.setup.breakers if one.state.value != "closed"],
+    )
+
+
+async def _tile(view: View, named: Named) -> dict[str, Any]:
+    """A store's figures; or why there are none, which must not hide the other stores."""
+    try:
+        figures = await view.within(named.store.figures())
+        edges = time_edges(figures.at - _DAY, figures.at, _BARS)
+        found = await view.within(
+            named.store.groups(FailureFilter(since=edges[0]), limit=_LATEST, edges=edges)
+        )
+    except RefusedError as error:
+        return {"named": named, "error": error}
+    counts = [sum(one.counts[place] for one in found) for place in range(_BARS)]
+    return {
+        "named": named,
+        "error": None,
+        "figures": figures,
+        "sparkline": sparkline(counts),
+        "recent": sum(counts),
+        "groups": found,
+    }
+
+
+async def audit(view: View) -> Response:
+    """Who did what."""
+    before = view.query.get("before")
+    try:
+        moment = datetime.fromisoformat(before) if before else None
+    except ValueError as error:
+        raise RefusedError(400, "This address cannot be read", "'before' is no moment.") from error
+    found = await view.within(view.setup.audit.latest(before=moment, limit=_AUDIT_PAGE + 1))
+    return view.page(
+        "audit.html",
+        entries=found[:_AUDIT_PAGE],
+        before=found[_AUDIT_PAGE - 1].at.isoformat() if len(found) > _AUDIT_PAGE else None,
+    )

@@ -1,0 +1,82 @@
+"""The parts of the application: circuit breakers, caches, keys, health."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from varco_console._access import Permission
+from varco_console._errors import RefusedError
+from varco_console._recorded import recorded
+from varco_console._setup import Breaker, Cache
+from varco_console._view import View
+
+_LONGEST: Final = 1_000
+
+
+async def parts(view: View) -> Response:
+    """How the parts are."""
+    return view.page(
+        "parts.html",
+        breakers=sorted(view.setup.breakers, key=lambda one: one.name),
+        caches={name: cache.stats() for name, cache in view.setup.caches.items()},
+        keys={name: _keys(one) for name, one in view.setup.keys.items()},
+        health=await _health(view),
+    )
+
+
+async def _health(view: View) -> Mapping[str, str] | None:
+    """Which part can serve; None where nobody asks them."""
+    if view.setup.health is None:
+        return None
+    answer = await view.within(view.setup.health.ready())
+    found: Mapping[str, str] = json.loads(answer.body).get("parts", {})
+    return found
+
+
+def _keys(authority: Any) -> dict[str, Any]:
+    """What may be told of an authority's keys; never the keys."""
+    active: str = getattr(authority, "active_kid", getattr(authority, "kid", ""))
+    return {
+        "issuer": authority.issuer,
+        "active": active,
+        "others": sorted(frozenset(getattr(authority, "kids", ())) - {active}),
+    }
+
+
+async def breaker(view: View) -> Response:
+    """Open, close or isolate a circuit breaker of this process."""
+    form = await view.form()
+    view.require(Permission.BREAKER)
+    name, action = form.get("name"), form.get("do")
+    found = next((one for one in view.setup.breakers if one.name == name), None)
+    if found is None or action not in {"open", "close", "isolate"}:
+        raise RefusedError(400, "Nothing was done", "There is no such breaker any more.")
+    await recorded(view, action, name, {"part": "breaker"}, _turn(found, action))
+    return view.go("parts")
+
+
+async def _turn(found: Breaker, action: str) -> int:
+    turn = {"open": found.open, "close": found.close, "isolate": found.isolate}
+    turn[action]()
+    return 1
+
+
+async def cache(view: View) -> Response:
+    """Drop what a cache holds under a tag or a prefix."""
+    form = await view.form()
+    view.require(Permission.CACHE)
+    name, by, text = form.get("name"), form.get("by"), form.get("text").strip()
+    found = view.setup.caches.get(name)
+    if found is None or by not in {"tag", "prefix"} or not 1 <= len(text) <= _LONGEST:
+        raise RefusedError(
+            400, "Nothing was dropped", f"Name a tag or a prefix of at most {_LONGEST} characters."
+        )
+    await recorded(view, f"drop {by}", name, {by: text}, _drop(found, by, text))
+    return view.go("parts")
+
+
+async def _drop(found: Cache, by: str, text: str) -> int:
+    await (found.invalidate_tags(text) if by == "tag" else found.delete_prefix(text))
+    return 1

@@ -1,0 +1,111 @@
+"""What a console was given."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from varco_console._access import AccessOf, Identify
+from varco_console._audit import AuditLog
+from varco_console._redaction import Hides
+from varco_console._security import Forms
+from varco_events import FailureStore
+
+
+class Breaker(Protocol):
+    """What the console needs of a circuit breaker; that of varco-resilience has it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def state(self) -> Any:
+        """Its state, whose `value` is "closed", "open" or "half_open"."""
+        ...
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it stays open until somebody closes it."""
+        ...
+
+    @property
+    def failure_count(self) -> int:
+        """Failures in a row."""
+        ...
+
+    def open(self) -> None:
+        """Open it."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+    def isolate(self) -> None:
+        """Keep it open."""
+        ...
+
+
+class Cache(Protocol):
+    """What the console needs of a cache; every one of varco-cache has it."""
+
+    def stats(self) -> Any:
+        """Its figures: `hits`, `misses`, `loads`, `entries`, `size_bytes`, `hit_ratio`."""
+        ...
+
+    async def invalidate_tags(self, *tags: str) -> None:
+        """Drop what has one of the tags."""
+        ...
+
+    async def delete_prefix(self, prefix: str) -> None:
+        """Drop what begins so."""
+        ...
+
+
+class Authority(Protocol):
+    """What the console needs of who signs tokens; the authorities of varco-auth-jwt have it.
+
+    `kid`, or `active_kid` and `kids`, are shown where they are there.
+    """
+
+    @property
+    def issuer(self) -> str:
+        """Whose tokens they are."""
+        ...
+
+
+class HealthCheck(Protocol):
+    """What the console needs of health; that of varco-http has it."""
+
+    async def ready(self) -> Any:
+        """Ask all parts: an answer with `status`, and a `body` of JSON."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a console was given; see `Console`."""
+
+    title: str
+    stores: Mapping[str, "Named"]
+    identify: Identify | None
+    access: AccessOf[Any]
+    forms: Forms
+    audit: AuditLog
+    hides: Hides
+    trace_url: str | None
+    breakers: Iterable[Breaker]
+    caches: Mapping[str, Cache]
+    keys: Mapping[str, Authority]
+    health: HealthCheck | None
+    time_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A store of failures under the name that people know it by, and as URLs have it."""
+
+    slug: str
+    name: str
+    store: FailureStore
