@@ -362,6 +362,33 @@ async def test_pubsub_reads_no_more_than_it_can_handle(settings):
         await until(lambda: len(got) == 100)
 
 
+async def test_what_fails_in_pubsub_mode_is_dead_lettered_once_for_who_failed(
+    settings,
+):
+    broken, got = True, []
+
+    async def handle(event):
+        if broken:
+            raise ValueError("no")
+        got.append(event.number)
+
+    one, other, third = (RedisEventBus(settings(mode="pubsub")) for _ in range(3))
+    for bus in (one, other):  # both hear it, and fail
+        bus.subscribe(Numbered, handle, channel="c")
+    third.subscribe(Numbered, lambda event: None, channel="c")
+    async with one, other, third:
+        await one.publish(Numbered(number=1), channel="c")
+        await until(lambda: _has(one.dead_letters.count(), 1))
+        (letter,) = await one.dead_letters.peek()
+        assert (letter.error_message, letter.attempts) == ("no", 1)
+        broken = False
+        assert (await other.dead_letters.failures(other).retry_all()).done == 1
+        await until(lambda: len(got) == 2)
+        await one.publish(Numbered(number=2), channel="c")
+        await until(lambda: got.count(2) == 2)
+        assert await one.dead_letters.count() == 0
+
+
 async def test_nothing_stays_of_a_deleted_group_or_channel(settings, client):
     async with RedisChannelManager(settings()) as manager:
         for group in ("x", "y"):

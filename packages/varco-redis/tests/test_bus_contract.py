@@ -1,5 +1,6 @@
 """The contracts of buses and of dead letter queues, on the real server."""
 
+import secrets
 from contextlib import asynccontextmanager
 
 import pytest
@@ -45,7 +46,7 @@ class Letters:
     @asynccontextmanager
     async def open_queue(self, max_size=1000):
         settings = RedisDeadLetterQueueSettings(
-            url=self.url, key_prefix=self.prefix, max_size=max_size
+            url=self.url, key_prefix=self.prefix, name=secrets.token_hex(8), max_size=max_size
         )
         async with RedisDeadLetterQueue(settings) as queue:
             yield queue

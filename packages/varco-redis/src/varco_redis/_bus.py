@@ -175,7 +175,9 @@ class RedisEventBus(AbstractEventBus):
             return
         workers = self._workers = Workers(self._dispatcher, self.settings, self.serializer, logger)
         if self.settings.mode == BusMode.PUBSUB:
-            listener = self._listener = PubSubListener(self._link, self._names, workers)
+            listener = self._listener = PubSubListener(
+                self._link, self._names, self.settings, workers, self.dead_letters
+            )
             self._listening = asyncio.create_task(listener.run(), name="varco-redis listen")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.timeout):

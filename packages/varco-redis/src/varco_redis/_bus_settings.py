@@ -18,7 +18,7 @@ class BusMode(StrEnum):
     """Redis Streams: at least once, in order per key, kept until every group has handled them."""
 
     PUBSUB = "pubsub"
-    """PUBLISH: who listens at the moment gets it, everybody else never does."""
+    """PUBLISH: who listens at the moment gets it, and tries it once; nobody else ever does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -29,6 +29,8 @@ class RedisEventBusSettings(RedisSettings):
         key_prefix: The beginning of every key in Redis; one bus for each.
         mode: "streams" or "pubsub".
         group: Of the processes with one group each event goes to one; each group gets all events.
+            What that one has no listener for is done with for its group: let all of a group listen
+            to the same, and roll listeners of a new type out before anybody publishes it.
         consumer: What `XINFO CONSUMERS` calls this process; by default the name of the machine
             and a number that is free, so that a restart takes the same.
         broadcast: Patterns of channels whose events go to every process that listens, from when
@@ -42,7 +44,8 @@ class RedisEventBusSettings(RedisSettings):
             many it has in hand before it stops reading.
         concurrency: How many handlers run at once in a process.
         lease: Seconds without a sign of life after which others take over from a process.
-        max_attempts: How often a handler is tried before the event is dead-lettered.
+        max_attempts: How often a handler is tried before the event is dead-lettered; in pub/sub
+            mode it is tried once.
         retry_delay: Seconds before the second attempt; doubled for each further one.
         max_retry_delay: The most.
     """

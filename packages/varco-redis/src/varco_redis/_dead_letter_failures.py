@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import batched
+from itertools import batched, pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from varco_events import (
     DeadLetterFailureStore,
     Failure,
     FailureFilter,
+    FailureGroup,
     FailureOutcome,
     FailureTally,
     FailureTokenError,
@@ -23,14 +24,14 @@ from varco_events import (
 )
 from varco_redis._dead_letter_scripts import (
     CLOCK,
+    COUNT,
+    COUNT_KEY,
     DISCARD,
     FIND,
     GET,
     HOLD,
     KINDS,
     SETTLE,
-    TALLY,
-    TALLY_KEY,
 )
 from varco_redis._kept_letters import Kept, KeptLetters, milliseconds
 from varco_redis._letters import Kind, microseconds, moment_of, written_key
@@ -115,28 +116,18 @@ class RedisDeadLetterFailures(DeadLetterFailureStore):
         until: str | None = None,
     ) -> list[FailureTally]:
         """How many match; some hundred kinds are counted in one step."""
-        found: dict[tuple[str, str, str], dict[int, tuple[int, int, int]]] = {}
-        for kind, stretches in await self._counted(wanted, edges, until):
-            whose = found.setdefault((kind.error_type, kind.handler, kind.consumer_group), {})
-            for stretch, count, first, last in batched(stretches, 4):
-                known = whose.get(stretch)
-                if known is None:
-                    whose[stretch] = count, first, last
-                else:
-                    whose[stretch] = known[0] + count, min(known[1], first), max(known[2], last)
-        return [
-            FailureTally(
-                error_type=error_type,
-                handler=handler,
-                consumer_group=group,
-                stretch=stretch,
-                count=count,
-                first_at=moment_of(first),
-                last_at=moment_of(last),
-            )
-            for (error_type, handler, group), stretches in found.items()
-            for stretch, (count, first, last) in stretches.items()
-        ]
+        ends = [-(2**53), *map(microseconds, edges), 2**53]
+        found: list[FailureTally] = []
+        for stretch, (begin, end) in enumerate(pairwise(ends)):
+            counted = await self._counted(wanted, until=until, within=(begin, end - 1))
+            found += [_tally(group, stretch) for group in _merged(counted)]
+        return found
+
+    async def grouped(
+        self, wanted: FailureFilter = ALL_FAILURES, *, edges: Sequence[datetime] = ()
+    ) -> list[FailureGroup]:
+        """All groups, in no order."""
+        return _merged(await self._counted(wanted, edges))
 
     async def mark(self) -> str:
         """The number of the last one: each has a larger one than those before."""
@@ -148,7 +139,7 @@ class RedisDeadLetterFailures(DeadLetterFailureStore):
         """How much failed, by channel."""
         counts: dict[str, int] = {}
         oldest: dict[str, int] = {}
-        for kind, (_, count, first, _) in await self._counted(ALL_FAILURES):
+        for kind, (first, _, count) in await self._counted(ALL_FAILURES):
             counts[kind.channel] = counts.get(kind.channel, 0) + count
             oldest[kind.channel] = min(oldest.get(kind.channel, first), first)
         seconds, rest = await self._letters.run(CLOCK)
@@ -211,26 +202,67 @@ class RedisDeadLetterFailures(DeadLetterFailureStore):
         return {name: kind for name, kind in found.items() if kind.matches(wanted)}
 
     async def _counted(
-        self, wanted: FailureFilter, edges: Sequence[datetime] = (), until: str | None = None
+        self,
+        wanted: FailureFilter,
+        edges: Sequence[datetime] = (),
+        *,
+        until: str | None = None,
+        within: tuple[int, int] = (0, 2**53),
     ) -> list[_Count]:
-        """Kinds, and of each the stretches: which, how many, the first and the last number."""
-        ends = _range(wanted, until)
+        """Kinds, and of each the first and the last number and how many are in each stretch."""
+        low, high = _range(wanted, until)
         await self._letters.take_over()
         kinds = await self._kinds(wanted)
         moments = [microseconds(one) for one in edges]
-        args = (*ends, len(moments), *moments)
+        args = (max(low, within[0]), min(high, within[1]), len(moments), *moments)
         answer: list[list[Any]] = []
         if wanted.key is not None:
-            answer = await self._letters.run(TALLY_KEY, written_key(wanted.key), *args, *kinds)
+            answer = await self._letters.run(COUNT_KEY, written_key(wanted.key), *args, *kinds)
         else:
             at_once = max(1, _COUNTED_AT_ONCE // (1 + len(edges)))
             for some in batched(kinds, at_once):
-                answer += await self._letters.run(TALLY, *args, *some)
+                answer += await self._letters.run(COUNT, *args, *some)
         return [
-            (kind, [int(one) for one in flat])
-            for kind, flat in zip(kinds.values(), answer, strict=True)
-            if flat
+            (kind, [int(one) for one in found])
+            for kind, found in zip(kinds.values(), answer, strict=True)
+            if found
         ]
+
+
+def _tally(group: FailureGroup, stretch: int) -> FailureTally:
+    return FailureTally(
+        error_type=group.error_type,
+        handler=group.handler,
+        consumer_group=group.consumer_group,
+        stretch=stretch,
+        count=group.count,
+        first_at=group.first_at,
+        last_at=group.last_at,
+    )
+
+
+def _merged(counted: Sequence[_Count]) -> list[FailureGroup]:
+    """Groups; of some there are several kinds, by channel and type."""
+    found: dict[tuple[str, str, str], list[list[int]]] = {}
+    for kind, numbers in counted:
+        whose = kind.error_type, kind.handler, kind.consumer_group
+        found.setdefault(whose, []).append(numbers)
+    groups: list[FailureGroup] = []
+    for (error_type, handler, group), rows in found.items():
+        firsts, lasts, *stretches = zip(*rows, strict=True)
+        counts = [sum(stretch) for stretch in stretches]
+        groups.append(
+            FailureGroup(
+                error_type=error_type,
+                handler=handler,
+                consumer_group=group,
+                count=sum(counts),
+                first_at=moment_of(min(firsts)),
+                last_at=moment_of(max(lasts)),
+                counts=tuple(counts[1:-1]),
+            )
+        )
+    return groups
 
 
 def _range(wanted: FailureFilter, until: str | None) -> tuple[int, int]:

@@ -261,39 +261,30 @@ return found
 )
 
 # ARGV: the lowest and the highest number, how many edges, these in order, and kinds. Answers for
-# each kind its stretches: which, how many, the first and the last number. Lua is slow: what can be
-# counted by Redis is, and of a kind that has much more than stretches only their ends are read.
-TALLY = Script(
+# each kind that there is the first and the last number, and how many are in each stretch.
+COUNT = Script(
     COMMON
     + """
 local low, high, before, answer = ARGV[1], ARGV[2], {}, {}
 for i = 1, tonumber(ARGV[3]) do before[i] = '(' .. ARGV[3 + i] end
 for i = 4 + #before, #ARGV do
-  local set, flat, rank = base .. 'kind:' .. ARGV[i], {}, 0
+  local set, found = base .. 'kind:' .. ARGV[i], {}
   local count = redis.call('ZCOUNT', set, low, high)
-  local read, start
-  if count > 4 * (1 + #before) then
-    start = redis.call('ZCOUNT', set, '-inf', '(' .. low)
-  else
-    read = redis.call('ZRANGEBYSCORE', set, low, high, 'WITHSCORES')
-  end
-  local function at(place)
-    if read then return read[2 * place + 2] end
-    return redis.call('ZRANGE', set, start + place, start + place, 'WITHSCORES')[2]
-  end
-  for stretch = 0, #before do
-    local behind = count
-    if before[stretch + 1] and rank < count then
-      behind = math.min(count, redis.call('ZCOUNT', set, low, before[stretch + 1]))
+  if count > 0 then
+    local rank = redis.call('ZCOUNT', set, '-inf', '(' .. low)
+    local function at(place) return redis.call('ZRANGE', set, place, place, 'WITHSCORES')[2] end
+    found[1], found[2] = at(rank), at(rank + count - 1)
+    local behind = 0
+    for stretch = 1, #before do
+      local so_far = behind
+      if so_far < count then
+        so_far = math.min(count, redis.call('ZCOUNT', set, low, before[stretch]))
+      end
+      found[#found + 1], behind = so_far - behind, so_far
     end
-    if behind > rank then
-      local n = #flat
-      flat[n + 1], flat[n + 2], flat[n + 3] = stretch, behind - rank, at(rank)
-      flat[n + 4] = at(behind - 1)
-      rank = behind
-    end
+    found[#found + 1] = count - behind
   end
-  answer[#answer + 1] = flat
+  answer[#answer + 1] = found
 end
 return answer
 """
@@ -301,29 +292,27 @@ return answer
 
 # The same with a key, of which all are looked at. ARGV: "k" and the key, the numbers, the edges,
 # and kinds.
-TALLY_KEY = Script(
+COUNT_KEY = Script(
     COMMON
     + """
-local index, answer, edges = {}, {}, {}
+local index, answer, edges, stretch = {}, {}, {}, 3
 for i = 1, tonumber(ARGV[4]) do edges[i] = tonumber(ARGV[4 + i]) end
 for i = 5 + #edges, #ARGV do
   answer[#answer + 1] = {}
   index[ARGV[i]] = answer[#answer]
 end
-local set, stretch = base .. 'key:' .. string.sub(ARGV[1], 2), 0
+local set = base .. 'key:' .. string.sub(ARGV[1], 2)
 local ids = redis.call('ZRANGEBYSCORE', set, ARGV[2], ARGV[3], 'WITHSCORES')
 for i = 1, #ids, 2 do
-  local flat = index[string.sub(redis.call('HGET', of, ids[i]) or '', 1, 40)]
-  while edges[stretch + 1] and edges[stretch + 1] <= tonumber(ids[i + 1]) do
-    stretch = stretch + 1
-  end
-  if flat then
-    local n = #flat
-    if n > 0 and flat[n - 3] == stretch then
-      flat[n - 2], flat[n] = flat[n - 2] + 1, ids[i + 1]
-    else
-      flat[n + 1], flat[n + 2], flat[n + 3], flat[n + 4] = stretch, 1, ids[i + 1], ids[i + 1]
+  local number = ids[i + 1]
+  local found = index[string.sub(redis.call('HGET', of, ids[i]) or '', 1, 40)]
+  while edges[stretch - 2] and edges[stretch - 2] <= tonumber(number) do stretch = stretch + 1 end
+  if found then
+    if #found == 0 then
+      found[1] = number
+      for place = 3, 3 + #edges do found[place] = 0 end
     end
+    found[2], found[stretch] = number, found[stretch] + 1
   end
 end
 return answer

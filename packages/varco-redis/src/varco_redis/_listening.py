@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_events import back_off, describe
+from varco_events import NoSuchHandlerError, back_off, describe
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._partition import Partition
 from varco_redis._received import Received, unpacked
@@ -180,16 +180,25 @@ class BroadcastListener:
 
 
 class PubSubListener:
-    """Hands on what is published while it listens; a handler that fails is logged, and that is all.
+    """Hands on what is published while it listens; a handler is tried once, then dead-lettered.
 
     Handlers of several events run side by side, in no order. When there are too many it stops
     reading: Redis keeps a little, then breaks the connection, and the events are missed.
     """
 
-    def __init__(self, link: Link, names: Names, workers: Workers) -> None:
+    def __init__(
+        self,
+        link: Link,
+        names: Names,
+        settings: RedisEventBusSettings,
+        workers: Workers,
+        dead_letters: AbstractDeadLetterQueue,
+    ) -> None:
         self._link = link
         self._subject = names.subject
+        self._group = settings.group
         self._workers = workers
+        self._dead_letters = dead_letters
         self._number = 0
         self._room = asyncio.Semaphore(workers.settings.concurrency)
         self.ready = asyncio.Event()
@@ -253,5 +262,13 @@ class PubSubListener:
                 delivery = await self._workers.dispatcher.dispatch(received.read())
             finally:
                 self._workers.end(received)
-        for one in delivery.failed:
+        # Every process hears what is sent to a handler again; most have no such handler.
+        failed = [one for one in delivery.failed if not isinstance(one.error, NoSuchHandlerError)]
+        for one in failed:
             logger.error("%s failed", one.handler, exc_info=one.error)
+        received.attempts = 1
+        for entry in received.dead_letters(failed, self._group):
+            try:
+                await self._dead_letters.push(entry)
+            except Exception as error:  # noqa: BLE001 # of any queue
+                logger.error("what %s failed on is lost: %s", entry.handler_name, describe(error))  # noqa: TRY400 # likewise
