@@ -20,6 +20,8 @@ class OnEveryEngine:
         databases.url(kind)
         self.databases = databases
         self.kind = kind
+        # A round trip to a server takes its time.
+        self.share = 0.1 if kind == "sqlite" else 0.02
 
     @pytest.fixture(autouse=True)
     async def _cut_connections(self, anyio_backend):

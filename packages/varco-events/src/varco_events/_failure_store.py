@@ -212,8 +212,8 @@ class FailureStore(ABC):
         """Retry up to `limit` of those that match, and say how to go on with the rest.
 
         All that match when the first call is made are looked at once, in the order of the store;
-        those that come later, or come back, are not. One that fails at once holds back those behind
-        it of its key and handler.
+        those that come later, or come back, are not. One that fails at once, or that somebody has
+        in hand, holds back those behind it of its key and handler.
 
         Args:
             wanted: Which.
@@ -233,7 +233,7 @@ class FailureStore(ABC):
         limit: int = 500,
         continuation: str | None = None,
     ) -> ActionResult:
-        """Discard up to `limit` of those that match, as `retry_all` retries them.
+        """Discard up to `limit` of those that match, as `retry_all` retries them, in no order.
 
         Raises:
             As `discard`.
@@ -292,27 +292,41 @@ class FailureStore(ABC):
         else:
             token = start.read(continuation)
         found = await self.find(wanted, after=token.after, until=token.until, limit=limit)
-        free = [one for one in found if _key(one) not in token.held]
-        result = await act([one.entry_id for one in free])
-        return _on(token, found, result, limit)
+        # What is discarded has no order.
+        held = {*token.held} if name == "retry" else None
+        known: dict[UUID, FailureOutcome] = {}
+        for one in found:
+            if held is not None and _key(one) in held:
+                known[one.entry_id] = FailureOutcome.HELD_BACK
+            elif one.in_hand:
+                known[one.entry_id] = FailureOutcome.IN_HAND
+                _hold(held, one)
+        result = await act([one.entry_id for one in found if one.entry_id not in known])
+        return _on(token, found, replace(result, outcomes=known | {**result.outcomes}), limit, held)
 
 
-def _on(token: Token, found: Sequence[Failure], result: ActionResult, limit: int) -> ActionResult:
+def _on(
+    token: Token,
+    found: Sequence[Failure],
+    result: ActionResult,
+    limit: int,
+    held: set[str] | None,
+) -> ActionResult:
     """The result of one step of an action on all, with what the next one needs."""
-    held = set(token.held)
     outcomes: dict[UUID, FailureOutcome] = {}
     after = token.after
     for one in found:
-        outcome = result.outcomes.get(one.entry_id, FailureOutcome.HELD_BACK)
+        outcome = result.outcomes[one.entry_id]
         if outcome is FailureOutcome.NOT_REACHED:
             break  # the next call begins here
         outcomes[one.entry_id] = outcome
         after = one.position
-        if outcome in _AGAIN and one.envelope.key is not None:
-            held.add(_key(one))
+        if outcome in _AGAIN:
+            _hold(held, one)
     seen = token.seen + len(outcomes)
-    over = (len(found) < limit and len(outcomes) == len(found)) or len(held) > _MAX_HELD
-    token = replace(token, after=after, seen=seen, held=tuple(sorted(held)))
+    many = held or ()
+    over = (len(found) < limit and len(outcomes) == len(found)) or len(many) > _MAX_HELD
+    token = replace(token, after=after, seen=seen, held=tuple(sorted(many)))
     return ActionResult(
         outcomes=outcomes,
         errors=result.errors,
@@ -320,6 +334,12 @@ def _on(token: Token, found: Sequence[Failure], result: ActionResult, limit: int
         total=max(token.total, seen),
         continuation=None if over else token.write(),
     )
+
+
+def _hold(held: set[str] | None, failure: Failure) -> None:
+    """Have the later ones of its key wait, where there is an order."""
+    if held is not None and failure.envelope.key is not None:
+        held.add(_key(failure))
 
 
 def _key(failure: Failure) -> str:

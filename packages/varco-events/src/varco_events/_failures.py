@@ -150,7 +150,7 @@ class FailurePage:
     next: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen, which costs as much again: a chart has many
 class FailureTally:
     """How many of one error in one handler, in one stretch of time: what a store counts.
 

@@ -152,6 +152,13 @@ class Dialect(ABC):
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Text as `varco_query` folds it, to be compared without regard to case."""
 
+    def listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[str] | None:  # noqa: ARG002  # likewise
+        """What a column has in the rows of a group, with commas between.
+
+        Of an engine that sorts all rows when they are grouped by what no index has; else nothing.
+        """
+        return None
+
     def integer(self) -> TypeEngine[Any]:
         """A whole number of 64 bits, also as a key that counts."""
         return sa.BigInteger()

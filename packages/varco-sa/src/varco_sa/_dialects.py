@@ -17,6 +17,10 @@ from varco_sa._dialect import Dialect
 # Options of tables and indexes, of which SQLAlchemy takes those of the engine at hand.
 COUNTED: Final[dict[str, Any]] = {"sqlite_autoincrement": True}
 """Of a table: a key that was given is never given again, although its row was deleted."""
+SHORT_CHANNEL: Final[dict[str, Any]] = {
+    name: {"channel": 40} for name in ("mysql_length", "mariadb_length")
+}
+"""Of an index: it holds the beginning of a channel, for a key with all of it would be too long."""
 
 # What an index of InnoDB holds at most of utf8mb4, shared by the columns of a key.
 _KEY_CHARACTERS: Final = 255
@@ -127,6 +131,9 @@ class _SQLite(Dialect):
         counters = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
         given = sa.select(counters.c.seq).where(counters.c.name == table.name).scalar_subquery()
         return sa.func.max(sa.func.ifnull(largest, 0), sa.func.ifnull(given, 0))
+
+    def listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+        return sa.func.group_concat(column, type_=sa.Text())
 
     def integer(self) -> TypeEngine[Any]:
         """Counts keys only in a column of type INTEGER."""

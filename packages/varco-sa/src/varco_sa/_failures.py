@@ -27,6 +27,7 @@ from varco_events import (
 )
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._sessions import Transactions, store_time
+from varco_sa._tallies import Figures, figures, tally
 from varco_sa._types import Integer, Text, Timestamp
 
 type Column = sa.ColumnElement[Any]
@@ -54,6 +55,7 @@ class Shape:
         failed_at: When it was put aside.
         waiting_since: Since when it is there.
         place: The columns that say the order, of which the last one is unique.
+        before_channel: What the index has before the channel from which failures are counted.
     """
 
     table: sa.Table
@@ -69,6 +71,12 @@ class Shape:
     failed_at: Column
     waiting_since: Column
     place: Sequence[Column]
+    before_channel: Sequence[Column] = ()
+
+    @property
+    def kind(self) -> tuple[Column, Column, Column]:
+        """What failures are counted by."""
+        return self.error_type, self.handler, self.group
 
 
 def exact_time(connection: sa.Connection) -> datetime:
@@ -119,50 +127,24 @@ class TableFailures(FailureStore):
     ) -> list[FailureTally]:
         """How many match."""
         shape = self._shape
-        each: sa.Select[*tuple[Any, ...]] = sa.select(
-            shape.error_type.label("error_type"),
-            shape.handler.label("handler"),
-            shape.group.label("consumer_group"),
-            _stretch(shape.failed_at, edges, 0).label("stretch"),
-            shape.failed_at.label("failed_at"),
-        )
-        # In a subquery: an engine cannot tell that two expressions with parameters are the same.
-        known = each.where(*self._matching(wanted, until)).subquery().c
-        kind = (known.error_type, known.handler, known.consumer_group, known.stretch)
-        first, last = sa.func.min(known.failed_at), sa.func.max(known.failed_at)
-        by = kind if edges else kind[:3]
-        statement = sa.select(
-            *kind[:3], kind[3] if edges else sa.literal(0), sa.func.count(), first, last
-        ).group_by(*by)
-        rows = await self._transactions.run(
-            lambda connection: list(connection.execute(statement).fetchall())
-        )
-        return [
-            FailureTally(
-                error_type=error_type or "",
-                handler=handler or shape.nameless,
-                consumer_group=group or "",
-                stretch=int(stretch),
-                count=int(count),
-                first_at=first_at.astimezone(UTC),
-                last_at=last_at.astimezone(UTC),
+        which = self._matching(wanted, until)
+        return await self._transactions.run(
+            lambda connection: tally(
+                connection, shape.kind, shape.failed_at, which, edges, shape.nameless
             )
-            for error_type, handler, group, stretch, count, first_at, last_at in rows
-        ]
+        )
 
     async def figures(self) -> StoreFigures:
         """How much waits and how much failed, by channel."""
         shape = self._shape
-        waiting = _counted(shape.channel, shape.waiting_since, shape.is_waiting)
-        failed = _counted(shape.channel, shape.failed_at, shape.is_failure)
 
-        def look(connection: sa.Connection) -> tuple[datetime, list[Any], list[Any]]:
-            rows = [list(connection.execute(one).fetchall()) for one in (waiting, failed)]
-            return exact_time(connection), rows[0], rows[1]
+        def look(connection: sa.Connection) -> tuple[datetime, Figures, Figures]:
+            here, line = (connection, shape.channel), shape.before_channel
+            waiting = figures(*here, shape.waiting_since, shape.is_waiting)
+            failed = figures(*here, shape.failed_at, shape.is_failure, line)
+            return exact_time(connection), waiting, failed
 
-        at, waits, fails = await self._transactions.run(look)
-        known = {channel: (int(count), first.astimezone(UTC)) for channel, count, first in waits}
-        bad = {channel: (int(count), first.astimezone(UTC)) for channel, count, first in fails}
+        at, known, bad = await self._transactions.run(look)
         channels: dict[str, ChannelFigures] = {}
         for channel in sorted({*known, *bad}):
             number, since = known.get(channel, (0, None))
@@ -323,18 +305,3 @@ def _behind(
     if len(place) == 1:
         return further
     return sa.or_(further, sa.and_(column == value, _behind(place[1:], values[1:], newest_first)))
-
-
-def _stretch(moment: Column, edges: Sequence[datetime], first: int) -> Column:
-    """How many of the edges are not after a moment: halved again and again, as few comparisons."""
-    if not edges:
-        return sa.literal(first, sa.Integer())
-    middle = len(edges) // 2
-    return sa.case(
-        (moment < edges[middle], _stretch(moment, edges[:middle], first)),
-        else_=_stretch(moment, edges[middle + 1 :], first + middle + 1),
-    )
-
-
-def _counted(channel: Column, moment: Column, which: Column) -> sa.Select[*tuple[Any, ...]]:
-    return sa.select(channel, sa.func.count(), sa.func.min(moment)).where(which).group_by(channel)

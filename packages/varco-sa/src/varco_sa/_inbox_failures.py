@@ -40,6 +40,7 @@ class InboxFailures(TableFailures):
             failed_at=sa.func.coalesce(table.c.failed_at, table.c.received_at, type_=Timestamp()),
             waiting_since=table.c.received_at,
             place=(table.c.received_at, table.c.entry_id),
+            before_channel=(table.c.handler_name, table.c.error_type, table.c.consumer_group),
         )
         super().__init__(transactions, shape)
         self._clock = clock

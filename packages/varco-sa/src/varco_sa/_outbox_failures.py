@@ -50,6 +50,7 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
             failed_at=sa.func.coalesce(table.c.parked_at, table.c.created_at, type_=Timestamp()),
             waiting_since=table.c.created_at,
             place=(table.c.seq,),
+            before_channel=(table.c.error_type,),
         )
         super().__init__(transactions, shape)
         self._insert = insert

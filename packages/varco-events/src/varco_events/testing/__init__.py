@@ -13,12 +13,13 @@ if not (find_spec("pytest") and find_spec("hypothesis")):
 from varco_events.testing._bus import BusContract
 from varco_events.testing._conservation import ConservationContract
 from varco_events.testing._dlq import DeadLetterQueueContract
+from varco_events.testing._failure_bench import FailureBench
 from varco_events.testing._failure_benches import (
     DeadLetterFailuresContract,
     InboxFailuresContract,
     OutboxFailuresContract,
 )
-from varco_events.testing._failures import FailureBench, FailureStoreContract
+from varco_events.testing._failures import FailureStoreContract
 from varco_events.testing._inbox import InboxContract
 from varco_events.testing._lives import Life
 from varco_events.testing._outbox import OutboxContract

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from varco_events._memory_bus import InMemoryEventBus
 from varco_events.testing._fates import Fate
 from varco_events.testing._lives import Cut, How
+from varco_events.testing._loops import play
 from varco_events.testing._scenarios import (
     KINDS,
     Mend,
@@ -111,7 +112,7 @@ class ConservationContract(ABC):
         @settings(profile, max_examples=most)
         @given(scenarios(self.groups, deadly=self.counts_attempts))
         def holds(scenario: Scenario) -> None:
-            self._play(anyio_backend, scenario)
+            play(anyio_backend, self._run, scenario)
 
         holds()
 
@@ -124,13 +125,9 @@ class ConservationContract(ABC):
         while struck:
             cut = Cut(how, at)
             steps = (sent, *(Relay(cut),) * 3, *(Relay(),) * 3, Mend(), *(Redrive(cut),) * 2)
-            struck = self._play(anyio_backend, Scenario(steps=steps))
+            struck = play(anyio_backend, self._run, Scenario(steps=steps))
             at += self.stride
         assert at > self.stride
-
-    def _play(self, backend: Any, scenario: Scenario) -> int:
-        name, options = backend if isinstance(backend, tuple) else (backend, {})  # pyright: ignore[reportUnknownVariableType]  # as anyio's plugin takes it
-        return anyio.run(self._run, scenario, backend=str(name), backend_options=dict(options))  # pyright: ignore[reportUnknownArgumentType]
 
     async def _run(self, scenario: Scenario) -> int:
         async with self.open_stores() as stores:

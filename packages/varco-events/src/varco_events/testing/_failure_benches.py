@@ -23,10 +23,11 @@ from varco_events._inbox import InboxEntry, InboxRepository
 from varco_events._outbox import OutboxEntry, OutboxRepository
 from varco_events._sending import HoldingBack
 from varco_events.testing._events import ContractEvent
-from varco_events.testing._failures import FailureBench, FailureStoreContract, numbers
+from varco_events.testing._failure_bench import FailureBench, numbers
+from varco_events.testing._failures import FailureStoreContract
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
     from uuid import UUID
@@ -40,6 +41,7 @@ class _OutboxBench(FailureBench):
     def __init__(self, outbox: OutboxRepository) -> None:
         self.outbox = outbox
         self.outbox_store = self.store = outbox.failures()
+        self.held: list[OutboxEntry] = []
 
     async def put(self, envelope: EventEnvelope, error: str) -> UUID:
         entry = OutboxEntry.of(envelope)
@@ -50,6 +52,15 @@ class _OutboxBench(FailureBench):
             else:
                 await self.outbox.release([claimed])
         return entry.entry_id
+
+    async def grasp(self) -> tuple[Collection[UUID], Collection[str | None]]:
+        """What was retried, and an event that came meanwhile, are on their way."""
+        self.held += await self.outbox.claim(limit=2)
+        return (), {entry.key for entry in self.held}
+
+    async def let_go(self) -> None:
+        await self.outbox.release(self.held)
+        self.held = []
 
     async def sent(self) -> list[EventEnvelope]:
         sent: list[EventEnvelope] = []
@@ -169,6 +180,7 @@ class _QueueBench(FailureBench):
         self.now = now
         self.bus = _Recorder()
         self.store = queue.failures(self.bus)
+        self.held: set[UUID] = set()
 
     async def put(self, envelope: EventEnvelope, error: str, *, handler: str = "shop.mail") -> UUID:
         error_type, message = parts_of_error(error)
@@ -185,6 +197,17 @@ class _QueueBench(FailureBench):
         )
         await self.queue.push(letter)
         return letter.entry_id
+
+    async def grasp(self) -> tuple[Collection[UUID], Collection[str | None]]:
+        """A redrive has leased some."""
+        popped = await self.queue.pop_batch(limit=2, visibility_timeout=600.0)
+        self.held |= {letter.entry_id for letter in popped}
+        return self.held, ()
+
+    async def let_go(self) -> None:
+        for entry_id in self.held:
+            await self.queue.nack(entry_id)
+        self.held = set()
 
     async def sent(self) -> list[EventEnvelope]:
         sent, self.bus.got = self.bus.got, []
@@ -293,6 +316,7 @@ class _InboxBench(FailureBench):
     def __init__(self, inbox: InboxRepository) -> None:
         self.inbox = inbox
         self.store = inbox.failures()
+        self.held: list[InboxEntry] = []
 
     async def put(self, envelope: EventEnvelope, error: str) -> UUID:
         entry = InboxEntry.of(envelope)
@@ -303,6 +327,16 @@ class _InboxBench(FailureBench):
             else:
                 await self.inbox.release(replace(claimed, attempts=claimed.attempts - 1))
         return entry.entry_id
+
+    async def grasp(self) -> tuple[Collection[UUID], Collection[str | None]]:
+        """What was retried is being tried."""
+        self.held += await self.inbox.claim(limit=2)
+        return (), ()
+
+    async def let_go(self) -> None:
+        for entry in self.held:
+            await self.inbox.release(replace(entry, attempts=entry.attempts - 1))
+        self.held = []
 
     async def sent(self) -> list[EventEnvelope]:
         claimed = await self.inbox.claim(limit=1000)

@@ -7,11 +7,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import anyio
 import pytest
+from hypothesis import given, settings
 
 from varco_events._envelope import EventEnvelope
 from varco_events._errors import (
@@ -23,49 +24,16 @@ from varco_events._errors import (
 from varco_events._event_serializer import JsonEventSerializer
 from varco_events._failure_store import MAX_AT_ONCE, time_edges
 from varco_events._failures import FailureFilter, FailureOutcome
-from varco_events.testing._events import ContractDetailEvent, ContractEvent
+from varco_events.testing._events import ContractEvent
+from varco_events.testing._failure_bench import FailureBench, numbers
+from varco_events.testing._failure_steps import EXAMPLES, Model, Step, steps
+from varco_events.testing._loops import play
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractAsyncContextManager
-    from uuid import UUID
 
-    from varco_events._failure_store import FailureStore
     from varco_events._failures import ActionResult, Failure
-
-
-class FailureBench(ABC):
-    """A store, and what fails into it and comes out of it."""
-
-    store: FailureStore
-
-    @abstractmethod
-    async def put(self, envelope: EventEnvelope, error: str) -> UUID:
-        """Have an event fail with "class: message", and say under which id it waits."""
-
-    @abstractmethod
-    async def sent(self) -> list[EventEnvelope]:
-        """What is tried again, in order, since the last call."""
-
-    async def fail(
-        self,
-        number: int,
-        *,
-        key: str | None = None,
-        channel: str = "contract",
-        error: str = "ValueError: no",
-        detail: bool = False,
-    ) -> UUID:
-        """Have a numbered event fail."""
-        cls = ContractDetailEvent if detail else ContractEvent
-        event = cls(number=number)
-        return await self.put(EventEnvelope.of(event, channel=channel, key=key), error)
-
-
-def numbers(envelopes: Iterable[EventEnvelope]) -> list[int]:
-    """The numbers of contract events."""
-    read = JsonEventSerializer().deserialize
-    return [int(read(one.payload).model_dump()["number"]) for one in envelopes]
 
 
 def _of(failures: Iterable[Failure]) -> list[int]:
@@ -73,9 +41,14 @@ def _of(failures: Iterable[Failure]) -> list[int]:
 
 
 class FailureStoreContract(ABC):
-    """Implement `open_bench`; the suites of outboxes, inboxes and queues do it for you."""
+    """Implement `open_bench`; the suites of outboxes, inboxes and queues do it for you.
+
+    Attributes:
+        share: How many orders of actions are drawn, as a part of Hypothesis' `max_examples`.
+    """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
+    share: float = 1.0
 
     @abstractmethod
     def open_bench(self) -> AbstractAsyncContextManager[FailureBench]:
@@ -88,6 +61,23 @@ class FailureStoreContract(ABC):
     def now(self) -> datetime:
         """The time of the store."""
         return datetime.now(UTC)
+
+    def test_any_order_of_actions(self, anyio_backend: Any) -> None:
+        """What is there, what each action says, and what is tried again, are as in a model."""
+        profile = settings()
+
+        @settings(profile, max_examples=max(1, round(profile.max_examples * self.share)))
+        @given(steps())
+        def holds(drawn: list[Step]) -> None:
+            play(anyio_backend, self._play, drawn)
+
+        for drawn in EXAMPLES:
+            play(anyio_backend, self._play, drawn)
+        holds()
+
+    async def _play(self, drawn: list[Step]) -> None:
+        async with self.open_bench() as bench:
+            await Model(bench).play(drawn)
 
     async def test_a_failure_comes_whole(self) -> None:
         async with self.open_bench() as bench:
