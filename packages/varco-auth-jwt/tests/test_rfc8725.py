@@ -12,7 +12,6 @@ from joserfc.jwk import RSAKey
 from varco_auth_jwt import (
     AlgorithmRefusedError,
     AudienceRefusedError,
-    AuthJwtError,
     ClaimInvalidError,
     ClaimMissingError,
     DecryptionError,
@@ -35,6 +34,7 @@ from varco_auth_jwt import (
     TokenTooLargeError,
     TokenTooOldError,
     TokenTypeError,
+    TrustedIssuerRegistry,
     UnknownKidError,
     WeakKeyError,
 )
@@ -403,9 +403,26 @@ def test_times_and_leeway(clock):
     check(None, leeway=1, nbf=now + 1)
     check(TokenNotYetValidError, iat=now + 1)
     check(None, iat=now)
-    for bad in (-1, float("nan"), float("inf"), "5", True):
-        with pytest.raises(AuthJwtError):
-            JwtParser(SECRET, leeway=bad)
+    for bad in (-1, float("nan"), float("inf"), "5", True, 10**400, -(10**400)):
+        for option in ("leeway", "max_age"):
+            with pytest.raises(TokenBuildError, match=option):
+                JwtParser(SECRET, **{option: bad})
+    for bad in (float("nan"), float("inf"), "5", True, 10**400, None):
+        with pytest.raises(TokenBuildError, match="expires_in"):
+            JwtBuilder(SECRET).expires_in(bad)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "5", None, float("inf")])
+def test_how_long_a_token_may_be_is_a_whole_number(size):
+    content = JsonWebKey("oct", kid="c", use="enc", alg="dir", k="A" * 43)
+    for make in (
+        lambda: JwtParser(SECRET, max_size=size),
+        lambda: JweCipher(content, max_size=size),
+        lambda: TrustedIssuerRegistry(max_size=size),
+    ):
+        with pytest.raises(TokenBuildError, match="max_size"):
+            make()
+    assert JwtParser(SECRET, max_size=10**400)
 
 
 @pytest.mark.parametrize("option", ["issuer", "audience", "token_type"])

@@ -129,6 +129,8 @@ async def test_times_that_are_none_are_refused_alike(no_span, least):
         lambda: SnapshotCacheWarmer(load, ttl=span),
         lambda: LayeredCache(cache, promote_ttl=span),
         lambda: LayeredCache(cache, flush_interval=span),
+        lambda: LayeredCache(cache, time_limit=span),
+        lambda: LayeredCache(cache, retry_after=span),
         lambda: GuardedCache(cache, time_limit=span),
         lambda: GuardedCache(cache, retry_after=span),
     ):

@@ -36,6 +36,11 @@ class Loose(str):  # noqa: SLOT000 # it has more than its text
         return "'same'"
 
 
+class Loud(int):
+    def __repr__(self):
+        return "7"
+
+
 class Wide(dict):
     def items(self):
         return []
@@ -184,6 +189,25 @@ class Opaque:
 def test_what_has_no_text_is_refused_with_the_way_out(value):
     with pytest.raises(CacheKeyError, match="key="):
         echo.key_for(value)
+
+
+def test_an_integer_of_any_length_has_a_text():
+    long = 10**5000
+    keys = {echo.key_for(one) for one in (long, long + 1, -long, [long], [long + 1], Loud(long))}
+    assert len(keys) == 6
+    assert echo.key_for(long) == echo.key_for(10**5000)
+
+
+async def test_a_function_that_became_a_method_late_tells_its_owners_apart():
+    class Late:
+        pass
+
+    async def find(this):
+        return this
+
+    Late.find = cached(InMemoryCache())(find)
+    one, two = Late(), Late()
+    assert [await one.find(), await two.find(), await one.find()] == [one, two, one]
 
 
 def test_what_a_user_defined_is_not_asked():

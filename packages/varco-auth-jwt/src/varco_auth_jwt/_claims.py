@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -36,7 +36,8 @@ def seconds(value: Duration, what: str) -> float:
     """A duration in seconds; TokenBuildError if it is none."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if type(value) not in {int, float} or not math.isfinite(value):
+    # Comparisons with NaN are false; and an `int` may be beyond all that a clock reckons with.
+    if type(value) not in {int, float} or not abs(value) <= sys.float_info.max:
         raise TokenBuildError(f"{what} must be finite seconds or a timedelta, not {shown(value)}")
     return value
 

@@ -17,7 +17,7 @@ from varco_auth_jwt._errors import (
     shown,
 )
 from varco_auth_jwt._jwk import refuse_pickling
-from varco_auth_jwt._keyring import MAX_SIZE, ascii_token, decode_part
+from varco_auth_jwt._keyring import MAX_SIZE, ascii_token, checked_size, decode_part
 
 if TYPE_CHECKING:
     from varco_auth_jwt._jwk import JsonWebKey
@@ -76,7 +76,7 @@ class JweCipher:
         self._kid = key.kid
         self._private = key.is_private
         self._ops = key.key_ops
-        self._max_size = max_size
+        self._max_size = checked_size(max_size)
         self._registry = JWERegistry(algorithms=[self._algorithm, encryption])
 
     def encrypt(self, plaintext: str | bytes, *, content_type: str | None = "JWT") -> str:

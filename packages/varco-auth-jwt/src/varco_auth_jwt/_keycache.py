@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -21,13 +22,15 @@ _RENEW: Final = 0.6
 _AHEAD: Final = 0.8
 # How long after a keeper's last look callers rely on it; it looks every second.
 _KEPT_FOR: Final = 5.0
+# A larger `int` is nothing that a clock can reckon with.
+_LONGEST: Final = sys.float_info.max
 _log = logging.getLogger("varco_auth_jwt")
 
 
 def check_seconds(value: float, what: str, *, positive: bool = False) -> None:
     """Raise AuthorityError if this is no number of seconds."""
-    number = type(value) in {int, float}
-    if not number or not value >= 0 or (positive and not 0 < value < float("inf")):
+    is_span = type(value) in {int, float} and value >= 0 and not _LONGEST < value < float("inf")
+    if not is_span or (positive and not 0 < value < float("inf")):
         kind = "finite seconds, more than 0" if positive else "seconds, 0 or more"
         raise AuthorityError(f"{what} must be {kind}, not {shown(value)}")
 

@@ -11,6 +11,7 @@ from varco_auth_jwt._codec import b64decode, json_object
 from varco_auth_jwt._errors import (
     AlgorithmRefusedError,
     SignatureInvalidError,
+    TokenBuildError,
     TokenHeaderError,
     TokenMalformedError,
     TokenTooLargeError,
@@ -39,6 +40,13 @@ class Compact(NamedTuple):
     payload: bytes
     signature: bytes
     signing_input: bytes
+
+
+def checked_size(max_size: int) -> int:
+    """How long a token may be; TokenBuildError if that is no whole number above zero."""
+    if type(max_size) is not int or max_size < 1:
+        raise TokenBuildError(f"max_size must be a whole number above 0, not {shown(max_size)}")
+    return max_size
 
 
 def ascii_token(token: object, max_size: int) -> bytes:

@@ -16,6 +16,7 @@ from varco_auth_jwt._keyring import (
     MAX_SIZE,
     KeyRing,
     ascii_token,
+    checked_size,
     decode_part,
     split_compact,
     type_in,
@@ -152,7 +153,7 @@ class JwtParser:
             self._cipher = JweCipher(decryption_key, max_size=max_size)
         self._denylist = denylist
         self._ring = _ring_of(secret, key, algorithms, strict=strict)
-        self._max_size = max_size
+        self._max_size = checked_size(max_size)
         self._policy: ClaimsPolicy = policy_of(
             issuer=issuer,
             audience=audience,

@@ -23,7 +23,13 @@ from varco_auth_jwt._errors import (
 )
 from varco_auth_jwt._issuers import issuers_in
 from varco_auth_jwt._jwk_set import JsonWebKeySet
-from varco_auth_jwt._keyring import MAX_SIZE, ascii_token, decode_part, split_compact
+from varco_auth_jwt._keyring import (
+    MAX_SIZE,
+    ascii_token,
+    checked_size,
+    decode_part,
+    split_compact,
+)
 from varco_auth_jwt._parser import accepted_claims
 from varco_auth_jwt._revocation import refuse_revoked_async
 from varco_auth_jwt._sources import AuthoritySource, IssuerSourceFactory
@@ -86,7 +92,7 @@ class TrustedIssuerRegistry:
         clock: Clock = time.time,
     ) -> None:
         self._policies = Policies(leeway=leeway, required=required, max_age=max_age, clock=clock)
-        self._max_size = max_size
+        self._max_size = checked_size(max_size)
         self._denylist = denylist
         # Filled before use, at start; a registration is one atomic dict operation each.
         self._by_label: dict[str, TrustedIssuerEntry] = {}

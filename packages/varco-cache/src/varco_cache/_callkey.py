@@ -1,7 +1,8 @@
 """Makes, for one function, the function that turns its arguments into a cache key.
 
-Binding a signature costs microseconds a call. So the key function is compiled with the very
-parameters of the original: Python itself puts positional, keyword and default arguments in place.
+The key function is compiled with the very parameters of the original: Python itself puts
+positional, keyword and default arguments in place. Binding a signature costs microseconds a call,
+and with a closure that does it instead a hit takes half as long again, with defaults twice as long.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ def key_maker(
         source = (
             f"def make({shown}):\n"
             f"    _varco_lead = {lead}\n"
-            f'    _varco_key = f"{{_varco_lead}}{parts}"\n'
+            f"    try:\n"
+            f'        _varco_key = f"{{_varco_lead}}{parts}"\n'
+            # Of an integer that has more digits than Python writes.
+            f"    except ValueError:\n"
+            f'        _varco_key = f"{{_varco_lead}}{parts.replace("_varco_plain", "()")}"\n'
             f"    if len(_varco_key) <= {LONGEST}:\n"
             f"        return _varco_key\n"
             f"    return _varco_shortened(_varco_lead, _varco_key)"

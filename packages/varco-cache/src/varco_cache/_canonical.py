@@ -74,7 +74,7 @@ class _Writer:
     def text(self, value: Any, depth: int) -> str:
         kind = class_of(value)
         if kind in PLAIN:
-            return repr(value)
+            return _plain(value)
         if not depth:
             raise self._refusal(value, f"is nested over {_DEEPEST} deep")
         depth -= 1
@@ -174,6 +174,13 @@ _GENERATED: str = _Probe.__eq__.__code__.co_qualname
 _PYDANTIC = frozenset({"pydantic.main", "pydantic.root_model"})
 
 
+def _plain(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return f"{value:#x}"
+
+
 def _float(value: float) -> str | None:
     return None if value != value else float.__repr__(value)  # noqa: PLR0124 # not a number
 
@@ -218,7 +225,7 @@ _SEQUENCES: frozenset[Any] = frozenset({list, tuple, collections.deque})
 _ATOMS: dict[Any, Callable[[Any], str | None]] = {
     float: _float,
     str: str.__repr__,
-    int: int.__repr__,
+    int: lambda value: _plain(int(value)),
     bytes: bytes.__repr__,
     complex: _complex,
     decimal.Decimal: _decimal,

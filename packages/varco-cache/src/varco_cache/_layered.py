@@ -81,6 +81,8 @@ class LayeredCache(CacheBackend):
         self._layers = layers
         self._around = self._mode is WriteMode.WRITE_AROUND
         self._promote_ttl = checked_ttl(promote_ttl, "promote_ttl")
+        checked_seconds(time_limit, "time_limit")
+        checked_seconds(retry_after, "retry_after")
         self._caches = [
             layer
             if layer.reliable
