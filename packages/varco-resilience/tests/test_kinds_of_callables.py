@@ -1,8 +1,10 @@
 """What is sync and what is async is known before a call, and errors count by what they hold."""
 
+import asyncio
 import functools
 import inspect
 import types
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -128,6 +130,10 @@ NEITHER = {
 }
 
 
+def unlimited():
+    return InMemoryRateLimiter(RateLimitConfig(1000, 1.0))
+
+
 def callers():
     breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=1))
     room = Bulkhead(BulkheadConfig(1))
@@ -192,6 +198,85 @@ DECORATORS = {
 async def test_what_is_two_kinds_at_once_cannot_be_decorated(decorator, given):
     with pytest.raises(UnsupportedFunctionError, match=r"a mixed function; .*async def"):
         decorator(given)
+
+
+class HandsOn:
+    def __call__(self, *args):
+        return later(*args)
+
+
+class Request:
+    """As `aiohttp.ClientSession.get` returns it: a coroutine that Python did not make."""
+
+    def __init__(self, coroutine):
+        self._coroutine = coroutine
+
+    def __await__(self):
+        return self._coroutine.__await__()
+
+    def send(self, value):
+        return self._coroutine.send(value)
+
+    def throw(self, *error):
+        return self._coroutine.throw(*error)
+
+    def close(self):
+        self._coroutine.close()
+
+
+Coroutine.register(Request)
+HANDING_ON = {
+    "function": hands_on,
+    "object": HandsOn(),
+    "wrapper": functools.wraps(later)(hands_on),
+    "request": lambda *args: Request(later(*args)),
+    "cached": functools.lru_cache(hands_on),
+}
+
+
+TWICE = {
+    "retry": DECORATORS["retry"],
+    "breaker": DECORATORS["breaker"],
+    "bulkhead": Bulkhead(BulkheadConfig(2)),
+    "limiter": rate_limit(unlimited()),
+    "fallback": DECORATORS["fallback"],
+}
+
+
+@pytest.mark.parametrize("decorate", TWICE.values(), ids=TWICE)
+@pytest.mark.parametrize("given", HANDING_ON.values(), ids=HANDING_ON)
+async def test_a_coroutine_that_a_decorated_sync_function_hands_on_never_begins(decorate, given):
+    for decorated in (decorate(given), decorate(decorate(given))):
+        with pytest.raises(UnsupportedFunctionError, match="returns a coroutine; make it `async"):
+            decorated()
+    assert not STARTED
+
+
+async def test_a_coroutine_of_the_handler_of_a_sync_function_never_begins():
+    def fail():
+        raise ConnectionError
+
+    with pytest.raises(UnsupportedFunctionError, match=r"handler of .*must be async"):
+        fallback(lambda _: later())(fail)()
+    assert not STARTED
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_has_begun_already_may_be_handed_on():
+    begin = rate_limit(unlimited())(lambda: asyncio.create_task(later()))
+    await begin()
+    assert STARTED
+
+
+async def test_the_breakers_within_are_known_through_a_sync_stack():
+    breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=1))
+    room = Bulkhead(BulkheadConfig(1))
+
+    def fail():
+        raise ConnectionError
+
+    with pytest.raises(CircuitOpenError):  # at once, or it would wait for nothing
+        retry(RetryPolicy(base_delay=20, jitter=False))(room.protect(breaker.protect(fail)))()
 
 
 # --- groups ---------------------------------------------------------------------------------------

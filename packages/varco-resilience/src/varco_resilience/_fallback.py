@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._checks import ErrorFilter, error_filter, matches
 from varco_resilience._errors import ResilienceConfigError, UnsupportedFunctionError
-from varco_resilience._functions import PLAIN_KINDS, Kind, kind_of
+from varco_resilience._functions import PLAIN_KINDS, Kind, answering, kind_of
 from varco_resilience._strategy import Part, apply
 
 if TYPE_CHECKING:
@@ -63,25 +63,32 @@ class Fallback[F](Part):
 
     def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
         """The function that surrounds calls of another, and is of the same kind."""
-        on = self._on
-        handler, value = self._handler, self._value
-        if kind is Kind.SYNC:
-            if handler is not None and kind_of(handler) is Kind.ASYNC:
+        return self._sync(func, name) if kind is Kind.SYNC else self._async(func)
+
+    def _sync(self, func: Callable[..., Any], name: str) -> Callable[..., Any]:
+        on, handler, value = self._on, self._handler, self._value
+        if handler is not None:
+            if kind_of(handler) is Kind.ASYNC:
                 raise UnsupportedFunctionError(
                     self.label, name, "its handler is async, so the function must be as well"
                 )
+            remedy = "the function must be async for it"
+            handler = answering(self.label, handler, f"the handler of {name}", remedy)
 
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                try:
-                    return func(*args, **kwargs)
-                except Exception as error:
-                    if not matches(on, error):
-                        raise
-                    return value if handler is None else handler(error)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return func(*args, **kwargs)
+            except Exception as error:
+                if isinstance(error, UnsupportedFunctionError) or not matches(on, error):
+                    raise
+                return value if handler is None else handler(error)
 
-            return wrapper
+        return wrapper
 
-        async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
+    def _async(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        on, handler, value = self._on, self._handler, self._value
+
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
             try:
                 return await func(*args, **kwargs)
             except Exception as error:
@@ -93,7 +100,7 @@ class Fallback[F](Part):
                     return await answer
                 return answer
 
-        return async_wrapper
+        return wrapper
 
 
 @overload

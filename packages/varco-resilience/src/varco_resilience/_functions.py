@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HOLDERS: tuple[Any, ...] = (staticmethod, classmethod)
+
+
+MAKE_ASYNC = "make it `async def` or mark it with inspect.markcoroutinefunction"
 
 
 class Kind(Enum):
@@ -110,19 +114,30 @@ def callable_sync[**P, R](decorator: str, func: Callable[P, R]) -> Callable[P, R
     """A sync function to be called once, whose answer is no coroutine either.
 
     Raises:
-        UnsupportedFunctionError: it is none, at once; or it has made a coroutine of another
-            function, which has not begun and never will.
+        UnsupportedFunctionError: it is none, at once; or it has made a coroutine, as `answering`.
     """
-    name = name_of(func)
-    only(decorator, kind_of(func), name, (Kind.SYNC,), "use the async way of calling")
+    name, remedy = name_of(func), "use the async way of calling"
+    only(decorator, kind_of(func), name, (Kind.SYNC,), remedy)
+    return answering(decorator, func, name, remedy)
+
+
+def answering[**P, R](
+    decorator: str, func: Callable[P, R], name: str, remedy: str
+) -> Callable[P, R]:
+    """A sync function that answers for itself.
+
+    A coroutine of another function would fail, or succeed, where no strategy looks; it has not
+    begun and never will.
+
+    Raises:
+        UnsupportedFunctionError: by the function returned, when `func` has made a coroutine.
+    """
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         result = func(*args, **kwargs)
-        if inspect.iscoroutine(result):
+        if hasattr(type(result), "__await__") and isinstance(result, Coroutine):
             result.close()
-            raise UnsupportedFunctionError(
-                decorator, name, "it returns a coroutine; use the async way of calling"
-            )
+            raise UnsupportedFunctionError(decorator, name, f"it returns a coroutine; {remedy}")
         return result
 
     return call
@@ -130,10 +145,7 @@ def callable_sync[**P, R](decorator: str, func: Callable[P, R]) -> Callable[P, R
 
 def check_async(decorator: str, func: Any) -> None:
     """Refuse a function that is not async before it is called."""
-    remedy = (
-        "use the sync way of calling, or, if what it returns is to be awaited, make it `async def`"
-        " or mark it with inspect.markcoroutinefunction"
-    )
+    remedy = f"use the sync way of calling, or, if what it returns is to be awaited, {MAKE_ASYNC}"
     only(decorator, kind_of(func), name_of(func), (Kind.ASYNC,), remedy)
 
 
