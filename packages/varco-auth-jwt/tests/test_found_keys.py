@@ -124,6 +124,10 @@ def spellings():
             "bare urlsafe": base64.urlsafe_b64encode(der).rstrip(b"="),
             "base64 of bare": base64.b64encode(bare),
             "hex": der.hex().encode(),
+            "hex of openssl": der.hex(":").upper().encode(),
+            "hex of Python": hex(int.from_bytes(der)).encode(),
+            "without dashes": pem.replace(b"-----", b""),
+            "without spaces": b"".join(pem.split()),
             "DER": der,
         }.items():
             yield f"{key}, {form}", text
@@ -194,8 +198,9 @@ def test_secrets_that_only_look_a_little_like_keys_are_secrets():
             lambda: JwkBuilder.from_pem(SPELLINGS["encrypted, PEM"], password=b"q"),
             "cannot be read with this password",
         ),
+        (lambda: JwkBuilder.from_pem(PUBLIC.replace(b"\n", rb"\n")), "put line breaks there"),
         (lambda: JwkBuilder.from_der(PUBLIC), "JwkBuilder.from_pem reads it"),
-        (lambda: JwkBuilder.from_der(b"0"), "must be a public key, private key, certificate"),
+        (lambda: JwkBuilder.from_der(b"0"), "no public key and no private key and no certificate"),
         (
             lambda: JwkBuilder.from_pem(b"-----BEGIN X509 CRL-----\nAA\n-----END X509 CRL-----"),
             "the PEM holds X509 CRL; it must hold",

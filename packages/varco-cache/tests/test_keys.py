@@ -6,13 +6,15 @@ import datetime as dt
 import decimal
 import enum
 import functools
+import inspect
+import itertools
 import pathlib
 import subprocess
 import sys
 import types
 import uuid
 import zoneinfo
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pydantic
 import pytest
@@ -75,9 +77,46 @@ class Model(pydantic.BaseModel):
     _own: int = pydantic.PrivateAttr(0)
 
 
+class Child(Box):
+    pass
+
+
+class ChildModel(Model):
+    pass
+
+
+class Root(pydantic.RootModel[Any]):
+    pass
+
+
+class Typed[T](pydantic.BaseModel):
+    content: T
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    content: Any
+
+
+class Tall(tuple):  # noqa: SLOT001 # it may have more than its items
+    def __iter__(self):
+        return iter([])
+
+    def __len__(self):
+        return 0
+
+
 class Kind(enum.Enum):
     A = 1
     B = "A"
+
+
+class Word(enum.StrEnum):
+    A = "a"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
 
 
 class Flags(enum.Flag):
@@ -129,6 +168,10 @@ def same(one, other):
     """Equal and of one type, all the way down."""
     if type(one) is not type(other) or one != other:
         return False
+    if isinstance(one, set | frozenset):
+        return collections.Counter(map(type, one)) == collections.Counter(map(type, other))
+    if isinstance(one, Tall):
+        return all(map(same, tuple.__iter__(one), tuple.__iter__(other)))
     if isinstance(one, dict):
         # Equal keys of two types are not the same key.
         return {type(k) for k in one} == {type(k) for k in other} and all(
@@ -136,7 +179,10 @@ def same(one, other):
         )
     if isinstance(one, list | tuple | collections.deque):
         return all(map(same, one, other))
-    if isinstance(one, Box | Slotted | Model):
+    if isinstance(one, pydantic.BaseModel):
+        held = one.__dict__ | (one.__pydantic_extra__ or {})
+        return same(held, other.__dict__ | (other.__pydantic_extra__ or {}))
+    if isinstance(one, Box | Slotted | Checked):
         return same(one.content, other.content)
     return True
 
@@ -149,6 +195,79 @@ def test_unequal_arguments_never_share_a_key(one, other):
         return
     if keys[0] == keys[1]:
         assert same(one, other), keys
+
+
+NAIVE = dt.datetime(2020, 1, 1)  # noqa: DTZ001 # there are such
+ALIKE = [
+    1, True, 1.0, decimal.Decimal(1), decimal.Decimal("1.0"), 1 + 0j, "1", b"1", Loose("1"),
+    Loud(1), Number.ONE, Flags.X, Kind.A, 7, "a", b"a", "'a'", Word.A, Kind.B, Loose("a"),
+    twin("Loose")("a"), pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("a"), None, "None",
+    0.0, -0.0, False, "", (), [], {}, frozenset(), dt.date(2020, 1, 1), NAIVE, dt.time(1),
+    dt.timedelta(1), dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    dt.datetime(2020, 1, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Rome")), uuid.UUID(int=1),
+    range(1), range(0, 1, 2), int, str, Loose, twin("Loose"),
+]  # fmt: skip
+AROUND = [
+    lambda v: [v], lambda v: (v,), lambda v: collections.deque([v]), lambda v: {v},
+    lambda v: Tall((v,)), lambda v: frozenset({v}), lambda v: {v: 1}, lambda v: {"k": v},
+    lambda v: Wide(k=v), lambda v: {1: v}, lambda v: {True: v},
+    lambda v: collections.OrderedDict(k=v), lambda v: collections.Counter({v: 1}),
+    lambda v: collections.defaultdict(list, k=v), lambda v: Pair(v, 1), lambda v: Pair(1, v), Box,
+    Child, Slotted, Checked, Root, lambda v: Model(content=v), lambda v: ChildModel(content=v),
+    lambda v: Model(content=1, more=v), lambda v: Typed[Any](content=v),
+    lambda v: Typed[object](content=v),
+]  # fmt: skip
+
+
+def built(values):
+    """Each of the values in each of the shapes that can hold it."""
+    for value in values:
+        for make in AROUND:
+            try:
+                yield make(value)
+            except TypeError:  # it cannot be hashed
+                continue
+
+
+def test_what_looks_alike_never_shares_a_key():
+    """All values and all shapes against each other, which chance rarely brings together."""
+    once = list(built(ALIKE))
+    known = {}
+    for value in (*ALIKE, *once, *built(once)):
+        assert same(known.setdefault(echo.key_for(value), value), value)
+    assert len(known) > len(AROUND) ** 2 * len(ALIKE) / 2
+
+
+class Anything:
+    """Takes what a call may have, so that its parts could run into each other."""
+
+    @staticmethod
+    @cached(InMemoryCache())
+    async def call(first, /, second=None, *more, last=None, **named): ...
+
+
+FEW = [1, 11, True, 1.0, "1", "1,1", (1,), (1, 1), None]
+
+
+def calls():
+    for args in itertools.chain(*(itertools.product(FEW, repeat=n) for n in (1, 2, 3))):
+        yield args, {}
+        for name in ("first", "last", "other", *(["second"] if len(args) == 1 else [])):
+            yield from ((args, {name: value}) for value in FEW)
+
+
+def test_calls_share_a_key_only_with_the_same_arguments_in_the_same_places():
+    def bound(args, named):
+        binding = inspect.signature(Anything.call).bind(*args, **named)
+        binding.apply_defaults()
+        return dict(binding.arguments)
+
+    known = {}
+    for call in calls():
+        args, named = call
+        first = known.setdefault(Anything.call.key_for(*args, **named), call)
+        if first is not call:
+            assert same(bound(*first), bound(*call))
 
 
 @given(values)

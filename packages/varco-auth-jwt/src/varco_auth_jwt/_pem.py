@@ -26,6 +26,11 @@ def read_pem(pem: object, password: bytes | None) -> object:
         InvalidKeyError: there is none, there are several, or it cannot be read.
     """
     data = _checked(pem, "PEM", password)
+    if b"\\n" in data:
+        raise InvalidKeyError(
+            r"the PEM has the characters \n where its lines end; put line breaks there:"
+            r" pem.replace(rb'\n', b'\n')"
+        )
     blocks = [(found[1].decode(), found[0]) for found in _BLOCK.finditer(data)]
     for kind, load in _PEM_LOADERS.items():
         fitting = [(label, text) for label, text in blocks if label.endswith(kind)]
@@ -61,7 +66,7 @@ def _checked(data: object, form: str, password: object) -> bytes:
 
 
 def _loaded(what: str, loaders: dict[str, _Load], data: bytes, password: bytes | None) -> object:
-    reason = f"it must be a {', '.join(loaders).lower()}"
+    reason = f"it is no {' and no '.join(loaders).lower()}"
     for load in loaders.values():
         try:
             return load(data, password)

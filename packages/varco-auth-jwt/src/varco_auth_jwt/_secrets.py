@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 # An Ed25519 public key in DER, the shortest of all.
 _SHORTEST: Final = 44
 # What text picks up on its way through files, environments and JSON.
-_NOISE: Final = re.compile(rb"\\[nrt]|[\s\"']")
+_NOISE: Final = re.compile(rb"\\[nrt]|[\s\"':]")
+# With its dashes and spaces, or without them.
+_PEM: Final = re.compile(rb"BEGIN[A-Z0-9 ]*(?:KEY|CERTIFICATE)|---- BEGIN ")
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _SSH_KINDS: Final = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
@@ -46,7 +48,7 @@ def _decoded(text: bytes) -> Iterator[bytes]:
         return
     bare = _NOISE.sub(b"", text)
     with suppress(ValueError):
-        yield bytes.fromhex(bare.decode("ascii"))
+        yield bytes.fromhex(bare.decode("ascii").lower().removeprefix("0x"))
     digits = bare.translate(_TO_STANDARD).rstrip(b"=")
     with suppress(ValueError):
         yield a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True)
@@ -54,7 +56,7 @@ def _decoded(text: bytes) -> Iterator[bytes]:
 
 def _kind_of(data: bytes) -> str | None:
     text = data.lstrip(b"\xef\xbb\xbf \t\r\n\"'")
-    if b"-----BEGIN " in data or b"---- BEGIN SSH2 " in data:
+    if _PEM.search(data):
         return "PEM"
     # In its binary form the name of its kind comes after four bytes of length.
     if text.startswith((*_SSH_KINDS, b"openssh-key-v1")) or data[4:].startswith(_SSH_KINDS):

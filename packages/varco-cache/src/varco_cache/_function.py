@@ -71,7 +71,7 @@ class CachedFunction[**P, R]:
         if instance is None:
             return self
         if not self._calls.is_method:  # it became one after its class was made
-            self.__set_name__(type(instance), self.__name__)
+            self.__set_name__(object, self.__name__)
         return CachedMethod[Any, R](self, instance)
 
     if not TYPE_CHECKING:  # a checker would let every misspelling pass
