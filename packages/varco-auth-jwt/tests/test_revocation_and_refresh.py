@@ -19,12 +19,14 @@ from varco_auth_jwt import (
     RefreshTokens,
     RefreshUnknownError,
     RevocationUnavailableError,
+    SignatureInvalidError,
     TokenBuildError,
     TokenError,
     TokenExpiredError,
     TokenRevokedError,
     TokenTypeError,
     TrustedIssuerRegistry,
+    UnknownKidError,
 )
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +54,35 @@ async def test_a_revoked_token_is_refused(clock):
         parser.parse(token_of("t2", "https://other.example"))
     with pytest.raises(ClaimMissingError):
         parser.parse(token_of(None))
+
+
+async def test_a_token_that_was_good_before_is_looked_at_again(clock):
+    """Of a token that comes again only the signature is taken for granted."""
+    denylist = InMemoryDenylist(clock=clock)
+    first = JwtAuthority.generate(issuer=ISSUER, kid="first", clock=clock)
+    authority = MultiKeyAuthority(first, clock=clock)
+    registry = TrustedIssuerRegistry(clock=clock, denylist=denylist)
+    registry.register_authority(authority)
+    token = authority.token().token_id("t1").expires_in(600).build()
+    other = authority.token().token_id("t2").expires_in(600).build()
+    for _ in range(2):
+        assert (await registry.verify(token)).jti == "t1"
+        assert (await registry.verify(other)).jti == "t2"
+        with pytest.raises(SignatureInvalidError):
+            await registry.verify(token.rpartition(".")[0] + "." + other.rpartition(".")[2])
+    denylist.revoke("t1", until=(await registry.verify(token)).exp)
+    with pytest.raises(TokenRevokedError):
+        await registry.verify(token)
+    authority.rotate(JwtAuthority.generate(issuer=ISSUER, kid="second", clock=clock))
+    assert (await registry.verify(other)).jti == "t2"
+    authority.retire("first")
+    with pytest.raises(UnknownKidError):
+        await registry.verify(other)
+    late = authority.token().token_id("t3").expires_in(60).build()
+    assert await registry.verify(late)
+    clock.advance(61)
+    with pytest.raises(TokenExpiredError):
+        await registry.verify(late)
 
 
 async def test_the_denylist_forgets_what_has_expired(clock):

@@ -103,3 +103,13 @@ def test_what_is_left_out_is_not_there():
     assert set(found["paths"]["/parts"]) == {"post"}
     assert "delete" not in found["paths"]["/parts/{pk}"]
     assert "428" in found["paths"]["/parts/{pk}"]["patch"]["responses"]
+
+
+def test_operations_of_a_resource_in_two_places_have_two_names():
+    resource = HttpResource(Parts, "/parts")
+    found = {"openapi": "3.1.0", "info": {"title": "t", "version": "1"}}
+    for prefix in ("", "/old", "/older", "/old"):
+        extend_openapi(found, [resource], prefix=prefix)
+    check_document(found)
+    names = [found["paths"][f"{p}/parts"]["get"]["operationId"] for p in ("", "/old", "/older")]
+    assert names == ["list_parts", "list_parts2", "list_parts3"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from varco_auth_jwt._errors import ClaimInvalidError, TokenBuildError, shown
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from varco_domain.auth import AuthContext, ResourceGrant
+
+_GRANTS_REMEMBERED: Final = 512
 
 
 def claims_of(ctx: AuthContext) -> dict[str, Any]:
@@ -59,6 +62,7 @@ def context_of(sub: str | None, extra: Mapping[str, Any]) -> AuthContext:
     return context
 
 
+@cache
 def _auth() -> Any:
     try:
         return import_module("varco_domain.auth")
@@ -93,7 +97,12 @@ def _grant(value: object) -> ResourceGrant:
     resource = members.get("resource")
     if not isinstance(resource, str) or "actions" not in members:
         raise ClaimInvalidError("each of 'grants' names a resource and actions", claim="grants")
-    names = _names(members, "actions", spaced=False)
+    return _granted(resource, _names(members, "actions", spaced=False))
+
+
+# The roles of an application make few grants, and every token of a role has the same.
+@lru_cache(maxsize=_GRANTS_REMEMBERED)
+def _granted(resource: str, names: frozenset[str]) -> ResourceGrant:
     auth = _auth()
     known = {str(action) for action in auth.Action}
     if not names <= known:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 MAX_SIZE: Final = 16 * 1024
 _MAX_HEADER: Final = 4 * 1024
 _MAX_REMEMBERED: Final = 128
+# Tokens come again with every request of a session; a longer one is checked each time.
+_MAX_GOOD: Final = 1_024
+_LONGEST_GOOD: Final = 4 * 1024
 
 
 class Compact(NamedTuple):
@@ -108,6 +111,10 @@ class KeyRing:
         # What a header comes to, kept only once a signature under it was good, so that strangers
         # cannot fill it. Single dict operations: atomic, and a lost entry costs one look-up.
         self._known: dict[bytes, Opener] = {}
+        # Tokens whose signature was good, by their exact bytes, and their `typ`. That holds as long
+        # as the keys do, which are this ring's: who rotates or retires a key makes another ring.
+        # Nothing else about a token is remembered. Replaced as a whole when it is full.
+        self._good: dict[bytes, str | None] = {}
 
     @property
     def kids(self) -> frozenset[str]:
@@ -120,18 +127,26 @@ class KeyRing:
         Raises:
             TokenError: there is no such key, or the signature is not its.
         """
+        good = self._good
+        whole = token.signing_input + b"." + token.signature
+        if whole in good:
+            return good[whole]
         opener = self._known.get(token.header)
         fresh = opener is None
         if opener is None:
             opener = self.opener(token.header)
         try:
-            good = opener.model.verify(token.signing_input, b64decode(token.signature), opener.key)
+            holds = opener.model.verify(token.signing_input, b64decode(token.signature), opener.key)
         except (ValueError, TypeError, JoseError):
-            good = False
-        if not good:
+            holds = False
+        if not holds:
             raise SignatureInvalidError("the signature is not that of the key")
         if fresh and len(self._known) < _MAX_REMEMBERED:
             self._known[token.header] = opener
+        if len(whole) <= _LONGEST_GOOD:
+            if len(good) >= _MAX_GOOD:
+                self._good = good = {}
+            good[whole] = opener.typ
         return opener.typ
 
     def opener(self, header_part: bytes) -> Opener:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from varco_domain import DomainError
 from varco_fastapi._limit import BodyLimit
 from varco_fastapi._openapi import document_of
-from varco_fastapi._resource import response_of
+from varco_fastapi._operation import Answer
 from varco_http import (
     Fault,
     HttpApplication,
@@ -83,11 +83,11 @@ def lifespan(
 def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None:
     async def live() -> Response:
         """Tell that the process lives."""
-        return response_of(application.health.live())
+        return Answer(application.health.live())
 
     async def ready() -> Response:
         """Tell whether all parts can serve."""
-        return response_of(await application.health.ready())
+        return Answer(await application.health.ready())
 
     failed: dict[int | str, dict[str, Any]] = {
         503: {
@@ -95,17 +95,24 @@ def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None
             "content": {"application/json": {"schema": {"type": "object"}}},
         }
     }
-    app.add_api_route(f"{prefix}/live", live, tags=["health"], response_model=None)
-    app.add_api_route(
-        f"{prefix}/ready", ready, tags=["health"], response_model=None, responses=failed
-    )
+    for path, answer, responses in (("live", live, {}), ("ready", ready, failed)):
+        for method in ("GET", "HEAD"):
+            app.add_api_route(
+                f"{prefix}/{path}",
+                answer,
+                methods=[method],
+                tags=["health"],
+                response_model=None,
+                responses=responses,
+                include_in_schema=method == "GET",
+            )
 
 
 async def _answer(request: Request, error: Exception) -> Response:
     answer = problem_response(error, instance=request.url.path)
     if answer.status >= _SERVER:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return response_of(answer)
+    return Answer(answer)
 
 
 async def _answer_fault(request: Request, error: Exception) -> Response:
@@ -120,7 +127,7 @@ async def _answer_status(request: Request, error: Exception) -> Response:
     headers: Mapping[str, str] = known.headers or {}
     if known.status_code < 400:  # noqa: PLR2004 - a redirection, or nothing to tell, is no error
         return Response(status_code=known.status_code, headers=dict(headers))
-    return response_of(
+    return Answer(
         status_response(
             known.status_code,
             instance=request.url.path,
@@ -132,7 +139,7 @@ async def _answer_status(request: Request, error: Exception) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     found = cast("RequestValidationError", error).errors()
-    return response_of(
+    return Answer(
         status_response(
             422,
             instance=request.url.path,

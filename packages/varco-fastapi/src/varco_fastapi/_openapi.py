@@ -1,32 +1,17 @@
 """The OpenAPI document of an application: FastAPI's own, with what resources really answer."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from varco_domain.exception import PROBLEM_MEDIA_TYPE
-from varco_http import Endpoint, HttpApplication, HttpResource, extend_openapi
+from varco_fastapi._operation import Operation
+from varco_http import HttpApplication, HttpResource
 
 _REF: Final = "#/components/schemas/"
 _PROBLEM: Final = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}}
-# Where FastAPI carries our description of an operation, whatever routers it is included in. It is
-# text, since FastAPI leaves nulls out of what it carries.
-_EXTRA: Final = "x-varco"
-_SECURED: Final = {"_": {"type": "http", "scheme": "bearer"}}
-
-
-def extras_of(resource: HttpResource) -> Callable[[Endpoint], dict[str, Any]]:
-    """Return what gives FastAPI the description of each operation of a resource."""
-    document = extend_openapi({}, [resource], schemes=_SECURED)
-    schemas = document["components"]["schemas"]
-
-    def extra(endpoint: Endpoint) -> dict[str, Any]:
-        operation = document["paths"][endpoint.path][endpoint.method.lower()]
-        return {_EXTRA: json.dumps([operation, schemas])}
-
-    return extra
 
 
 def document_of(
@@ -43,50 +28,29 @@ def document_of(
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = plain()
-            _complete(document, application)
+            application.describe(document, dict.fromkeys(_mounted(app)))
+            _say_problems(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     return openapi
 
 
-def _complete(document: dict[str, Any], application: HttpApplication) -> None:
-    schemes = application.callers.schemes
-    extend_openapi(document, [], schemes=schemes)
-    schemas: dict[str, Any] = document["components"]["schemas"]
+def _mounted(app: FastAPI) -> Iterator[tuple[str, HttpResource]]:
+    """The resources that are to be in the document, and what each is included under."""
+    for context in iter_route_contexts(app.routes):
+        operation = context.endpoint
+        if isinstance(operation, Operation) and context.include_in_schema:
+            path = str(context.path_format)
+            yield path.removesuffix(operation.endpoint.path), operation.resource
+
+
+def _say_problems(document: dict[str, Any]) -> None:
+    """Have routes written by hand say that a request that does not fit is a problem document."""
     for operations in document["paths"].values():
-        for method, plain in operations.items():
-            text = plain.get(_EXTRA)
-            if text is None:
-                _say_problem(plain)
-                continue
-            operation, own = json.loads(_told_apart(text, schemas))
-            schemas.update(own)
-            if schemes:
-                operation["security"] = [{name: []} for name in schemes]
-            else:
-                del operation["security"], operation["responses"]["401"]
-            operations[method] = operation
+        for operation in operations.values():
+            response = operation.get("responses", {}).get("422", {})
+            if f"{_REF}HTTPValidationError" in str(response):
+                response["content"] = _PROBLEM
     for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-
-
-def _told_apart(text: str, schemas: dict[str, Any]) -> str:
-    """Give a schema another name if a different one has it: of a class of the same name."""
-    _, own = json.loads(text)
-    for name, schema in own.items():
-        if schemas.get(name, schema) != schema:
-            other, number = f"{name}2", 2
-            while schemas.get(other, schema) != schema:
-                number += 1
-                other = f"{name}{number}"
-            text = text.replace(f'"{_REF}{name}"', f'"{_REF}{other}"')
-            text = text.replace(f'"{name}": {{', f'"{other}": {{')
-    return text
-
-
-def _say_problem(operation: dict[str, Any]) -> None:
-    """Have a route written by hand say that a request that does not fit is a problem document."""
-    response = operation.get("responses", {}).get("422", {})
-    if f"{_REF}HTTPValidationError" in str(response):
-        response["content"] = _PROBLEM
+        document["components"]["schemas"].pop(name, None)

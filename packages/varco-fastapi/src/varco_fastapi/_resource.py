@@ -1,51 +1,20 @@
 """A resource as a router of FastAPI."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Unpack
+from typing import Any, Unpack
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.params import Depends as Dependency
+from fastapi import APIRouter
+from fastapi.params import Depends
 
-from varco_fastapi._callers import application_of, current_caller
-from varco_fastapi._openapi import extras_of
-from varco_http import Caller, Endpoint, HttpResource, HttpResponse, ResourceOptions
-
-
-class Operation:
-    """One operation as FastAPI calls it; what is received and sent is left to varco-http.
-
-    Args:
-        endpoint: What answers.
-    """
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint: Final = endpoint
-
-    async def __call__(
-        self, request: Request, caller: Annotated[Caller, Depends(current_caller)]
-    ) -> Response:
-        """Answer a request."""
-        application = application_of(request)
-        return response_of(
-            await application.answer(self._endpoint, request.scope, request.body, caller)
-        )
-
-
-def response_of(answer: HttpResponse) -> Response:
-    """Return an answer as Starlette sends it."""
-    response = Response(answer.body, answer.status)
-    # Starlette's own headers are the length alone: it adds no media type that it was not given.
-    response.raw_headers += [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
-    ]
-    return response
+from varco_fastapi._operation import Operation
+from varco_http import HttpResource, ResourceOptions
 
 
 def resource(
     service: type[Any] | HttpResource,
     prefix: str = "",
     *,
-    dependencies: Sequence[Dependency] = (),
+    dependencies: Sequence[Depends] = (),
     **options: Unpack[ResourceOptions],
 ) -> APIRouter:
     """Make a router of a service; include it in an application, or in another router.
@@ -64,22 +33,26 @@ def resource(
         HttpConfigError: The parts do not fit.
         TypeError: A resource that is made already is given options.
     """
-    if isinstance(service, HttpResource):
-        if prefix or options:
-            raise TypeError("prefix and options belong to the HttpResource, which is made already")
-        made = service
-    else:
-        made = HttpResource(service, prefix, **options)
+    made = HttpResource.of(service, prefix, options)
     router = APIRouter(dependencies=list(dependencies))
-    extra = extras_of(made)
     for endpoint in made.endpoints:
+        operation = Operation(made, endpoint)
         router.add_api_route(
             endpoint.path,
-            Operation(endpoint),
+            operation,
             methods=[endpoint.method],
             name=endpoint.name,
             response_model=None,
             include_in_schema=endpoint.in_openapi,
-            openapi_extra=extra(endpoint) if endpoint.in_openapi else None,
         )
+    for endpoint in made.endpoints:
+        if endpoint.method == "GET":
+            router.add_api_route(
+                endpoint.path,
+                Operation(made, endpoint),
+                methods=["HEAD"],
+                name=f"head_{endpoint.name}",
+                response_model=None,
+                include_in_schema=False,
+            )
     return router

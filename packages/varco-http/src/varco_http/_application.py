@@ -9,7 +9,11 @@ from varco_http._endpoint import Endpoint
 from varco_http._errors import HttpConfigError
 from varco_http._health import Health
 from varco_http._message import HttpResponse, asgi_request, parse_headers
+from varco_http._openapi import extend_openapi
 from varco_http._problem import is_answerable, problem_response
+from varco_http._resource import HttpResource
+
+_FORBIDDEN: Final = 403
 
 type Part = (
     AbstractAsyncContextManager[Any] | Callable[[HttpApplication], AbstractAsyncContextManager[Any]]
@@ -112,7 +116,27 @@ class HttpApplication:
             if not is_answerable(error):
                 raise
             return problem_response(error, instance=scope["path"])
-        return await endpoint.handle(request, self.service)
+        answer = await endpoint.handle(request, self.service)
+        if answer.status == _FORBIDDEN:
+            challenge = self.callers.forbidding(caller)
+            if challenge is not None:
+                headers = (*answer.headers, ("www-authenticate", challenge))
+                return HttpResponse(answer.status, headers, answer.body)
+        return answer
+
+    def describe(
+        self, document: dict[str, Any], mounted: Iterable[tuple[str, HttpResource]]
+    ) -> None:
+        """Add to an OpenAPI 3.1 document of a framework what its resources really answer.
+
+        Args:
+            document: It is changed.
+            mounted: The resources, and what each is mounted under.
+        """
+        schemes = self.callers.schemes
+        extend_openapi(document, [], schemes=schemes)
+        for prefix, resource in mounted:
+            extend_openapi(document, [resource], schemes=schemes, prefix=prefix)
 
     @asynccontextmanager
     async def running(self, parts: Iterable[Part]) -> AsyncGenerator[None]:

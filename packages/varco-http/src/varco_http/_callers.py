@@ -22,11 +22,13 @@ class Caller:
         ctx: The context that services ask for.
         tenant: The tenant; None where none is declared.
         claims: What the credentials say besides, such as the claims of a token.
+        scheme: The name of the scheme of the credentials; None of a caller without.
     """
 
     ctx: AuthContext = ANONYMOUS
     tenant: str | None = None
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    scheme: str | None = None
 
 
 class TokenVerifier(Protocol):
@@ -209,19 +211,35 @@ class Callers:
         except UnauthenticatedError as error:
             error.headers = error.headers or self._challenges()
             raise
-        if self._tenant is None:
-            return found
-        tenant = found.tenant or self._tenant.read(headers, found.ctx, found.claims)
-        return Caller(found.ctx, tenant, found.claims)
+        tenant = found.tenant
+        if tenant is None and self._tenant is not None:
+            tenant = self._tenant.read(headers, found.ctx, found.claims)
+        return Caller(found.ctx, tenant, found.claims, found.scheme)
+
+    def forbidding(self, caller: Caller) -> str | None:
+        """Return what ``WWW-Authenticate`` says to a caller who may not do what was asked for.
+
+        A bearer token is told ``insufficient_scope`` (RFC 6750); other schemes have no word for it.
+        """
+        for scheme in self._schemes:
+            if scheme.name == caller.scheme:
+                return scheme.challenge("insufficient_scope")
+        return None
 
     async def _read(self, headers: Mapping[str, str]) -> Caller:
-        asked = [await scheme.read(headers) for scheme in self._schemes]
-        found = [caller for caller in asked if caller is not None]
-        if len(found) > 1:
-            raise UnauthenticatedError("the request has credentials of several schemes")
-        if not found and not self._anonymous:
-            raise UnauthenticatedError("the request says nothing of who sends it")
-        return found[0] if found else Caller()
+        found: Caller | None = None
+        for scheme in self._schemes:
+            caller = await scheme.read(headers)
+            if caller is None:
+                continue
+            if found is not None:
+                raise UnauthenticatedError("the request has credentials of several schemes")
+            found = Caller(caller.ctx, caller.tenant, caller.claims, scheme.name)
+        if found is None:
+            if not self._anonymous:
+                raise UnauthenticatedError("the request says nothing of who sends it")
+            return Caller()
+        return found
 
     def _challenges(self) -> tuple[tuple[str, str], ...]:
         found = [scheme.challenge() for scheme in self._schemes]

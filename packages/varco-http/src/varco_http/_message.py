@@ -13,6 +13,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 # What RFC 3986 lets stand in a path, and the percent sign of what is quoted already.
 _PATH: Final = "/:@!$&'()*+,;=-._~"
 _MAX_PAIRS: Final = 100
+# Statuses whose answers have no body, and say nothing of its length.
+_EMPTY: Final = frozenset({204, 304})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class HttpResponse:
 
     Attributes:
         status: The status code.
-        headers: Names in small letters, and values; Content-Length is left to the server.
+        headers: Names in small letters, and values; Content-Length is added where it is sent.
         body: The whole body.
     """
 
@@ -62,6 +64,16 @@ class HttpResponse:
     def header(self, name: str) -> str | None:
         """Return the first value of a header."""
         return next((value for each, value in self.headers if each == name), None)
+
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers as ASGI has them, with the length of the body.
+
+        They answer HEAD as well, to which the body is not sent (RFC 9110, section 9.3.2).
+        """
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers]
+        if self.status not in _EMPTY:
+            raw.append((b"content-length", b"%d" % len(self.body)))
+        return raw
 
 
 def asgi_request(

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of resources: it says what the wire does."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -92,8 +92,8 @@ def extend_openapi(
 ) -> dict[str, Any]:
     """Add resources to an OpenAPI 3.1 document, that of a framework say, and return it.
 
-    Operations of the same path and method take the place of those in the document. A schema whose
-    name another one has there already gets a new name.
+    Operations of the same path and method take the place of those in the document. A schema or an
+    operation whose name another one has there already gets a new name.
 
     Args:
         document: It is changed.
@@ -106,14 +106,19 @@ def extend_openapi(
     schemas = _Schemas(endpoints)
     components: dict[str, Any] = document.setdefault("components", {})
     known_schemas: dict[str, Any] = components.setdefault("schemas", {})
+    paths: dict[str, Any] = document.setdefault("paths", {})
+    taken = _operation_ids(paths)
     made: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         operation = _operation(endpoint, schemas, secured=bool(schemes))
+        replaced = paths.get(prefix + endpoint.path, {}).get(endpoint.method.lower(), {})
+        taken.discard(replaced.get("operationId", ""))
+        operation["operationId"] = _unlike(operation["operationId"], taken)
+        taken.add(operation["operationId"])
         if schemes:
             operation["security"] = [{name: []} for name in schemes]
         made.setdefault(prefix + endpoint.path, {})[endpoint.method.lower()] = operation
     names = _new_names(schemas.definitions, known_schemas)
-    paths: dict[str, Any] = document.setdefault("paths", {})
     for path, operations in made.items():
         paths.setdefault(path, {}).update(_renamed(operations, names))
     for name, schema in schemas.definitions.items():
@@ -125,6 +130,23 @@ def extend_openapi(
     known = {tag["name"] for tag in tags}
     tags += [{"name": each.name} for each in listed if each.name not in known]
     return document
+
+
+def _operation_ids(paths: Mapping[str, Any]) -> set[str]:
+    return {
+        operation["operationId"]
+        for item in paths.values()
+        for operation in item.values()
+        if isinstance(operation, dict) and "operationId" in operation
+    }
+
+
+def _unlike(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: itself, or with a number."""
+    number, other = 2, name
+    while other in taken:
+        other, number = f"{name}{number}", number + 1
+    return other
 
 
 def _new_names(definitions: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:

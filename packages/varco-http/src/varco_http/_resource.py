@@ -158,6 +158,26 @@ class HttpResource:
             *(self._action(action) for action in actions),
         )
 
+    @classmethod
+    def of(
+        cls, service: "type[Any] | HttpResource", prefix: str, options: ResourceOptions
+    ) -> "HttpResource":
+        """Return the resource that an adapter's ``resource(service, prefix, **options)`` means.
+
+        Args:
+            service: The service class, or a resource that is made already.
+            prefix: Where it is.
+            options: Those of a resource.
+
+        Raises:
+            TypeError: A resource that is made already is given a prefix or options.
+        """
+        if not isinstance(service, HttpResource):
+            return cls(service, prefix, **options)
+        if prefix or options:
+            raise TypeError("prefix and options belong to the HttpResource, which is made already")
+        return service
+
     def endpoint(self, verb: Verb | str) -> Endpoint:
         """Return an operation by its verb, or the name of its action.
 

@@ -11,7 +11,7 @@ from litestar.openapi.spec import OpenAPI
 from litestar.status_codes import HTTP_404_NOT_FOUND
 
 from varco_domain.exception import PROBLEM_MEDIA_TYPE
-from varco_http import HttpApplication, HttpResource, extend_openapi
+from varco_http import HttpApplication, HttpResource
 
 _CLIENT: Final = 400
 _REF: Final = "#/components/schemas/"
@@ -33,13 +33,7 @@ def completed(
     """
 
     def complete(document: dict[str, Any]) -> dict[str, Any]:
-        schemes = application.callers.schemes
-        extend_openapi(document, [], schemes=schemes)
-        by_prefix: dict[str, list[HttpResource]] = {}
-        for prefix, resource in mounted:
-            by_prefix.setdefault(prefix, []).append(resource)
-        for prefix, resources in by_prefix.items():
-            extend_openapi(document, resources, schemes=schemes, prefix=prefix)
+        application.describe(document, mounted)
         _say_problems(document)
         return document
 

@@ -1,22 +1,22 @@
 """What an application gets as a whole: problems, request ids, health, a body limit, its parts."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from litestar import Litestar, get
+from litestar import Litestar, get, route
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
-from litestar.response.base import ASGIResponse
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.serialization import encode_json
 from litestar.types import Empty, Middleware, Scope
 
-from varco_http import HttpApplication, Part, RequestContext
+from varco_http import HttpApplication, HttpResponse, Part, RequestContext
 from varco_litestar._callers import current_caller
 from varco_litestar._openapi import Mounted, completed
 from varco_litestar._problems import answer_error, answer_problem, answer_status
@@ -76,7 +76,7 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
                 app_config.openapi_config, self.application, self._mounted
             )
             if self._openapi_path is not None:
-                app_config.route_handlers.append(_document(self._openapi_path))
+                app_config.route_handlers += _document(self._openapi_path)
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
@@ -110,34 +110,44 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
     def _health(self, prefix: str) -> list[Any]:
         health = self.application.health
 
-        @get(f"{prefix}/live", tags=["health"], operation_id="live")
         async def live() -> Answer:
             """Tell that the process lives."""
             return Answer(health.live())
 
-        @get(
-            f"{prefix}/ready",
-            tags=["health"],
-            operation_id="ready",
-            responses={503: ResponseSpec(dict[str, Any], description="A part cannot serve.")},
-        )
         async def ready() -> Answer:
             """Tell whether all parts can serve."""
             return Answer(await health.ready())
 
-        return [live, ready]
+        failed = ResponseSpec(dict[str, Any], description="A part cannot serve.")
+        return [
+            *_shown(f"{prefix}/live", live, tags=["health"], operation_id="live"),
+            *_shown(
+                f"{prefix}/ready",
+                ready,
+                tags=["health"],
+                operation_id="ready",
+                responses={503: failed},
+            ),
+        ]
 
 
-def _document(path: str) -> Any:
+def _shown(path: str, answer: Callable[..., Awaitable[Any]], **options: Any) -> list[Any]:
+    """Handlers of GET, and of HEAD, which the document need not name."""
+    return [
+        get(path, **options)(answer),
+        route(path, http_method=HttpMethod.HEAD, status_code=200, include_in_schema=False)(answer),
+    ]
+
+
+def _document(path: str) -> list[Any]:
     made: list[bytes] = []
 
-    @get(path, include_in_schema=False)
-    async def document(scope: Scope) -> ASGIResponse:
+    async def document(scope: Scope) -> Answer:
         if not made:
             made.append(encode_json(scope["litestar_app"].openapi_schema.to_schema()))
-        return ASGIResponse(body=made[0])
+        return Answer(HttpResponse(200, (("content-type", "application/json"),), made[0]))
 
-    return document
+    return _shown(path, document, include_in_schema=False)
 
 
 async def _resend(scope: Any, receive: Any, send: Any) -> None:

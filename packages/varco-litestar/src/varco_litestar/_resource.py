@@ -14,7 +14,6 @@ from varco_http import Endpoint, HttpResource, HttpResponse, ResourceOptions, Ve
 from varco_litestar._callers import application_of, known_caller
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_EMPTY: Final = {204, 304}
 OPERATION: Final = "varco_operation"
 
 type Guard = Callable[
@@ -42,13 +41,12 @@ class Answer:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        del scope, receive
-        status, body = self._answer.status, self._answer.body
-        headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in self._answer.headers]
-        if status not in _EMPTY:
-            headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        """Send it; to HEAD without the body."""
+        del receive
+        answer = self._answer
+        headers = answer.raw_headers()
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        body = b"" if scope["type"] == "http" and scope["method"] == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
@@ -77,12 +75,7 @@ def resource(
         HttpConfigError: The parts do not fit.
         TypeError: A resource that is made already is given options.
     """
-    if isinstance(service, HttpResource):
-        if prefix or options:
-            raise TypeError("prefix and options belong to the HttpResource, which is made already")
-        made = service
-    else:
-        made = HttpResource(service, prefix, **options)
+    made = HttpResource.of(service, prefix, options)
     return Router(
         "/",
         route_handlers=[_handler(made, each) for each in made.endpoints if each.verb != Verb.QUERY],
@@ -109,7 +102,9 @@ def _handler(made: HttpResource, endpoint: Endpoint) -> Any:
 
     return route(
         _PARAMETER.sub(r"{\1:str}", endpoint.path),
-        http_method=cast("Method", endpoint.method),
+        http_method=cast(
+            "list[Method]", ["GET", "HEAD"] if endpoint.method == "GET" else [endpoint.method]
+        ),
         opt={OPERATION: Operation(made, endpoint)},
         # What Litestar would say of it is too little: the document is completed by the plugin.
         include_in_schema=False,

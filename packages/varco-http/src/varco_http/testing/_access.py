@@ -44,6 +44,9 @@ class AccessContract(ContractBase):
             assert (await client("GET", "/projects/1", who="vic")).status == 200
             made = await client("POST", "/projects", {"name": "y"}, who="vic")
             assert made.status == 403
+            # RFC 6750, section 3.1: the token is good, and not enough.
+            challenge = 'Bearer realm="contract", error="insufficient_scope"'
+            assert made.header("www-authenticate") == challenge
             for method, body in (("PATCH", {"name": "y"}), ("DELETE", None)):
                 assert (await client(method, "/projects/1", body, who="vic")).status in {403, 404}
             assert content(await client("GET", "/projects/1"))["name"] == "x"

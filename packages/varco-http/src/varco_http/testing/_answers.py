@@ -23,6 +23,26 @@ class AnswersContract(ContractBase):
             missing = content(await client("GET", "/nowhere"))
             assert missing["instance"] == "/nowhere"
 
+    async def test_head_is_answered_as_get_without_the_body(self) -> None:
+        async with self.served() as client:
+            await client.create()
+            await client("POST", "/projects/1/tickets", {"title": "t"})
+            for target in ("/projects", "/projects/1", "/projects/1/tickets?limit=1"):
+                shown = await client("GET", target)
+                head = await client("HEAD", target)
+                assert (head.status, head.body) == (200, b""), target
+                for name in ("content-type", "content-length", "etag", "cache-control", "link"):
+                    assert head.header(name) == shown.header(name), (target, name)
+            for target in ("/health/live", "/health/ready", self.openapi_path):
+                assert (await client("HEAD", target)).status == 200, target
+            tag = str((await client("GET", "/projects/1")).header("etag"))
+            assert (await client("HEAD", "/projects/1", if_none_match=tag)).status == 304
+            for target, who, status in (("/projects/9", "ann", 404), ("/projects", "x", 401)):
+                refused = await client.send(
+                    "HEAD", target, [(b"authorization", f"Bearer {who}".encode())], b""
+                )
+                assert (refused.status, refused.body) == (status, b""), target
+
     async def test_a_body_that_is_too_large_is_refused(self) -> None:
         async with self.served() as client:
             large = b'{"name": "%b"}' % (b"x" * 1_100_000)
