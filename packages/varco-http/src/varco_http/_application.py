@@ -120,8 +120,8 @@ class HttpApplication:
         if answer.status == _FORBIDDEN:
             challenge = self.callers.forbidding(caller)
             if challenge is not None:
-                headers = (*answer.headers, ("www-authenticate", challenge))
-                return HttpResponse(answer.status, headers, answer.body)
+                told = (*answer.headers, ("www-authenticate", challenge))
+                return HttpResponse(answer.status, told, answer.body)
         return answer
 
     def describe(

@@ -46,7 +46,7 @@ class Answer:
         answer = self._answer
         headers = answer.raw_headers()
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        body = b"" if scope["type"] == "http" and scope["method"] == "HEAD" else answer.body
+        body = b"" if cast("Mapping[str, Any]", scope)["method"] == "HEAD" else answer.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
