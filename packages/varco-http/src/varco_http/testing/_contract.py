@@ -4,6 +4,7 @@ from varco_http.testing._access import AccessContract
 from varco_http.testing._answers import AnswersContract
 from varco_http.testing._conditions import ConditionsContract
 from varco_http.testing._fuzz import FuzzContract
+from varco_http.testing._isolation import IsolationContract
 from varco_http.testing._keys import IdempotencyContract
 from varco_http.testing._lists import ListsContract
 
@@ -14,6 +15,7 @@ class HttpContract(
     ConditionsContract,
     FuzzContract,
     IdempotencyContract,
+    IsolationContract,
     ListsContract,
 ):
     """What HTTP clients see of an application, whichever framework serves it.
