@@ -102,6 +102,7 @@ def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None
                 answer,
                 methods=[method],
                 tags=["health"],
+                operation_id=path,
                 response_model=None,
                 responses=responses,
                 include_in_schema=method == "GET",

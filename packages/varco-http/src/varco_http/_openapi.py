@@ -122,7 +122,8 @@ def extend_openapi(
     for path, operations in made.items():
         paths.setdefault(path, {}).update(_renamed(operations, names))
     for name, schema in schemas.definitions.items():
-        known_schemas[names.get(name, name)] = _renamed(schema, names)
+        new = names.get(name, name)
+        known_schemas[new] = _titled(_renamed(schema, names), new)
     if schemes:
         found = {name: dict(scheme) for name, scheme in schemes.items()}
         components.setdefault("securitySchemes", {}).update(found)
@@ -158,11 +159,16 @@ def _new_names(definitions: Mapping[str, Any], known: Mapping[str, Any]) -> dict
         for name, schema in definitions.items():
             wanted = _renamed(schema, found)
             number, other = 2, name
-            while known.get(other, wanted) != wanted:
+            while other in known and known[other] != _titled(wanted, other):
                 other, number = f"{name}{number}", number + 1
             if other != name:
                 found[name] = other
     return found
+
+
+def _titled(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A schema whose title is its name: what generators of clients call its class."""
+    return {**schema, "title": name}
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
