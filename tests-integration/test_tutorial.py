@@ -36,7 +36,7 @@ def run_tests(folder, **configuration):
 
 
 def test_the_tutorial_passes_twice_on_sqlite(tmp_path):
-    assert pages.commands(TUTORIAL).count("python -m pytest") == 3
+    assert pages.commands(TUTORIAL).count("python -m pytest") == 4
     type_files(TUTORIAL, tmp_path)
     run_tests(tmp_path)
     run_tests(tmp_path)
