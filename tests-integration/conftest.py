@@ -1,6 +1,7 @@
 """Real servers, and databases on them; a test without its server is skipped, and fails in CI."""
 
 import asyncio
+import importlib.util
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
+import kafka_stand_ins
 import mongodb
 
 POSTGRESQL = os.environ.get(
@@ -73,6 +75,19 @@ def mongodb_database(mongodb_url):
     yield mongodb.database_url(mongodb_url, name)
     with pymongo.MongoClient(mongodb_url) as client:
         client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """The URL of the cluster that the environment names, or of a stand-in."""
+    if url := os.environ.get("VARCO_TEST_KAFKA_URL"):
+        yield url
+        return
+    if importlib.util.find_spec("noida_db") is None:
+        _absent("Kafka", "neither VARCO_TEST_KAFKA_URL nor noida-db")
+    server = kafka_stand_ins.Noida(tmp_path_factory.mktemp("noida")).start()
+    yield server.url
+    server.stop()
 
 
 async def _statement(url, text):

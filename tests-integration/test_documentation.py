@@ -33,6 +33,8 @@ def test_the_python_blocks_run(page, tmp_path, request):
     variables = dict(os.environ)
     if "VARCO_MONGODB_URL" in source:
         variables["VARCO_MONGODB_URL"] = request.getfixturevalue("mongodb_database")
+    if "kafka://localhost:9092" in source:
+        variables["VARCO_KAFKA_URL"] = request.getfixturevalue("kafka")
     (tmp_path / "page.txt").write_text(source, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", pages.RUNNER, str(page), "page.txt"],

@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from varco_events._producer import AbstractEventProducer, BusEventProducer, NoopEventProducer
     from varco_events._registry import event_class
     from varco_events._relay import OutboxRelay
+    from varco_events._scanned_failures import Aside, ScannedFailures
     from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
     from varco_events._service import EventServiceMixin
@@ -169,6 +170,7 @@ else:
         "_producer": "AbstractEventProducer BusEventProducer NoopEventProducer",
         "_registry": "event_class",
         "_relay": "OutboxRelay",
+        "_scanned_failures": "Aside ScannedFailures",
         "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
         "_service": "EventServiceMixin",
@@ -218,6 +220,7 @@ __all__: tuple[str, ...] = (
     "AbstractEventBus",
     "AbstractEventProducer",
     "ActionResult",
+    "Aside",
     "BusEventProducer",
     "BusStoppedError",
     "BusUnavailableError",
@@ -298,6 +301,7 @@ __all__: tuple[str, ...] = (
     "Outcome",
     "RawEvent",
     "RetryMiddleware",
+    "ScannedFailures",
     "Serializer",
     "StoreFigures",
     "Subscription",

@@ -36,13 +36,19 @@ class Lanes:
         self.unclaimed = False
         """Whether something was left here that is to be taken again."""
         self._workers = workers
-        self._in_hand: set[str | int] = set()
+        self.in_hand: dict[str | int, InHand] = {}
+        """What was taken and not finished, by its number."""
         self._lanes: dict[bytes, deque[InHand]] = {}
         self._waiting = 0
 
     @property
     def alive(self) -> bool:
         """Whether its events may be begun, as far as this process knows."""
+        return True
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether what is counted already may begin; else it is dropped with what waits behind."""
         return True
 
     @property
@@ -53,15 +59,15 @@ class Lanes:
     @property
     def space(self) -> int:
         """How many more events may be taken; what waits behind its own key is no hindrance."""
-        return self._workers.settings.prefetch - len(self._in_hand) + self._waiting
+        return self._workers.settings.prefetch - len(self.in_hand) + self._waiting
 
     def has(self, number: str | int) -> bool:
         """Whether the event of this number is in hand."""
-        return number in self._in_hand
+        return number in self.in_hand
 
     def admit(self, received: InHand) -> None:
         """Take it in hand, and begin with it as soon as its key is free."""
-        self._in_hand.add(received.number)
+        self.in_hand[received.number] = received
         if received.key:
             lane = self._lanes.get(received.key)
             if lane is not None:
@@ -76,7 +82,9 @@ class Lanes:
     def _begin(self, received: InHand) -> None:
         """Begin with it, unless those who did so before died or failed too often."""
         most = self._workers.settings.max_attempts
-        if received.claimed and received.attempts >= most and not received.counted:
+        if not self.may_begin:
+            self.drop(received)
+        elif received.claimed and received.attempts >= most and not received.counted:
             self._workers.spawn(self._give_up(received))
         else:
             self._workers.begin(self, received)
@@ -94,12 +102,12 @@ class Lanes:
         dropped = self._lanes.pop(received.key, None) or (received,)
         self._waiting -= len(dropped) - 1
         for one in dropped:
-            self._in_hand.discard(one.number)
+            self.in_hand.pop(one.number, None)
             self.upstream.dropped(self, one)
 
     def _finish(self, received: InHand) -> None:
         self.upstream.finished(self, received)
-        self._in_hand.discard(received.number)
+        self.in_hand.pop(received.number, None)
         lane = self._lanes.get(received.key)
         if lane is None:
             return

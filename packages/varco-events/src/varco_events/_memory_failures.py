@@ -61,17 +61,17 @@ class InMemoryOutboxFailures(ScannedFailures, OutboxFailureStore):
     def __init__(self, state: OutboxState) -> None:
         self._state = state
 
-    def _scan(self) -> list[tuple[Aside, Failure]]:
+    def scan(self) -> list[tuple[Aside, Failure]]:
         parked = sorted(self._state.parked.values(), key=lambda one: one[0].order)
         return [(aside, relay_failure(entry, aside.at)) for aside, entry in parked]
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         return self._state.clock()
 
-    def _last(self) -> int:
+    def last(self) -> int:
         return self._state.last
 
-    def _waiting(self) -> Iterable[tuple[str, datetime]]:
+    def waiting(self) -> Iterable[tuple[str, datetime]]:
         return ((entry.channel, entry.created_at) for entry in self._state.turns.kept.values())
 
     async def retry(self, entry_ids: Sequence[UUID]) -> ActionResult:
@@ -163,7 +163,7 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         self._numbers = numbers
         self._clock = clock
 
-    def _scan(self) -> list[tuple[Aside, Failure]]:
+    def scan(self) -> list[tuple[Aside, Failure]]:
         found: list[tuple[Aside, Failure]] = []
         for entry_id, letter in self._entries.items():
             number = self._numbers[entry_id]
@@ -175,10 +175,10 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         now = self._clock()
         return self._leased_until.get(entry_id, now) > now
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         return utcnow()
 
-    def _last(self) -> int:
+    def last(self) -> int:
         return max(self._numbers.values(), default=0)
 
     async def hold(
@@ -189,7 +189,7 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         free = {one for one in entry_ids if one in self._entries}.difference(in_hand)
         until = self._clock() + lease
         self._leased_until.update(dict.fromkeys(free, until))
-        return [failure for _, failure in self._scan() if failure.entry_id in free], in_hand
+        return [failure for _, failure in self.scan() if failure.entry_id in free], in_hand
 
     async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
         """Forget what is done, and end the leases of what is given back."""
@@ -240,7 +240,7 @@ class InMemoryInboxFailures(ScannedFailures):
         self._state = state
         self._done = done
 
-    def _scan(self) -> list[tuple[Aside, Failure]]:
+    def scan(self) -> list[tuple[Aside, Failure]]:
         found: list[tuple[Aside, Failure]] = []
         for entry_id, aside in self._state.aside.items():
             entry = self._state.waiting[entry_id]
@@ -251,13 +251,13 @@ class InMemoryInboxFailures(ScannedFailures):
     def _is_in_hand(self, entry: InboxEntry) -> bool:
         return entry.leased_until is not None and entry.leased_until > self._state.clock()
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         return self._state.clock()
 
-    def _last(self) -> int:
+    def last(self) -> int:
         return self._state.last
 
-    def _waiting(self) -> Iterable[tuple[str, datetime]]:
+    def waiting(self) -> Iterable[tuple[str, datetime]]:
         return (
             (entry.channel, entry.received_at)
             for entry in self._state.waiting.values()

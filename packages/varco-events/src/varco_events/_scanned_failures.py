@@ -40,21 +40,24 @@ class Aside:
 
 
 class ScannedFailures(FailureStore):
-    """Derives what is read from `_scan`; nothing is looked up faster."""
+    """Derives what is read from `scan`; nothing is looked up faster."""
+
+    async def refresh(self) -> None:
+        """Learn what others did, before each look at all."""
 
     @abstractmethod
-    def _scan(self) -> list[tuple[Aside, Failure]]:
+    def scan(self) -> list[tuple[Aside, Failure]]:
         """All failures in order."""
 
     @abstractmethod
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         """The time of the store."""
 
     @abstractmethod
-    def _last(self) -> int:
+    def last(self) -> int:
         """The number of what was put aside last."""
 
-    def _waiting(self) -> Iterable[tuple[str, datetime]]:
+    def waiting(self) -> Iterable[tuple[str, datetime]]:
         """The channel of everything that is on its way, and since when it is there."""
         return ()
 
@@ -69,7 +72,8 @@ class ScannedFailures(FailureStore):
     ) -> list[Failure]:
         """Up to `limit` failures that match."""
         behind, most = _number(after), _number(until)
-        scanned = self._scan()
+        await self.refresh()
+        scanned = self.scan()
         if newest_first:
             scanned.reverse()
         found: list[Failure] = []
@@ -86,7 +90,8 @@ class ScannedFailures(FailureStore):
 
     async def get(self, entry_id: UUID) -> Failure:
         """One failure."""
-        for aside, failure in self._scan():
+        await self.refresh()
+        for aside, failure in self.scan():
             if failure.entry_id == entry_id:
                 return replace(failure, position=str(aside.order))
         raise NoSuchFailureError(entry_id)
@@ -100,8 +105,9 @@ class ScannedFailures(FailureStore):
     ) -> list[FailureTally]:
         """How many match."""
         most = _number(until)
+        await self.refresh()
         found: dict[tuple[str, str, str, int], list[datetime]] = {}
-        for aside, one in self._scan():
+        for aside, one in self.scan():
             if (most is None or aside.number <= most) and wanted.matches(one):
                 stretch = bisect_right(edges, one.failed_at)
                 kind = (one.error_type, one.handler, one.consumer_group, stretch)
@@ -121,17 +127,19 @@ class ScannedFailures(FailureStore):
 
     async def mark(self) -> str:
         """What tells what is there now from what comes later."""
-        return str(self._last())
+        await self.refresh()
+        return str(self.last())
 
     async def figures(self) -> StoreFigures:
         """How much waits and how much failed, by channel."""
+        await self.refresh()
         failed, waiting = dict[str, list[datetime]](), dict[str, list[datetime]]()
-        for _, failure in self._scan():
+        for _, failure in self.scan():
             failed.setdefault(failure.channel, []).append(failure.failed_at)
-        for channel, since in self._waiting():
+        for channel, since in self.waiting():
             waiting.setdefault(channel, []).append(since)
         return StoreFigures(
-            self._now(),
+            self.now(),
             {
                 channel: ChannelFigures(
                     waiting=len(waiting.get(channel, ())),
@@ -148,4 +156,4 @@ def _number(text: str | None) -> int | None:
     try:
         return None if text is None else int(text)
     except ValueError as error:
-        raise FailureTokenError("find", f"{text!r} is no position in memory") from error
+        raise FailureTokenError("find", f"{text!r} is no position of this store") from error

@@ -1,0 +1,93 @@
+# What varco-kafka uses of aiokafka 0.12 and later, which has no types of its own.
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+class OffsetAndMetadata(NamedTuple):
+    offset: int
+    metadata: str
+
+class RecordMetadata(NamedTuple):
+    topic: str
+    partition: int
+    topic_partition: TopicPartition
+    offset: int
+    timestamp: int | None
+    timestamp_type: int
+    log_start_offset: int | None
+
+@dataclass
+class ConsumerRecord[K, V]:
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: K | None
+    value: V | None
+    headers: Sequence[tuple[str, bytes]]
+
+class ConsumerRebalanceListener:
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> Any: ...
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> Any: ...
+
+class _Coordinator:
+    generation: int
+
+class AIOKafkaConsumer:
+    _coordinator: _Coordinator
+    def __init__(self, *topics: str, **options: Any) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    def assign(self, partitions: Iterable[TopicPartition]) -> None: ...
+    def assignment(self) -> set[TopicPartition]: ...
+    def subscribe(
+        self,
+        topics: Collection[str] = ...,
+        pattern: str | None = None,
+        listener: ConsumerRebalanceListener | None = None,
+    ) -> None: ...
+    def unsubscribe(self) -> None: ...
+    async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None: ...
+    async def position(self, partition: TopicPartition) -> int: ...
+    def highwater(self, partition: TopicPartition) -> int | None: ...
+    def seek(self, partition: TopicPartition, offset: int) -> None: ...
+    async def beginning_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]: ...
+    async def end_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]: ...
+    async def getmany(
+        self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]: ...
+    def pause(self, *partitions: TopicPartition) -> None: ...
+    def resume(self, *partitions: TopicPartition) -> None: ...
+
+class _Accumulator:
+    def fail_all(self, exception: BaseException) -> None: ...
+
+class _Sender:
+    sender_task: asyncio.Task[None] | None
+
+class AIOKafkaProducer:
+    _message_accumulator: _Accumulator
+    _sender: _Sender
+    def __init__(self, **options: Any) -> None: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def flush(self) -> None: ...
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+    ) -> asyncio.Future[RecordMetadata]: ...
