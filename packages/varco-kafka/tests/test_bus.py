@@ -164,8 +164,7 @@ async def test_what_is_cut_off_has_no_attempt_and_comes_again(settings):
         await until(lambda: len(got) == 3)
 
 
-async def test_a_handler_outlives_what_kafka_waits_for_a_poll(settings, monkeypatch):
-    monkeypatch.setattr("varco_kafka._group._POLL", 0.05)
+async def test_a_handler_that_takes_longer_than_the_lease_keeps_its_partition(settings):
     options, got = settings(partitions=1, prefetch=1, lease=6.0), []
     bus = KafkaEventBus(options)
 
