@@ -48,7 +48,7 @@ async def log(line, options, path):
         await asyncio.to_thread(line.recv)  # to leave
 
 
-async def die(line, options, path):
+async def die(line, options, path, pause):
     """Handles until it dies of something, or until nothing waits."""
     settings, log = KafkaEventBusSettings(**options), Log(path)
     bus = KafkaEventBus(settings)
@@ -57,7 +57,8 @@ async def die(line, options, path):
         log.write(f"begun {event.number}")
         if event.deadly:
             os._exit(9)  # as a segmentation fault would
-        await asyncio.sleep(0.02)  # so that others are under way when one dies
+        if pause:
+            await asyncio.sleep(pause)  # so that others are under way when one dies
         log.write(f"done {event.number}")
 
     bus.subscribe(Counted, handle, channel="c")

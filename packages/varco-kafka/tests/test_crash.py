@@ -174,10 +174,10 @@ async def test_members_that_join_and_leave_lose_nothing_and_keep_the_order(takeo
     assert count - 1500 <= (0 if "VARCO_TEST_KAFKA_URL" in os.environ else 2 * 256)
 
 
-async def run_until_it_lives(most, options, path):
+async def run_until_it_lives(most, options, path, pause):
     """How many processes died before one came to the end."""
     for died in range(most + 1):
-        code = await Process("die", options, str(path)).ended()
+        code = await Process("die", options, str(path), pause).ended()
         if code == 0:
             return died
         assert code == 9
@@ -185,10 +185,12 @@ async def run_until_it_lives(most, options, path):
 
 
 @pytest.mark.parametrize(
-    ("attempts", "names"), [(1, ""), (3, ""), (3, "abc")], ids=["once", "thrice", "with keys"]
+    ("attempts", "names", "pause"),
+    [(1, "", 0), (3, "", 0.02), (3, "abc", 0.02)],
+    ids=["once", "thrice", "with keys"],
 )
 async def test_what_kills_its_process_is_dead_lettered_after_max_attempts(
-    url, prefix, tmp_path, attempts, names
+    url, prefix, tmp_path, attempts, names, pause
 ):
     options = {
         "url": url,
@@ -208,7 +210,7 @@ async def test_what_kills_its_process_is_dead_lettered_after_max_attempts(
     ]
     await publish(options, every)
     path = tmp_path / "log"
-    assert attempts <= await run_until_it_lives(12, options, path) <= 2 * attempts
+    assert attempts <= await run_until_it_lives(12, options, path, pause) <= 2 * attempts
     lines = path.read_text().split("\n")
     # Of what is begun side by side, an attempt may be counted that does not come to it.
     assert all(1 <= lines.count(f"begun {n}") <= attempts for n in deadly)
