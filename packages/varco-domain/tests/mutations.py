@@ -45,10 +45,12 @@ SCOPING: dict[str, tuple[str, ...]] = {
     "service/soft_delete.py": ("*",),
     "service/_reader.py": ("*",),
     "service/_references.py": ("*",),
+    "service/_ripple.py": ("*",),
+    "service/_audience.py": ("*",),
     "_lookup.py": ("*",),
     "service/base.py": (
         *("create", "create_many", "update", "update_many", "delete", "delete_many"),
-        *("_changed", "_check_version", "_check_references"),
+        *("_changed", "_check_version", "_check_references", "_take_away"),
     ),
     "service/_paging.py": ("query", "unlimited", "stream", "page", "_checked", "_schema"),
     "service/_setup.py": ("check_service", "check_update", "check_assembled"),

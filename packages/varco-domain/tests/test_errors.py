@@ -316,3 +316,21 @@ def test_bounds_of_a_query_answer_like_those_of_a_parser(bound):
     with pytest.raises(QueryError) as parsed:
         QueryParser().parse("name = 'x'", limit=1001)
     assert problem_for(parsed.value)["status"] == 400
+
+
+@pytest.mark.anyio
+async def test_an_unknown_field_is_one_error_wherever_it_is_noticed():
+    class Shelf(DomainModel):
+        name: str
+
+    repository = InMemoryRepositoryProvider(Shelf).get_repository(Shelf)
+    wrong = varco_query.QueryParams(varco_query.F.nam == "x")
+    with pytest.raises(varco_query.UnknownFieldError) as parsed:
+        varco_query.QueryParser(varco_query.QuerySchema.of(Shelf)).parse("nam = 'x'")
+    with pytest.raises(varco_query.UnknownFieldError, match="shelfs has no field 'nam'") as stored:
+        await repository.update_many_by_query(varco_query.QueryParams(), {"nam": "y"})
+    with pytest.raises(varco_query.UnknownFieldError):
+        await repository.find_by_query(wrong)
+    assert problem_for(stored.value)["code"] == problem_for(parsed.value)["code"]
+    copy = pickle.loads(pickle.dumps(stored.value))
+    assert (str(copy), copy.field, copy.table) == (str(stored.value), "nam", "shelfs")

@@ -224,9 +224,9 @@ async def test_names_are_fields_or_nothing(backend):
     statements = Statements(backend.engine)
     async with backend.uow_provider.make_uow() as uow:
         for name in ("title; DROP", "title'", "titel", "books.title", "__class__"):
-            with pytest.raises((FieldNotFound, UnknownFieldError)):
+            with pytest.raises(UnknownFieldError):
                 await uow.books.find_by_query(QueryParams(ComparisonNode(name, "=", 1)))
-            with pytest.raises((FieldNotFound, UnknownFieldError)):
+            with pytest.raises(UnknownFieldError):
                 await uow.books.find_by_query(QueryParams(sort=[SortField(name)]))
             with pytest.raises(FieldNotFound):
                 await uow.books.update_many_by_query(QueryParams(), {name: 1})

@@ -2,7 +2,7 @@
 
 RepositoryException                        domain.repository
 ├── EntityNotFound                         also a ServiceNotFoundError
-├── FieldNotFound                          domain.field_not_found
+├── FieldNotFound                          also varco_query's UnknownFieldError
 ├── StaleEntityError                       also a ServiceConflictError
 ├── UniqueViolationError                   also a ServiceConflictError
 ├── ReferenceViolationError                also a ServiceValidationError
@@ -23,6 +23,7 @@ from varco_domain.exception._service import (
     ServiceNotFoundError,
     ServiceValidationError,
 )
+from varco_query import UnknownFieldError
 
 
 class RepositoryException(DomainError):  # noqa: N818 - the specification's name
@@ -51,20 +52,24 @@ class EntityNotFound(RepositoryException, ServiceNotFoundError):  # noqa: N818 -
         self.table = name
 
 
-class FieldNotFound(RepositoryException):
+class FieldNotFound(RepositoryException, UnknownFieldError):  # noqa: N818 - the specification's name
     """A query or an update names a field that the model does not have or does not let be set.
+
+    What an UnknownFieldError is to a parser or a schema, this is to a store: whoever catches the
+    one has both, with one code.
 
     Attributes:
         field: The name.
         table: The table.
     """
 
-    code = "domain.field_not_found"
-    http_status = 400
+    code: ClassVar[str] = UnknownFieldError.code
+    http_status: ClassVar[int] = UnknownFieldError.http_status
 
     def __init__(self, field: str, table: str) -> None:
-        super().__init__(f"{table} has no field {field!r} for this use")
-        self.field = field
+        UnknownFieldError.__init__(self, field)
+        self.message = f"{table} has no field {field!r} for this use"
+        self.args = (self.message,)
         self.table = table
 
 
