@@ -151,6 +151,11 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "node is None -> False",
         ),
     },
+    "service/_ripple.py": {
+        "what restricts lets nothing go, so that there is nothing to tell": (
+            'key.table == target.table and key.on_delete in {"CASCADE", "SET NULL"} -> (key.table == target.table)',
+        ),
+    },
     "_memory_changes.py": {
         "looks at all rows for the one with the key": (
             "target.meta.pk_fields == (field,) -> False",

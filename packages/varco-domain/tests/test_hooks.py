@@ -53,6 +53,23 @@ BAD = ValidationResult((ValidationError("no", "title"),))
 PLACES = ("root", "class", "instance")
 
 
+async def test_a_provider_of_another_kind_may_have_slots():
+    class Slotted:
+        __slots__ = ("inner",)
+
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        def make_uow(self) -> Any:
+            return self.inner.make_uow()
+
+    provider: Any = Slotted(InMemoryRepositoryProvider(Post))
+    posts = PostService(provider, GrantBasedAuthorizer())
+    saved = await posts.create(NEW, CTX)
+    await posts.delete(saved.pk, CTX)
+    assert await posts.count(ctx=CTX) == 0
+
+
 def service() -> PostService:
     return PostService(InMemoryRepositoryProvider(Post), GrantBasedAuthorizer())
 

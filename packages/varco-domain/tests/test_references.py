@@ -174,6 +174,34 @@ async def test_a_hook_that_refuses_what_goes_with_another_row_undoes_all(monkeyp
     assert Things.log == ["refuse", "write deleted 1"]
 
 
+async def test_what_refers_to_other_rows_of_the_same_key_is_not_told():
+    class Other(DomainModel):
+        pass
+
+    class Tag(DomainModel):
+        other: Annotated[int, ForeignKey(Other, on_delete="CASCADE")]
+
+    class Tags(AsyncService[Tag, int, Any, Any, Any]):
+        pass
+
+    provider = InMemoryRepositoryProvider(Box, Thing, Label, Other, Tag)
+    boxes, box = await filled(provider)
+    async with provider.make_uow() as uow:
+        other = await uow.others.save(Other())
+        await uow.tags.save(Tag(other=other.pk))
+    heard = []
+
+    async def observer(_ctx, changes):
+        heard.extend(changes)
+
+    tags = Tags(provider, GrantBasedAuthorizer())
+    tags.observe(observer)
+    assert box.pk == other.pk
+    await boxes.purge(box.pk, ROOT)
+    assert heard == []
+    assert await tags.count(ctx=ROOT) == 1
+
+
 async def test_all_observed_services_hear_and_those_of_other_stores_do_not():
     provider, other = (InMemoryRepositoryProvider(Box, Thing, Label) for _ in range(2))
     boxes, box = await filled(provider)

@@ -93,6 +93,10 @@ class Audience:
 
 
 def audience_of(provider: object) -> Audience:
-    """Return who hears of the writes to a provider's rows, nobody at first."""
-    audience: Audience = vars(provider).setdefault("_audience", Audience())
+    """Return who hears of the writes to a provider's rows, nobody at first.
+
+    One of another kind that has no room for an attribute has a new one for each that asks.
+    """
+    own: dict[str, Any] = getattr(provider, "__dict__", {})
+    audience: Audience = own.setdefault("_audience", Audience())
     return audience
