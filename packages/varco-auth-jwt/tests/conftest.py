@@ -123,6 +123,7 @@ class IdentityProvider:
             "html": (body, {"Content-Type": "text/html"}),
             "plain": (body, {"Content-Type": "text/plain; charset=utf-8"}),
             "bytes": (body, {"Content-Type": "application/octet-stream"}),
+            "binary": (body, {"Content-Type": "binary/octet-stream"}),
             "no keys": (b'{"keys":5}', {}),
         }.get(mode, (body, {}))
         return self._answer(handler, 200, body, headers)

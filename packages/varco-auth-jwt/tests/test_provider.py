@@ -428,7 +428,7 @@ async def test_a_provider_that_is_gone(provider, clock):
         await stage.verify(token)
 
 
-@pytest.mark.parametrize("mode", ["plain", "bytes"])
+@pytest.mark.parametrize("mode", ["plain", "bytes", "binary"])
 async def test_key_sets_of_file_servers_and_object_stores_are_read(stage, mode):
     stage.provider.mode = mode
     assert (await stage.verify()).sub == "user-42"

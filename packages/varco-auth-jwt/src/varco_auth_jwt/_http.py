@@ -28,8 +28,10 @@ _MAX_REDIRECTS: Final = 3
 _OK: Final = 200
 # A host and perhaps a port: no credentials, and nothing that two parsers read in two ways.
 _AUTHORITY: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]+)?")
-# What JSON is served as; the last two by file servers and object stores, which know no better.
-_JSON: Final = frozenset({"application/json", "text/plain", "application/octet-stream"})
+# What JSON is served as; all but the first by file servers and object stores, which know no better.
+_JSON: Final = frozenset(
+    {"application/json", "text/plain", "application/octet-stream", "binary/octet-stream"}
+)
 _ACCEPT: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
