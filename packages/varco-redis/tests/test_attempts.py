@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from redis_waiting import has, until
 
 from varco_events import (
     BusUnavailableError,
@@ -69,21 +70,6 @@ def settings(url, prefix):
         return RedisEventBusSettings(**(values | options))
 
     return make
-
-
-async def until(condition, seconds=100):
-    async with asyncio.timeout(seconds):
-        while True:
-            done = condition()
-            if asyncio.iscoroutine(done):
-                done = await done
-            if done:
-                return
-            await asyncio.sleep(0.01)
-
-
-async def _has(counting, number):
-    return await counting == number
 
 
 async def letters_of(options):
@@ -184,7 +170,7 @@ async def test_a_restart_neither_forgets_nor_adds_an_attempt(settings):
         async with bus:  # a clean stop during the pause, as when something is deployed
             await until(lambda run=run: len(tried) >= min(run, 3))
             if run >= 3:
-                await until(lambda bus=bus: _has(bus.dead_letters.count(), 1))
+                await until(lambda bus=bus: has(bus.dead_letters.count(), 1))
     assert len(tried) == 3
     (letter,) = await letters_of(options)
     assert (letter.attempts, letter.error_message) == (3, "always")
@@ -263,7 +249,7 @@ async def test_a_rejection_is_no_attempt_and_no_failure(settings, kind):
     async with bus:
         await bus.publish(Job(number=1), channel="c")
         await until(lambda: got == [1])
-        await until(lambda: _has(backlog(options), 0))
+        await until(lambda: has(backlog(options), 0))
     assert refused == 20
     assert await letters_of(options) == []
 
@@ -283,7 +269,7 @@ async def test_a_success_after_a_retry_in_a_middleware_is_one(settings):
     bus.subscribe(Job, flaky, channel="c")
     async with bus:
         await bus.publish(Job(number=1), channel="c")
-        await until(lambda: _has(backlog(bus.settings), 0))
+        await until(lambda: has(backlog(bus.settings), 0))
     assert (len(calls), done) == (2, [1])
     assert await letters_of(bus.settings) == []
 
@@ -303,8 +289,8 @@ async def test_a_filter_and_a_middleware_can_fail(settings, where):
     bus.subscribe(Job, print, channel="c", filter=broken if where == "filter" else None)
     async with bus:
         await bus.publish(Job(number=1), channel="c")
-        await until(lambda: _has(bus.dead_letters.count(), 1))
-        await until(lambda: _has(backlog(bus.settings), 0))
+        await until(lambda: has(bus.dead_letters.count(), 1))
+        await until(lambda: has(backlog(bus.settings), 0))
     (letter,) = await letters_of(bus.settings)
     assert (letter.error_type, letter.error_message, letter.attempts) == (
         "ZeroDivisionError",
@@ -331,15 +317,15 @@ async def test_what_cannot_be_read_is_dead_lettered_with_its_bytes(settings, pay
         envelope = EventEnvelope.around(payload, channel="c", key="k")
         await bus.send([envelope], lambda _, error: errors.append(error))
         await bus.publish(Job(number=2, name="k"), channel="c")
-        await until(lambda: _has(bus.dead_letters.count(), 1))
-        await until(lambda: _has(backlog(bus.settings), 0))
+        await until(lambda: has(bus.dead_letters.count(), 1))
+        await until(lambda: has(backlog(bus.settings), 0))
         (letter,) = await bus.dead_letters.peek()
         assert letter.envelope == envelope
         assert isinstance(letter.event, RawEvent)
         assert (letter.event.payload, letter.attempts) == (payload, 2)
         # It is driven again, and comes back the same: a redrive ends.
         assert await bus.dead_letters.redrive(bus) == 1
-        await until(lambda: _has(bus.dead_letters.count(), 1))
+        await until(lambda: has(bus.dead_letters.count(), 1))
         (letter,) = await bus.dead_letters.peek()
         assert letter.envelope.payload == payload
     assert errors == [None]
@@ -357,7 +343,7 @@ async def test_any_text_can_be_an_error(settings, text, caplog):
     bus.subscribe(Job, fail, channel="c")
     async with bus:
         await bus.publish(Job(number=1), channel="c")
-        await until(lambda: _has(bus.dead_letters.count(), 1))
+        await until(lambda: has(bus.dead_letters.count(), 1))
         (letter,) = await bus.dead_letters.peek()
     assert letter.error_message[0] == text[0]
     assert len(letter.error_message) < 10_000
@@ -380,7 +366,7 @@ async def test_no_payload_is_in_a_log(settings, caplog):
             envelope = EventEnvelope.around(payload, channel="c")
             await bus.send([envelope], lambda *_: None)
         await bus.publish(Job(number=1, name=secret), channel="c")
-        await until(lambda: _has(bus.dead_letters.count(), 4))
+        await until(lambda: has(bus.dead_letters.count(), 4))
     assert secret not in caplog.text
 
 
@@ -414,7 +400,7 @@ async def test_a_redrive_reaches_the_group_and_the_handler_that_failed(settings)
     mailers, audit = buses.values()
     async with mailers, audit:
         await mailers.publish(Job(number=1), channel="c")
-        await until(lambda: _has(mailers.dead_letters.count(), 1))
+        await until(lambda: has(mailers.dead_letters.count(), 1))
         await until(lambda: len(seen) == 3)
         (letter,) = await mailers.dead_letters.peek()
         assert (letter.handler_name, letter.group) == ("app.Mailer.mail", "mailers")
@@ -422,7 +408,7 @@ async def test_a_redrive_reaches_the_group_and_the_handler_that_failed(settings)
         assert await audit.dead_letters.redrive(audit) == 1  # whoever does it
         await until(lambda: len(seen) == 4)
         for bus in buses.values():
-            await until(lambda bus=bus: _has(backlog(bus.settings), 0))
+            await until(lambda bus=bus: has(backlog(bus.settings), 0))
         assert await mailers.dead_letters.redrive(mailers) == 0
     assert sorted(seen) == [
         ("audit", "mail"),
@@ -448,7 +434,7 @@ async def test_a_dead_letter_for_each_group_and_handler_however_often_the_event_
         for _ in range(3):  # as a relay does that is killed before it has written down what it sent
             await buses[0].send([sent], lambda *_: None)
         for bus in buses:
-            await until(lambda bus=bus: _has(backlog(bus.settings), 0))
+            await until(lambda bus=bus: has(backlog(bus.settings), 0))
     assert sorted(one.group for one in await letters_of(buses[0].settings)) == ["a", "b"]
 
 
@@ -475,7 +461,7 @@ async def test_the_envelope_comes_whole_and_the_key_of_the_outbox_orders(setting
     ]
     async with bus:
         await bus.send(envelopes, lambda *_: None)
-        await until(lambda: _has(bus.dead_letters.count(), 1))
+        await until(lambda: has(bus.dead_letters.count(), 1))
         (letter,) = await bus.dead_letters.peek()
     assert got == list(range(12))
     assert letter.envelope == envelopes[-1]
@@ -507,7 +493,7 @@ async def test_a_thread_that_outlives_the_lease_keeps_it(settings):
         await until(lambda: began)
         await asyncio.sleep(3 * 0.5)
         release.set()
-        await until(lambda: _has(backlog(buses[0].settings), 0))
+        await until(lambda: has(backlog(buses[0].settings), 0))
     assert (began, most) == ([1], [1])
 
 
@@ -565,7 +551,7 @@ async def test_a_poller_sends_what_its_handler_then_marks(settings):
         await until(lambda: inbox.now() > waiting.received_at + timedelta(seconds=0.1))
         assert await poller.run_once() == 1
         await until(lambda: got == ["cut off", 1])
-        await until(lambda: _has(inbox.get_unprocessed(), []))
+        await until(lambda: has(inbox.get_unprocessed(), []))
 
 
 @pytest.mark.parametrize("days", [-1, 1])
@@ -596,5 +582,5 @@ async def test_leases_go_by_the_clock_of_redis(settings, monkeypatch, days):
                 await second.publish(Job(number=2), channel="c")
                 await until(lambda: began == [1, 2])
                 go_on.set()
-                await until(lambda: _has(backlog(options), 0))
+                await until(lambda: has(backlog(options), 0))
         assert began == [1, 2]

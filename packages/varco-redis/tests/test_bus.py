@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from redis_waiting import has, until
 
 from varco_events import ChannelConfig, Event, EventConsumer, RawEvent, listen
 from varco_redis import (
@@ -36,17 +37,6 @@ def settings(url, prefix):
     return make
 
 
-async def until(condition, seconds=100):
-    async with asyncio.timeout(seconds):
-        while True:
-            done = condition()
-            if asyncio.iscoroutine(done):
-                done = await done
-            if done:
-                return
-            await asyncio.sleep(0.01)
-
-
 async def test_a_handler_that_fails_is_tried_again_alone_and_then_dead_lettered(settings):
     got, broken = [], []
 
@@ -61,7 +51,7 @@ async def test_a_handler_that_fails_is_tried_again_alone_and_then_dead_lettered(
         for number in range(4):
             await bus.publish(Numbered(number=number, name="k"), channel="c")
         await until(lambda: len(got) == 4)
-        await until(lambda: _has(bus.dead_letters.count(), 1))
+        await until(lambda: has(bus.dead_letters.count(), 1))
         assert broken == [1, 1, 1]
         assert got == [0, 1, 2, 3]
         (entry,) = await bus.dead_letters.peek()
@@ -70,14 +60,10 @@ async def test_a_handler_that_fails_is_tried_again_alone_and_then_dead_lettered(
         # It is driven again to the one that failed, through Redis.
         broken.clear()
         assert await bus.dead_letters.redrive(bus) == 1
-        await until(lambda: _has(bus.dead_letters.count(), 1))
+        await until(lambda: has(bus.dead_letters.count(), 1))
         assert (got, broken) == ([0, 1, 2, 3], [1, 1, 1])
         async with RedisChannelManager(bus.settings) as manager:
-            await until(lambda: _has(manager.backlog("c"), 0))
-
-
-async def _has(counting, number):
-    return await counting == number
+            await until(lambda: has(manager.backlog("c"), 0))
 
 
 async def test_a_key_that_fails_holds_up_no_other_key(settings):
@@ -171,7 +157,7 @@ async def test_garbage_in_a_stream_is_set_aside_and_logged(settings, client, cap
         await client.xadd(stream, {"e": b'{"type":"varco.redis.test.numbered","version":1,"dat'})
         await bus.publish(Numbered(number=2, name="k"), channel="c")
         await until(lambda: len(got) == 2)
-        await until(lambda: _has(bus.dead_letters.count(), 3))
+        await until(lambda: has(bus.dead_letters.count(), 3))
         letters = await bus.dead_letters.peek()
         assert all(isinstance(letter.event, RawEvent) for letter in letters)
         assert any(letter.event.payload == b"\x80\x04garbage" for letter in letters)
@@ -256,7 +242,7 @@ async def test_handled_events_are_trimmed(settings, client, monkeypatch):
     async with bus:
         await bus.publish_many([(Numbered(number=n), "c") for n in range(300)])
         await until(lambda: len(got) == 300)
-        await until(lambda: _has(client.xlen(f"{options.key_prefix}{{c}}:0"), 0))
+        await until(lambda: has(client.xlen(f"{options.key_prefix}{{c}}:0"), 0))
 
 
 async def test_a_consumer_class_handles_with_its_deduplicator(settings, url, prefix):
@@ -296,7 +282,7 @@ async def test_a_handler_that_is_cancelled_is_called_again(settings):
         await until(lambda: len(got) == 3)
         assert await bus.dead_letters.count() == 0
         async with RedisChannelManager(bus.settings) as manager:
-            await until(lambda: _has(manager.backlog("c"), 0))
+            await until(lambda: has(manager.backlog("c"), 0))
     assert got == [0, 1, 2]
 
 
@@ -378,7 +364,7 @@ async def test_what_fails_in_pubsub_mode_is_dead_lettered_once_for_who_failed(
     third.subscribe(Numbered, lambda event: None, channel="c")
     async with one, other, third:
         await one.publish(Numbered(number=1), channel="c")
-        await until(lambda: _has(one.dead_letters.count(), 1))
+        await until(lambda: has(one.dead_letters.count(), 1))
         (letter,) = await one.dead_letters.peek()
         assert (letter.error_message, letter.attempts) == ("no", 1)
         broken = False
@@ -396,7 +382,7 @@ async def test_nothing_stays_of_a_deleted_group_or_channel(settings, client):
             bus.subscribe(Numbered, lambda event: None, channel="c")
             async with bus:
                 await bus.publish(Numbered(number=1), channel="c")
-                await until(lambda group=group: _has(manager.backlog("c", group), 0))
+                await until(lambda group=group: has(manager.backlog("c", group), 0))
         await manager.delete_group("c", "x")
         await manager.delete_channel("c")
         assert await client.keys(f"{manager.settings.key_prefix}{{c}}*") == []

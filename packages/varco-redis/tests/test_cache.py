@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from redis_waiting import until
 
 from varco_cache import MISSING, CacheConfigError, CacheKeyError
 from varco_redis import RedisConfigError, RedisUnavailableError
@@ -19,12 +20,6 @@ pytestmark = pytest.mark.anyio
 async def cache(url, prefix, anyio_backend):
     async with RedisCache(RedisCacheSettings(url=url, key_prefix=prefix)) as cache:
         yield cache
-
-
-async def until(condition, seconds=60):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from redis_waiting import until
 
 from varco_cache import InMemoryCache, LayeredCache
 from varco_redis import RedisEventBus, RedisUnavailableError
@@ -81,12 +82,6 @@ async def running(*commands):
     finally:
         for process in alive:
             await process.kill()
-
-
-async def until(condition, seconds=300):
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 def events(count):

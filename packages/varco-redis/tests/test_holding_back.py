@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 import redis.asyncio
+from redis_waiting import until
 
 from varco_events import (
     ChannelUnavailableError,
@@ -43,12 +44,6 @@ def settings(url, prefix):
         return RedisEventBusSettings(**(values | options))
 
     return make
-
-
-async def until(condition, seconds=100):
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def sent(bus, *events, channel="c"):

@@ -1,12 +1,14 @@
 """Servers that are not one plain Redis: TLS, Sentinel, Cluster."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import ipaddress
 import subprocess
 
 import pytest
 import redis.asyncio
+from redis_waiting import until
 
 from varco_cache import MISSING
 from varco_events import DeadLetterEntry, Event, FailureFilter
@@ -118,37 +120,84 @@ async def test_tls_is_checked(make_server, tmp_path, free_port):
         await RedisCache(RedisCacheSettings(url=url, timeout=20, **client)).get("a")
 
 
-async def test_sentinel_finds_the_master(make_server, tmp_path, free_port):
-    master = make_server()
-    port = free_port()
-    config = tmp_path / "sentinel.conf"
-    config.write_text(
-        f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
-        "requirepass sesame\n"
-    )
-    process = subprocess.Popen(
-        ["redis-server", str(config), "--sentinel"], stdout=subprocess.DEVNULL
-    )
-    try:
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                break
-        # The first of the sentinels is down.
-        url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/main/0"
-        known = {"sentinel_password": "sesame"}
-        await work(url, **known)
-        for wrong in ({"url": url}, {"url": url.replace("main", "other"), **known}):
-            async with RedisCache(RedisCacheSettings(**wrong, timeout=20.0)) as cache:
-                with pytest.raises(RedisUnavailableError, match=r"main|other"):
-                    await cache.get("a")
-    finally:
+@pytest.fixture
+async def start_sentinel(tmp_path, free_port):
+    """Starts a sentinel that watches a server, and says on which port."""
+    processes = []
+
+    async def start(master):
+        port = free_port()
+        config = tmp_path / "sentinel.conf"
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 2000\n"
+            "requirepass sesame\n"
+        )
+        processes.append(
+            subprocess.Popen(["redis-server", str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+        )
+        async with redis.asyncio.Redis(port=port, password="sesame", protocol=2) as client:
+            await until(lambda: _answers(client))
+        return port
+
+    yield start
+    for process in processes:
         process.kill()
         process.wait()
+
+
+async def _answers(client):
+    with contextlib.suppress(redis.exceptions.ConnectionError):
+        return await client.ping()
+    return False
+
+
+async def test_sentinel_finds_the_master(make_server, start_sentinel, free_port):
+    port = await start_sentinel(make_server())
+    # The first of the sentinels is down.
+    url = f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{port}/main/0"
+    known = {"sentinel_password": "sesame"}
+    await work(url, **known)
+    for wrong in ({"url": url}, {"url": url.replace("main", "other"), **known}):
+        async with RedisCache(RedisCacheSettings(**wrong, timeout=20.0)) as cache:
+            with pytest.raises(RedisUnavailableError, match=r"main|other"):
+                await cache.get("a")
+
+
+async def test_what_was_replicated_goes_on_when_a_replica_is_promoted(make_server, start_sentinel):
+    master = make_server()
+    make_server("--replicaof", "127.0.0.1", str(master.port))
+    port, got = await start_sentinel(master), []
+    options = {
+        "url": f"redis+sentinel://127.0.0.1:{port}/main/0",
+        "sentinel_password": "sesame",
+        "timeout": 60.0,
+        "retries": 1000,
+    }
+    bus = RedisEventBus(RedisEventBusSettings(**options, lease=5.0))
+    bus.subscribe(Spread, lambda event: got.append(event.number))
+    await bus.publish_many([(Spread(number=n), "a") for n in range(30)])
+    await bus.dead_letters.push(DeadLetterEntry(event=Spread(number=1), handler_name="x"))
+
+    async def is_replicated():
+        found = await admin.info("replication")
+        return found.get("slave0", {}).get("offset") == found["master_repl_offset"]
+
+    async def is_known():
+        return len(await sentinel.execute_command("SENTINEL", "REPLICAS", "main")) == 1
+
+    async with (
+        redis.asyncio.Redis.from_url(master.url) as admin,
+        redis.asyncio.Redis(port=port, password="sesame", protocol=2) as sentinel,
+    ):
+        await until(is_replicated)
+        await until(is_known)
+    async with bus:
+        await until(lambda: len(got) >= 10)
+        master.kill()
+        await bus.publish_many([(Spread(number=n), "a") for n in range(30, 60)])
+        await until(lambda: len({*got}) == 60)
+        assert await bus.dead_letters.count() == 1
 
 
 async def test_a_cluster_keeps_together_what_must_be(make_server):

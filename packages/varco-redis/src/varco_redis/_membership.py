@@ -1,0 +1,70 @@
+"""What the parts of a member of a consumer group share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from varco_events import describe
+from varco_redis._partition import Partition
+
+if TYPE_CHECKING:
+    from varco_events import Workers
+    from varco_redis._bus_settings import Names, RedisEventBusSettings
+    from varco_redis._link import Link
+
+logger = logging.getLogger("varco_redis.bus")
+
+_REFUSED = 1.0  # seconds before a channel is asked again that Redis refuses
+
+
+@dataclass(slots=True, eq=False)
+class Membership:
+    """Who this process is in its group, and the partitions that it has. One event loop owns it."""
+
+    link: Link
+    names: Names
+    settings: RedisEventBusSettings
+    workers: Workers
+    process: str = field(default_factory=lambda: os.urandom(8).hex())
+    consumer: str = ""
+    partitions: dict[str, dict[int, Partition]] = field(
+        default_factory=dict[str, dict[int, Partition]]
+    )
+    """By channel and number."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """There may be something to take."""
+    coordinate_now: asyncio.Event = field(default_factory=asyncio.Event)
+    """Others are to be told, or asked, before it is time."""
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+    """Why Redis refuses channels."""
+
+    def __post_init__(self) -> None:
+        self.consumer = self.settings.consumer or ""
+
+    def is_refused(self, channel: str, answer: Any) -> bool:
+        """Whether Redis refuses what is asked of a channel, which is a matter of that alone."""
+        if not isinstance(answer, Exception):
+            self.refused.pop(channel, None)
+            return False
+        reason = describe(answer)
+        if self.refused.get(channel) != reason:
+            self.refused[channel] = reason
+            logger.warning("nothing is taken from channel %r: %s", channel, reason)
+        if "NOGROUP" in reason:
+            self.coordinate_now.set()
+        for partition in self.partitions.get(channel, {}).values():
+            partition.unclaimed = True
+            partition.refused_until = time.monotonic() + _REFUSED
+        return True
+
+    def lost(self, partition: Partition) -> None:
+        """Another has it: what runs is not to be done twice at once."""
+        partition.until = 0.0
+        partition.cut_off()
+        self.changed.set()
+        self.coordinate_now.set()
