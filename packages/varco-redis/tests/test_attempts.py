@@ -33,7 +33,10 @@ from varco_redis import (
     RedisDeadLetterQueueSettings,
     RedisEventBus,
     RedisEventBusSettings,
+    RedisSettings,
 )
+from varco_redis._acks import Acks
+from varco_redis._link import Link
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
@@ -151,6 +154,24 @@ async def test_what_is_handled_beside_it_is_not_held_to_be_deadly(
     assert done == set(range(20)) - {4, 11}
     begun = [int(one) for one in await client.lrange(f"{options.key_prefix}begun", 0, -1)]
     assert all(1 <= begun.count(number) <= attempts for number in (4, 11))
+
+
+async def test_what_is_done_is_acknowledged_before_what_may_be_deadly_begins(make_server):
+    server = make_server()
+    link = Link(RedisSettings(url=server.url, timeout=60.0))
+    acks = Acks(link, "g")
+    await acks.flush()
+    await link.call("PING")
+    server.freeze()
+    acks.add("stream", "1-1")
+    first = asyncio.create_task(acks.flush())
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(acks.flush())  # of who is about to begin what may be deadly
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    server.thaw()
+    await asyncio.gather(first, second)
+    await link.close()
 
 
 async def test_a_restart_neither_forgets_nor_adds_an_attempt(settings):

@@ -30,6 +30,7 @@ class Acks:
         self._due: dict[str, list[str]] = {}
         self._free: dict[str, list[str]] = {}
         self._any = asyncio.Event()
+        self._flushing = asyncio.Lock()
 
     def add(self, stream: str, number: str) -> None:
         """Acknowledge it soon."""
@@ -55,10 +56,14 @@ class Acks:
                 attempt += 1
 
     async def flush(self) -> None:
-        """Acknowledge all that is done; on an error it is kept for later."""
-        self._any.clear()
-        due, self._due = self._due, {}
-        free, self._free = self._free, {}
+        """Acknowledge all that is done, when this returns; on an error it is kept for later."""
+        async with self._flushing:  # what another flush has taken is not acknowledged yet
+            self._any.clear()
+            due, self._due = self._due, {}
+            free, self._free = self._free, {}
+            await self._acknowledge(due, free)
+
+    async def _acknowledge(self, due: dict[str, list[str]], free: dict[str, list[str]]) -> None:
         commands = [("XACK", stream, self._group, *numbers) for stream, numbers in due.items()]
         commands += [("HDEL", owners, *holds) for owners, holds in free.items()]
         try:
