@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tracker.mailer import Mailer
 from tracker.models import Comment, Project, Ticket
 from tracker.services import AUTHORIZER, CommentService, ProjectService, TicketService
-from varco_core import AbstractEventBus, AsyncService, CacheBackend, InMemoryCache
+from varco_console import FULL_ACCESS, READ_ONLY, AuditRecord, Console, Permission
+from varco_console import RepositoryAudit, TokenSignIn
+from varco_core import AbstractEventBus, AsyncService, AuthContext, CacheBackend, InMemoryCache
 from varco_core import InMemoryEventBus, JwtAuthority, NoOpCache, OutboxRelay
 from varco_http import BearerTokens, Callers, HttpAction, HttpApplication, HttpResource
 from varco_http import Idempotency, IdempotencyRecord, Part, TenantFromClaim
@@ -42,11 +44,11 @@ def authority() -> JwtAuthority:
     return JwtAuthority.from_pem(key(), issuer="https://tracker.example")
 
 
-def assemble() -> tuple[HttpApplication, list[HttpResource], list[Part]]:
+def assemble() -> tuple[HttpApplication, list[HttpResource], list[Part], Console]:
     AsyncService.cursor_key = sha256(b"cursors" + key()).digest()
     url = os.environ.get("TRACKER_DATABASE") or f"sqlite+aiosqlite:///{HOME}/tracker.sqlite"
     store = SQLAlchemyRepositoryProvider(
-        make_engine(url), Project, Ticket, Comment, IdempotencyRecord
+        make_engine(url), Project, Ticket, Comment, IdempotencyRecord, AuditRecord
     )
     backend, bus, cache = Backend(store, owns_engine=True), *shared()
     Mailer(HOME / "mails", backend.dead_letters).register_to(bus)
@@ -75,7 +77,26 @@ def assemble() -> tuple[HttpApplication, list[HttpResource], list[Part]]:
         TicketService, "/tickets", parent=projects, name="project_tickets", idempotency=once
     )
     comments = HttpResource(CommentService, "/comments", parent=tickets, idempotency=once)
-    return application, [projects, tickets, theirs, comments], [database, cache, bus, relay]
+    console = Console(
+        {"Dead letters": backend.dead_letters.failures(bus), "Outbox": backend.outbox.failures()},
+        identify=TokenSignIn(authority()),
+        access=operators,
+        title="Tracker",
+        secret=sha256(b"console" + key()).digest(),
+        audit=RepositoryAudit(store),
+        caches={"Cache": cache},
+        keys={"Tokens": authority()},
+        health=application.health,
+    )
+    parts: list[Part] = [database, cache, bus, relay]
+    return application, [projects, tickets, theirs, comments], parts, console
+
+
+def operators(ctx: AuthContext) -> frozenset[Permission]:
+    """Operators see what fails of all tenants: administrators of one tenant are none."""
+    if ctx.has_role("operator"):
+        return FULL_ACCESS
+    return READ_ONLY if ctx.has_role("auditor") else frozenset()
 
 
 def shared() -> tuple[AbstractEventBus, CacheBackend]:
@@ -95,19 +116,21 @@ def fastapi() -> Any:
 
     from varco_fastapi import install, lifespan, resource
 
-    application, resources, parts = assemble()
+    application, resources, parts, console = assemble()
     app = FastAPI(title="Tracker", lifespan=lifespan(application, *parts))
     install(app, application)
     for each in resources:
         app.include_router(resource(each))
+    app.mount("/ops", console)
     return app
 
 
 def litestar() -> Any:
-    from litestar import Litestar
+    from litestar import Litestar, asgi
 
     from varco_litestar import VarcoPlugin, resource
 
-    application, resources, parts = assemble()
+    application, resources, parts, console = assemble()
     plugin = VarcoPlugin(application, parts=parts)
-    return Litestar([resource(each) for each in resources], plugins=[plugin])
+    ops = asgi("/ops", is_mount=True, copy_scope=True)(console)
+    return Litestar([ops, *(resource(each) for each in resources)], plugins=[plugin])

@@ -13,6 +13,8 @@ ROLES = {
     "viewer": {"projects": LOOK, "tickets": LOOK, "comments": LOOK},
     "member": {"projects": LOOK, "tickets": WRITE, "comments": WRITE},
     "admin": {"*": set(Action)},
+    "auditor": {},
+    "operator": {},
 }
 # Beside what is granted, members may do everything with what is their own.
 OWN = AllOf(RoleBasedAuthorizer({"member": set(Action)}), OwnershipAuthorizer("owner_id"))

@@ -201,7 +201,6 @@ async def test_every_answer_has_the_headers_and_pages_are_not_kept(shop):
         "static/%2e%2e/_console.py",
         "static/..%2f_console.py",
         "static//etc/passwd",
-        "static/console.css/",
         "failures/..%2f..%2fetc",
         "failures/dead-letters/entries/..%2faudit",
         "failures/DEAD-LETTERS",
@@ -327,6 +326,28 @@ async def test_signing_in_with_a_token(shop):
     assert user.page.url.path == "/sign-in"
     bearer = await user.client.get("", headers={"authorization": "Bearer good"})
     assert "Overview" in bearer.text
+
+
+async def test_slashes_that_are_missing_or_too_many_lead_to_the_page(shop):
+    ann = shop.browser()
+    for asked, place in (
+        ("/failures/dead-letters/?key=k", "../dead-letters?key=k"),
+        ("/javascript:alert(1)/", "../javascript:alert(1)"),
+        ("//evil.example/", "../evil.example"),
+    ):
+        answer = await ann.client.get(f"http://ops.test{asked}", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, place)
+
+    async def around(scope, receive, send):  # as Litestar mounts it
+        inside = scope["path"].removeprefix("/ops").rstrip("/")
+        await shop.console({**scope, "path": f"{inside}/"}, receive, send)
+
+    eve = type(ann)(around, root="/ops")
+    answer = await eve.client.get("http://ops.test/ops", follow_redirects=False)
+    assert answer.headers["location"] == "./ops/"
+    await eve.get("failures/dead-letters")
+    assert "All clear" in eve.text
+    assert 'href="../static/console.css"' in eve.page.text
 
 
 async def test_it_works_behind_any_prefix(shop):

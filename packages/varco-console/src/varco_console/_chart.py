@@ -9,6 +9,8 @@ _WIDTH: Final = 960
 _HEIGHT: Final = 120
 _SMALL_WIDTH: Final = 96
 _SMALL_HEIGHT: Final = 24
+# Up to so many seconds no moment of a chart needs its date.
+_CLOCK_ALONE: Final = 43_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +77,5 @@ def sparkline(counts: Sequence[int]) -> str:
 
 def _label(moment: datetime, edges: Sequence[datetime]) -> str:
     span = (edges[-1] - edges[0]).total_seconds()
-    pattern = "%H:%M" if span <= 2 * 86_400 else "%d %b %H:%M"
+    pattern = "%H:%M" if span <= _CLOCK_ALONE else "%d %b %H:%M"
     return moment.astimezone(UTC).strftime(pattern)

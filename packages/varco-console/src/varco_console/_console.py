@@ -124,12 +124,22 @@ class Console:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live as long as a server does."""
-        if scope["type"] == "http" and scope["path"] == scope.get("root_path", ""):
-            # Mounted at /ops and asked for /ops: relative URLs need the slash.
-            last = scope["path"].rsplit("/", 1)[-1]
-            await RedirectResponse(f"{last}/", 307, dict(HEADERS))(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        inside = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/")
+        asked: bytes = scope.get("raw_path") or scope["path"].encode()
+        if asked.endswith(b"/") == (inside == ""):
+            # A framework around it may have added a slash that nobody asked for.
+            path = scope.get("root_path", "") + (inside or "/")
+            await self._app({**scope, "path": path}, receive, send)
+            return
+        # Relative URLs need the slash behind the first page, and none behind the others.
+        last = asked.rstrip(b"/").rsplit(b"/", 1)[-1].decode("ascii", "replace")
+        place = f"../{last}" if inside else f"./{last}/"
+        query = scope["query_string"].decode("latin-1")
+        answer = RedirectResponse(f"{place}?{query}" if query else place, 307, dict(HEADERS))
+        await answer(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:

@@ -23,7 +23,7 @@ async def overview(view: View) -> Response:
         "overview.html",
         tiles=[await _tile(view, one) for one in view.setup.stores.values()],
         latest=await view.within(view.setup.audit.latest(limit=_LATEST)),
-        open_breakers=[one for one in view.setup.breakers if one.state.value != "closed"],
+        open_breakers=[one for one in view.setup.breakers if one.state.value == "open"],
     )
 
 

@@ -21,6 +21,8 @@
   function prepare(root) {
     root.querySelectorAll(".needs-script").forEach(function (one) { one.hidden = false; });
     root.querySelectorAll("form.entries").forEach(update);
+    const here = root.querySelector("nav [aria-current]");
+    if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
   }
   document.addEventListener("change", function (event) {
     const form = event.target.closest("form.entries");

@@ -1,0 +1,225 @@
+"""Make the pictures of the console in docs/images, from a shop whose mails fail.
+
+    screenshots.py            write them anew
+    screenshots.py --to DIR   write them elsewhere
+
+Needs Debian's chromium and chromium-driver; scripts/services installs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from varco_auth_jwt import JwtAuthority, MultiKeyAuthority
+from varco_cache import InMemoryCache
+from varco_console import FULL_ACCESS, Console
+from varco_domain import AuthContext
+from varco_events import (
+    DeadLetterEntry,
+    Event,
+    EventConsumer,
+    InMemoryDeadLetterQueue,
+    InMemoryEventBus,
+    InMemoryOutboxRepository,
+    OutboxEntry,
+    listen,
+)
+from varco_http import Health
+from varco_resilience import CircuitBreakerRegistry
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+DESKTOP, PHONE = (1280, 860), (390, 844)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+class OrderMail(Event):
+    __event_type__ = "shop.order.mail"
+
+    order_id: int
+    to: str
+
+    def event_key(self) -> str:
+        return f"order-{self.order_id % 40}"
+
+
+class Mailer(EventConsumer):
+    works = False
+
+    def __init__(self, dead_letters: InMemoryDeadLetterQueue) -> None:
+        self.dead_letters = dead_letters
+
+    @listen(OrderMail, channel="mail", dlq=lambda mailer: mailer.dead_letters)
+    async def send(self, event: OrderMail) -> None:
+        if not self.works:
+            raise ConnectionError("mail.example:25 does not answer")
+
+
+def absent() -> str | None:
+    """Why there is no browser; None when there is one."""
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"no {' and no '.join(missing)}; scripts/services installs them" if missing else None
+
+
+@contextmanager
+def chromium(
+    size: tuple[int, int] = DESKTOP, *, dark: bool = False, scripts: bool = True
+) -> Iterator[webdriver.Chrome]:
+    """A browser of its own, without a window."""
+    with tempfile.TemporaryDirectory(prefix="varco-chromium-") as folder:
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(shutil.which("chromium"))
+        for flag in (*FLAGS, f"--user-data-dir={folder}", f"--window-size={size[0]},{size[1]}"):
+            options.add_argument(flag)
+        if not scripts:
+            blocked = {"profile.managed_default_content_settings.javascript": 2}
+            options.add_experimental_option("prefs", blocked)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = webdriver.Chrome(options, Service(str(shutil.which("chromedriver"))))
+        try:
+            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+            shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
+            shape["mobile"] = size[0] < DESKTOP[0]
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+            yield driver
+        finally:
+            driver.quit()
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The URL at which an application is served, in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("the server did not start")
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def picture(driver: webdriver.Chrome, target: Path, *, most: int = 1_200) -> None:
+    """Write what the browser shows, from its top."""
+    size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], most), "scale": 1}
+    found = driver.execute_cdp_cmd(
+        "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
+    )
+    target.write_bytes(base64.b64decode(found["data"]))
+
+
+async def shop() -> Console:
+    """A console of a shop in which mails, payments and a newsletter fail."""
+    bus, dead, outbox = InMemoryEventBus(), InMemoryDeadLetterQueue(), InMemoryOutboxRepository()
+    Mailer(dead).register_to(bus)
+    now, chance = datetime.now(UTC), random.Random(7)
+    kinds = (
+        ("shop.mail.Mailer.send", ConnectionError("mail.example:25 does not answer"), 240),
+        ("shop.pay.Payments.charge", ValueError("the bank refused: card expired"), 61),
+        ("shop.news.Newsletter.send", TimeoutError("no answer within 30 s"), 18),
+    )
+    for handler, error, number in kinds:
+        for _ in range(number):
+            order = chance.randrange(10_000)
+            at = now - timedelta(minutes=chance.expovariate(1 / 400))
+            letter = DeadLetterEntry.from_failure(
+                event=OrderMail(order_id=order, to=f"customer-{order}@example.org"),
+                channel="mail",
+                handler_name=handler,
+                last_exc=error,
+                attempts=5,
+                now=at,
+            )
+            await dead.push(letter)
+    for order in range(12):
+        event = OrderMail(order_id=order, to=f"customer-{order}@example.org")
+        await outbox.save(OutboxEntry.from_event(event, channel="mail"))
+    breakers = CircuitBreakerRegistry()
+    breakers.get("mail server").open()
+    breakers.get("bank")
+
+    pages = InMemoryCache(max_size=1_000)
+    for number in range(400):
+        await pages.set(f"order:{number % 90}", number)
+        await pages.get(f"order:{number % 120}")
+    tokens = MultiKeyAuthority(JwtAuthority.generate(issuer="https://shop.example", kid="april"))
+    tokens.rotate(JwtAuthority.generate(issuer="https://shop.example", kid="may"))
+    health = Health()
+    health.register("database", outbox.failures().figures)
+    health.register("mail server", lambda: asyncio.sleep(0, result=False))
+
+    async def identify(_: Any) -> AuthContext:
+        return AuthContext("ann")
+
+    stores = {"Dead letters": dead.failures(bus), "Outbox": outbox.failures()}
+    return Console(
+        stores,
+        identify=identify,
+        access=lambda _: FULL_ACCESS,
+        title="Shop",
+        breakers=breakers,
+        caches={"Pages": pages},
+        keys={"Tokens": tokens},
+        health=health,
+    )
+
+
+PAGES = {
+    "overview": "",
+    "groups": "failures/dead-letters?period=24h",
+    "entries": "failures/dead-letters/entries?error=ConnectionError&handler=shop.mail.Mailer.send",
+    "flow": "flow",
+    "parts": "parts",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make the pictures of the console.")
+    parser.add_argument("--to", type=Path, default=IMAGES, help="a folder; docs/images by default")
+    folder: Path = parser.parse_args().to
+    if reason := absent():
+        parser.error(reason)
+    folder.mkdir(parents=True, exist_ok=True)
+    with served(asyncio.run(shop())) as url:
+        for name, size, dark in (("desktop", DESKTOP, False), ("phone", PHONE, True)):
+            with chromium(size, dark=dark) as driver:
+                for page, path in PAGES.items():
+                    driver.get(f"{url}/{path}")
+                    picture(driver, folder / f"console-{page}-{name}.png", most=size[1])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
