@@ -42,8 +42,11 @@ async def act(view: View) -> Response:
     ids = chosen(form) if scope == "chosen" else ()
     if (scope == "matching" or action == "discard") and form.get("confirmed") != "yes":
         return await _ask(view, named, action, choice, ids)
+    # By the clock of the store: what has failed since is told by it.
+    now = (await view.within(named.store.figures())).at
     entry = await view.setup.audit.put(
         AuditEntry(
+            at=now,
             actor=view.user,
             action=action,
             place=named.name,

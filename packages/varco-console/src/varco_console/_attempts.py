@@ -12,7 +12,7 @@ from varco_events import Failure, FailureFilter, FailureOutcome
 
 _SHOWN: Final = 3
 _LOOKED_THROUGH: Final = 30
-_COUNTED: Final = 1_000
+_COUNTED: Final = 300
 _DONE: Final = FailureOutcome.DONE.value
 _GROUP: Final = ("error_type", "handler", "consumer_group")
 
