@@ -157,6 +157,7 @@ async def kills(database, url, prefix):
             await until(quiet, 3600 if DEEP else 100)
         async with backend.uow_provider.make_uow() as uow:
             done = sorted(effect.number for effect in await uow.effects.find_all())
+        parked = await backend.outbox.get_parked(limit=ROWS)
         dead = await letters.peek(limit=ROWS)
         written = 0
         for number in range(4):
@@ -165,6 +166,8 @@ async def kills(database, url, prefix):
         lines = [
             line.decode().rpartition(" ") for line in await client.lrange(f"{prefix}log", 0, -1)
         ]
+    # A relay puts nothing aside: whoever is killed, what it had goes on.
+    assert [(entry.entry_id, entry.last_error) for entry in parked] == []
     # Every effect once, and every event that has none is one dead letter.
     assert len(done) == len(set(done))
     of = {letter.envelope.event_id: letter for letter in dead}

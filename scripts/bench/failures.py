@@ -133,7 +133,7 @@ class Bench:
             url = f"sqlite+aiosqlite:///{Path(FOLDER.name) / 'bench.sqlite'}"
             if self.kind in SERVERS:
                 server = sa.make_url(SERVERS[self.kind])
-                name = f"varco_bench_{secrets.token_hex(4)}"
+                name = f"varco_test_bench_{secrets.token_hex(4)}"
                 await self.administer(f"CREATE DATABASE {name}")
                 url = server.set(database=name).render_as_string(hide_password=False)
             self.backend = await bootstrap(url).__aenter__()

@@ -41,7 +41,8 @@ class OutboxEntry:
     by column; a store keeps all of them. Rows without an `event_id` are those of older versions.
     Entries are equal when their envelopes and the other fields are. A claim says with `is_counted`
     that `attempts` has the attempt which it is for, and with `was_interrupted` that the one before
-    did not end; no store keeps the two.
+    did not end; no store keeps the two. `claim_id` tells the claims of a store apart that fences
+    what is done in their name, see `OutboxRepository.claim`.
     """
 
     entry_id: UUID
@@ -60,6 +61,7 @@ class OutboxEntry:
     headers: Mapping[str, str]
     is_counted: bool
     was_interrupted: bool
+    claim_id: UUID | None
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class OutboxEntry:
         headers: Mapping[str, str] | None = None,
         is_counted: bool = False,
         was_interrupted: bool = False,
+        claim_id: UUID | None = None,
     ) -> None:
         # An outbox makes one for every row: the __init__ of a frozen dataclass takes four times
         # as long.
@@ -99,6 +102,7 @@ class OutboxEntry:
         values["headers"] = _NO_HEADERS if headers is None else headers
         values["is_counted"] = is_counted
         values["was_interrupted"] = was_interrupted
+        values["claim_id"] = claim_id
 
     @classmethod
     def from_event(
@@ -205,6 +209,10 @@ class OutboxRepository(ABC):
                 await self.delete(entry_id)
                 self._held().pop(entry_id, None)
 
+    async def acknowledge(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget entries that were claimed and delivered."""
+        await self.delete_many([entry.entry_id for entry in entries])
+
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease up to `limit` entries for `lease` seconds, in the order they were saved.
 
@@ -215,6 +223,10 @@ class OutboxRepository(ABC):
         An entry whose lease ran out may have killed the process that had it. It is claimed alone,
         and a claim of one entry counts its attempt in the store before it is returned: see
         `batch_of`, which does both. The relay gives back an attempt that was none.
+
+        A process that is stopped for longer than its lease does not know what it has lost. A store
+        with several processes gives each claim a `claim_id`, and lets `acknowledge`, `renew`,
+        `release` and `park` change nothing that another claim has by now.
         """
         held = self._held()
         window = limit + len(held)

@@ -241,7 +241,7 @@ class OutboxRelay(Runner):
 
     async def _settle(self, batch: _Batch) -> None:
         if batch.delivered:
-            await self._outbox.delete_many([entry.entry_id for entry in batch.delivered])
+            await self._outbox.acknowledge(batch.delivered)
         released = [_given_back(entry) for entry in batch.untouched()]
         for entry, error in batch.failed:
             left = await self._failed(batch, entry, error)
@@ -300,7 +300,7 @@ class OutboxRelay(Runner):
                     await self._outbox.park(entry)
                 else:
                     await self._dlq.push(self._dead_letter(entry, error))
-                    await self._outbox.delete_many([entry.entry_id])
+                    await self._outbox.acknowledge([entry])
         except Exception:
             logger.exception("%s could be neither delivered nor put aside", entry.entry_id)
             return False

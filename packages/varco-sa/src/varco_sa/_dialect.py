@@ -53,10 +53,14 @@ class Dialect(ABC):
     """A timestamp may have a time zone."""
     one_result: ClassVar[bool] = False
     """A connection has one result at a time."""
+    row_by_row: ClassVar[bool] = False
+    """Its driver sends a statement for many rows once for each, and waits each time."""
     locks_gaps: ClassVar[bool] = False
     """Locks what lies between rows unless a transaction is READ COMMITTED."""
     ranges_in_subqueries: ClassVar[bool] = True
     """A subquery finds a range of an index by a value of the query around it."""
+    sorts_to_group: ClassVar[bool] = False
+    """Sorts all rows, whole, when they are grouped in an order that no index has."""
     rows_in_order: ClassVar[bool] = False
     """Finds the row before (a, b, c) in an index of the three."""
     frees_itself: ClassVar[bool] = True
@@ -151,13 +155,6 @@ class Dialect(ABC):
     @abstractmethod
     def folded(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Text as `varco_query` folds it, to be compared without regard to case."""
-
-    def listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[str] | None:  # noqa: ARG002  # likewise
-        """What a column has in the rows of a group, with commas between.
-
-        Of an engine that sorts all rows when they are grouped by what no index has; else nothing.
-        """
-        return None
 
     def integer(self) -> TypeEngine[Any]:
         """A whole number of 64 bits, also as a key that counts."""

@@ -86,6 +86,7 @@ def _in_utc(value: datetime) -> datetime:
 class _SQLite(Dialect):
     strict_types = False
     embedded = True
+    sorts_to_group = True
     exact_decimals = False
     keys_in_order = False
 
@@ -131,9 +132,6 @@ class _SQLite(Dialect):
         counters = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))
         given = sa.select(counters.c.seq).where(counters.c.name == table.name).scalar_subquery()
         return sa.func.max(sa.func.ifnull(largest, 0), sa.func.ifnull(given, 0))
-
-    def listed(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-        return sa.func.group_concat(column, type_=sa.Text())
 
     def integer(self) -> TypeEngine[Any]:
         """Counts keys only in a column of type INTEGER."""
@@ -251,6 +249,7 @@ class _PostgreSQL(Dialect):
 class _MySQL(Dialect):
     partial_indexes = False
     one_result = True
+    row_by_row = True
     locks_gaps = True
     ranges_in_subqueries = False
     frees_itself = False

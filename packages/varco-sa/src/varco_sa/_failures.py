@@ -16,6 +16,7 @@ from varco_events import (
     ChannelFigures,
     Failure,
     FailureFilter,
+    FailureGroup,
     FailureOutcome,
     FailureStore,
     FailureTally,
@@ -27,7 +28,7 @@ from varco_events import (
 )
 from varco_sa._dialects import begin_write, dialect_of
 from varco_sa._sessions import Transactions, store_time
-from varco_sa._tallies import Figures, figures, tally
+from varco_sa._tallies import Figures, figures, groups, tally
 from varco_sa._types import Integer, Text, Timestamp
 
 type Column = sa.ColumnElement[Any]
@@ -126,10 +127,26 @@ class TableFailures(FailureStore):
         until: str | None = None,
     ) -> list[FailureTally]:
         """How many match."""
-        shape = self._shape
-        which = self._matching(wanted, until)
+        return await self._counted(tally, wanted, edges, until)
+
+    async def grouped(
+        self, wanted: FailureFilter = ALL_FAILURES, *, edges: Sequence[datetime] = ()
+    ) -> list[FailureGroup]:
+        """The failures that match by error and handler, in no order."""
+        if not edges:
+            return await super().grouped(wanted)
+        return await self._counted(groups, wanted, edges, None)
+
+    async def _counted[T](
+        self,
+        count: Callable[..., list[T]],
+        wanted: FailureFilter,
+        edges: Sequence[datetime],
+        until: str | None,
+    ) -> list[T]:
+        shape, which = self._shape, self._matching(wanted, until)
         return await self._transactions.run(
-            lambda connection: tally(
+            lambda connection: count(
                 connection, shape.kind, shape.failed_at, which, edges, shape.nameless
             )
         )

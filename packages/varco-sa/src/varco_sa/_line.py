@@ -40,6 +40,7 @@ class Line:
         self._now = now
         dialect = dialect_of(connection.dialect)
         # Where a subquery cannot, statements of their own look for what is before a row.
+        self._row_by_row = dialect.row_by_row
         self._asks_by_key = not dialect.ranges_in_subqueries
         last = sa.null() if self._asks_by_key else _last_before(table, dialect.rows_in_order)
         self._free: sa.Select[Any] = (
@@ -146,7 +147,7 @@ class Line:
         together = max(1, self._limit // len({row.key for row in waiting}))
         put: Counter[int] = Counter()
         newest: dict[str, int] = {}
-        notes: list[dict[str, int]] = []
+        notes: dict[int, int] = {}
         for row in waiting:
             last = before[row.seq]
             behind = last if last in locked else newest.get(row.key)
@@ -156,11 +157,15 @@ class Line:
                 behind = last
             put[behind] += 1
             newest[row.key] = behind
-            notes.append({"place": row.seq, "before": behind})
+            notes[row.seq] = behind
         self._noted += len(notes)
-        if notes:
+        if notes and self._row_by_row:
+            noted = table.update().where(table.c.seq.in_(notes))
+            connection.execute(noted.values(behind=sa.case(notes, value=table.c.seq)))
+        elif notes:
             noted = table.update().where(table.c.seq == sa.bindparam("place"))
-            connection.execute(noted.values(behind=sa.bindparam("before")), notes)
+            rows = [{"place": place, "before": behind} for place, behind in notes.items()]
+            connection.execute(noted.values(behind=sa.bindparam("before")), rows)
 
 
 def _last_before(table: sa.Table, rows_in_order: bool) -> sa.ScalarSelect[Any]:

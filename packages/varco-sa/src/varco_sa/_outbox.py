@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -112,13 +112,26 @@ class SQLAlchemyOutbox(OutboxRepository):
 
     async def delete_many(self, entry_ids: Sequence[UUID]) -> None:
         """Forget delivered entries; the next of their keys are claimed again."""
+        await self._remove(self._table.c.entry_id.in_(entry_ids))
+
+    async def acknowledge(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget delivered entries, but none that another claim has by now."""
+        await self._remove(self._of_claim(entries))
+
+    def _of_claim(self, entries: Sequence[OutboxEntry]) -> sa.ColumnElement[bool]:
+        """Which rows are these entries, and of the claim that they are from if that is known."""
+        table, claims = self._table, {entry.claim_id for entry in entries}
+        named = table.c.entry_id.in_([entry.entry_id for entry in entries])
+        return named if None in claims else sa.and_(named, table.c.claim_id.in_(claims))
+
+    async def _remove(self, named: sa.ColumnElement[bool]) -> None:
         await self._transactions.run(
-            lambda connection: self._delete(connection, entry_ids), isolation="READ COMMITTED"
+            lambda connection: self._delete(connection, named), isolation="READ COMMITTED"
         )
 
-    def _delete(self, connection: sa.Connection, entry_ids: Sequence[UUID]) -> None:
+    def _delete(self, connection: sa.Connection, named: sa.ColumnElement[bool]) -> None:
         table = self._table
-        named, place = table.c.entry_id.in_(entry_ids), (table.c.seq, table.c.key)
+        place = (table.c.seq, table.c.key)
         if connection.dialect.delete_returning:
             gone = connection.execute(table.delete().where(named).returning(*place)).fetchall()
         else:
@@ -160,17 +173,17 @@ class SQLAlchemyOutbox(OutboxRepository):
         line = Line(connection, self._table, self._columns, now, limit, seen)
         found = line.take()
         batch = self.batch_of([_entry(row) for row in found])
+        leased: dict[str, Any] = {"leased_until": now + lease, "claim_id": uuid4()}
         if batch:
             table = self._table
-            values: dict[str, Any] = {"leased_until": now + lease, "behind": None}
+            values: dict[str, Any] = leased | {"behind": None}
             if batch[0].is_counted:  # and alone
                 values["attempts"] = batch[0].attempts
             # A batch is the first of what could be claimed.
-            leased = table.c.seq.in_([row.seq for row in found[: len(batch)]])
-            connection.execute(table.update().where(leased).values(values))
-        return [
-            replace(entry, leased_until=now + lease) for entry in batch
-        ], line.seen if line.goes_on else None
+            first_ones = table.c.seq.in_([row.seq for row in found[: len(batch)]])
+            connection.execute(table.update().where(first_ones).values(values))
+        claimed = [replace(entry, **leased) for entry in batch]
+        return claimed, line.seen if line.goes_on else None
 
     def _bring_lost_forward(self, connection: sa.Connection) -> None:
         """What is behind an entry that somebody else removed: an older version, or by hand."""
@@ -185,8 +198,7 @@ class SQLAlchemyOutbox(OutboxRepository):
 
     async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
         """Hold claimed entries for longer, from now on by the clock of the database."""
-        table = self._table
-        held = table.c.entry_id.in_([entry.entry_id for entry in entries])
+        table, held = self._table, self._of_claim(entries)
 
         def renew(connection: sa.Connection) -> None:
             until = store_time(connection) + timedelta(seconds=lease)
@@ -207,14 +219,22 @@ class SQLAlchemyOutbox(OutboxRepository):
     async def _note(self, entries: Sequence[OutboxEntry], *, parked: bool = False) -> None:
         table = self._table
         noted = ("attempts", "available_at", "last_error")
+        # Those that a claim gave are changed only while it holds them.
+        by = (
+            ("entry_id",) if None in {one.claim_id for one in entries} else ("entry_id", "claim_id")
+        )
         rows = [
             {name: getattr(entry, name) for name in noted}
-            | {"old entry_id": entry.entry_id, "error_type": _error_type(entry, parked=parked)}
+            | {"error_type": _error_type(entry, parked=parked)}
+            | {f"old {name}": getattr(entry, name) for name in by}
             for entry in entries
+        ]
+        held = [
+            table.c[name] == sa.bindparam(f"old {name}", type_=table.c[name].type) for name in by
         ]
         statement = (
             table.update()
-            .where(table.c.entry_id == sa.bindparam("old entry_id", type_=table.c.entry_id.type))
+            .where(*held)
             .values(
                 leased_until=None,
                 parked=parked,
@@ -229,8 +249,10 @@ class SQLAlchemyOutbox(OutboxRepository):
             at = exact_time(connection) if parked else None
             connection.execute(statement.values(parked_at=at), rows)
             if parked:
-                named = table.c.entry_id.in_([entry.entry_id for entry in entries])
-                places = connection.execute(sa.select(table.c.seq).where(named)).scalars()
+                gone = sa.select(table.c.seq).where(
+                    self._of_claim(entries), table.c.parked == sa.true()
+                )
+                places = connection.execute(gone).scalars()
                 self._bring_forward(connection, places.all())
 
         await self._transactions.run(note, isolation="READ COMMITTED")

@@ -41,8 +41,8 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
             table=table,
             columns=columns,
             load=lambda row, at, _in_hand, place: relay_failure(entry_of(row), at, position=place),
-            is_failure=table.c.parked.is_(True),
-            is_waiting=table.c.parked.is_(False),
+            is_failure=table.c.parked == sa.true(),
+            is_waiting=table.c.parked == sa.false(),
             channel=table.c.channel,
             handler=sa.literal(RELAY_HANDLER, Text()),
             group=NONE,
@@ -89,7 +89,7 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
         """Keys whose first entry is not due yet."""
         table = self._shape.table
         other = table.alias("other")
-        of_key = (other.c.key == table.c.key, other.c.parked.is_(False))
+        of_key = (other.c.key == table.c.key, other.c.parked == sa.false())
         waiting = sa.select(sa.func.count()).where(*of_key).scalar_subquery()
         before = sa.exists().where(*of_key, other.c.seq < table.c.seq)
 
@@ -106,7 +106,7 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
                     waiting,
                 )
                 .where(
-                    table.c.parked.is_(False),
+                    table.c.parked == sa.false(),
                     table.c.key.is_not(None),
                     table.c.available_at > exact_time(connection),
                     sa.not_(before),
@@ -144,7 +144,7 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
                 sa.select(table.c.seq, table.c.key)
                 .where(
                     table.c.key.in_(asked),
-                    table.c.parked.is_(False),
+                    table.c.parked == sa.false(),
                     table.c.available_at > now,
                     sa.or_(table.c.leased_until.is_(None), table.c.leased_until <= now),
                 )

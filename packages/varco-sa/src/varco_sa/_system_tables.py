@@ -39,6 +39,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("available_at", Timestamp()),
         sa.Column("last_error", Text()),
         sa.Column("leased_until", Timestamp()),
+        sa.Column("claim_id", Identifier()),
         sa.Column("parked", sa.Boolean(), nullable=False),
         sa.Column("parked_at", Timestamp()),
         sa.Column("error_type", Text(length=255)),
@@ -112,7 +113,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
     _index_failures(
         outbox,
         ("parked", "error_type", "channel", "parked_at", "created_at"),
-        outbox.c.parked.is_(True),
+        outbox.c.parked == sa.true(),
     )
     _index_failures(
         inbox,

@@ -1,15 +1,16 @@
 """Counting failures by what failed and when."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
 
-from varco_events import FailureTally
-from varco_sa._dialect import Dialect
+from varco_events import FailureGroup, FailureTally
 from varco_sa._dialects import dialect_of
+from varco_sa._types import Text
 
 type Column = sa.ColumnElement[Any]
 type Figures = dict[str, tuple[int, datetime]]
@@ -35,37 +36,47 @@ def tally(
         edges: Moments in order.
         nameless: The name of a handler that has none.
     """
-    dialect = dialect_of(connection.dialect)
-    named = dict(zip(_NAMES, kind, strict=True))
-    # In a subquery: an engine cannot tell that two expressions with parameters are the same.
-    each: sa.Select[*tuple[Any, ...]] = sa.select(
-        *(column.label(name) for name, column in named.items()),
-        at.label("at"),
-        _stretch(at, edges, 0).label("stretch"),
-    )
-    known = each.where(*which).subquery().c
-    shown = [column if is_same(column) else known[name] for name, column in named.items()]
-    by = varying(shown)
-    listed = dialect.listed(known.at) if edges else None
-    if listed is not None:
-        every: Any = connection.execute(sa.select(*shown, listed).group_by(*by))
-        rows = _stretches(every, dialect, edges)
-    else:
-        stretch: Column = known.stretch if edges else sa.literal(0)
-        counted = (stretch, sa.func.count(), sa.func.min(known.at), sa.func.max(known.at))
-        statement = sa.select(*shown, *counted).group_by(*by, *varying([stretch]))
-        rows = (tuple[Any, ...](row) for row in connection.execute(statement))
+    shown, by, moment, stretch = _known(kind, at, which, edges)
+    when = [stretch] if edges else []
+    counted = (sa.func.count(), sa.func.min(moment), sa.func.max(moment))
+    statement = sa.select(*shown, *counted, *(when or [sa.literal(0)])).group_by(*by, *when)
+    rows: Any = connection.execute(statement)
     return [
-        FailureTally(
-            error_type=error or "",
-            handler=handler or nameless,
-            consumer_group=group or "",
-            stretch=stretch,
-            count=count,
-            first_at=first.astimezone(UTC),
-            last_at=last.astimezone(UTC),
+        FailureTally(**common, stretch=int(stretch)) for common, stretch in _read(rows, nameless)
+    ]
+
+
+def groups(
+    connection: sa.Connection,
+    kind: Sequence[Column],
+    at: Column,
+    which: Sequence[Column],
+    edges: Sequence[datetime],
+    nameless: str,
+) -> list[FailureGroup]:
+    """The same with a row for each error and handler: there are far fewer than stretches."""
+    shown, by, moment, stretch = _known(kind, at, which, edges)
+    dialect = dialect_of(connection.dialect)
+    texts: list[str] = []
+    number, first, last = sa.func.count(), sa.func.min(moment), sa.func.max(moment)
+    if dialect.sorts_to_group:
+        listed = sa.func.aggregate_strings(sa.type_coerce(moment, Text()), ",")
+        statement = sa.select(*shown, number, first, last, listed).group_by(*by)
+        texts = [str(dialect.store_moment(edge.astimezone(UTC))) for edge in edges]
+    else:
+        counted = (number.label("number"), first.label("first"), last.label("last"), stretch)
+        named = [column.label(name) for column, name in zip(shown, _NAMES, strict=True)]
+        inner = sa.select(*named, *counted).group_by(*by, stretch).subquery().c
+        text = sa.cast(inner.stretch, sa.String()) + ":" + sa.cast(inner.number, sa.String())
+        outer = [inner[name] for name in _NAMES]
+        spans = (sa.func.sum(inner.number), sa.func.min(inner.first), sa.func.max(inner.last))
+        statement = sa.select(*outer, *spans, sa.func.aggregate_strings(text, ","))
+        statement = statement.group_by(*outer)
+    return [
+        FailureGroup(
+            **common, counts=_between(texts, listed) if texts else _numbers(len(edges), listed)
         )
-        for error, handler, group, stretch, count, first, last in rows
+        for common, listed in _read(connection.execute(statement), nameless)
     ]
 
 
@@ -80,9 +91,8 @@ def figures(
 
     They are counted by `line` and channel first, in which order an index has them.
     """
-    each = sa.select(
-        channel.label("channel"), sa.func.count().label("number"), sa.func.min(at).label("first")
-    )
+    number, first = sa.func.count().label("number"), sa.func.min(at).label("first")
+    each = sa.select(channel.label("channel"), number, first)
     known = each.where(which).group_by(*line, channel).subquery().c
     statement = sa.select(known.channel, sa.func.sum(known.number), sa.func.min(known.first))
     return {
@@ -91,14 +101,28 @@ def figures(
     }
 
 
-def varying(columns: Sequence[Column]) -> list[Column]:
-    """Those of the columns that are no constants: an engine may sort all rows to group by them."""
-    return [column for column in columns if not is_same(column)]
+def _known(
+    kind: Sequence[Column], at: Column, which: Sequence[Column], edges: Sequence[datetime]
+) -> tuple[list[Column], list[Column], Column, Column]:
+    """The kind as it is shown, what of it varies, the moment, and the stretch of time.
 
-
-def is_same(column: Column) -> bool:
-    """Whether all rows have the same there."""
-    return isinstance(column, sa.BindParameter)
+    In a subquery: an engine cannot tell that two expressions with parameters are the same. And to
+    group by what is the same in all rows, one may sort them.
+    """
+    each: sa.Select[*tuple[Any, ...]] = sa.select(
+        *(column.label(name) for name, column in zip(_NAMES, kind, strict=True)),
+        at.label("at"),
+        _stretch(at, edges, 0).label("stretch"),
+    )
+    known = each.where(*which).subquery().c
+    shown, by = list[Column](), list[Column]()
+    for name, column in zip(_NAMES, kind, strict=True):
+        if isinstance(column, sa.BindParameter):
+            shown.append(column)
+        else:
+            shown.append(known[name])
+            by.append(known[name])
+    return shown, by, known.at, known.stretch
 
 
 def _stretch(moment: Column, edges: Sequence[datetime], first: int) -> Column:
@@ -112,19 +136,33 @@ def _stretch(moment: Column, edges: Sequence[datetime], first: int) -> Column:
     )
 
 
-def _stretches(
-    kinds: Iterable[Any], dialect: Dialect, edges: Sequence[datetime]
-) -> Iterator[tuple[Any, ...]]:
-    """The rows of every stretch, from all moments of each kind as they are stored."""
-    load = dialect.load_moment or datetime.fromisoformat
-    texts = [dialect.store_moment(edge.astimezone(UTC)) for edge in edges]
-    for *kind, listed in kinds:
-        moments, start = sorted(listed.split(",")), 0
-        while start < len(moments):
-            stretch = bisect_right(texts, moments[start])
-            end = len(moments)
-            if stretch < len(texts):
-                end = bisect_left(moments, texts[stretch], start)
-            first, last = moments[start], moments[end - 1]
-            yield *kind, stretch, end - start, load(first), load(last)
-            start = end
+def _read(rows: Iterable[Any], nameless: str) -> Iterable[tuple[dict[str, Any], Any]]:
+    """What tallies and groups have in common, and the last column."""
+    for error_type, handler, group, count, first_at, last_at, rest in rows:
+        yield (
+            {
+                "error_type": error_type or "",
+                "handler": handler or nameless,
+                "consumer_group": group or "",
+                "count": int(count),
+                "first_at": first_at.astimezone(UTC),
+                "last_at": last_at.astimezone(UTC),
+            },
+            rest,
+        )
+
+
+def _between(edges: Sequence[str], listed: str) -> tuple[int, ...]:
+    """How many of the moments in a list lie between each two edges, as they are stored."""
+    moments = sorted(listed.split(","))
+    places = [bisect_left(moments, edge) for edge in edges]
+    return tuple(end - start for start, end in pairwise(places))
+
+
+def _numbers(edges: int, listed: str) -> tuple[int, ...]:
+    """Likewise, of stretches and their counts in a list."""
+    counts = [0] * (edges + 1)
+    for one in listed.split(","):
+        stretch, _, count = one.partition(":")
+        counts[int(stretch)] = int(count)
+    return tuple(counts[1:edges])
