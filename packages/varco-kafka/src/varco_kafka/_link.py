@@ -170,9 +170,11 @@ class Link:
         if sender is not None:
             sender.cancel()
         producer._message_accumulator.fail_all(error)  # noqa: SLF001  # likewise
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(1):
-                await producer.stop()
+        # In a task of its own: waiting for a sender that was cancelled raises that here.
+        stopping = asyncio.create_task(producer.stop())
+        await asyncio.wait([stopping], timeout=1)
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
 
 
 async def _started(client: Any) -> None:
