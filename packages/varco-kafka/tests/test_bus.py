@@ -1,6 +1,7 @@
 """What the bus promises beyond the contract: order, attempts, refusals, outages, hand-over."""
 
 import asyncio
+import gc
 import json
 from collections import defaultdict
 
@@ -53,6 +54,13 @@ def settings(url, prefix):
         return KafkaEventBusSettings(**(values | options))
 
     return make
+
+
+@pytest.fixture
+def collected():
+    """What is left open is found while its test is not over."""
+    yield
+    gc.collect()
 
 
 async def until(condition, seconds=60):
@@ -267,6 +275,7 @@ async def test_everybody_gets_what_is_broadcast(settings):
 
 # aiokafka leaves connections open that broke while they were made.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("collected")
 async def test_nothing_is_lost_when_the_server_goes_and_comes_back(server, prefix):
     options = KafkaEventBusSettings(
         url=server.url, topic=f"{prefix}{{channel}}", partitions=2, timeout=2.0, retry_delay=0.01
@@ -308,6 +317,7 @@ async def test_nothing_is_lost_when_the_server_goes_and_comes_back(server, prefi
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("collected")
 async def test_without_kafka_it_says_so_in_time_and_begins_when_it_comes(tmp_path):
     import kafka_stand_ins
 
