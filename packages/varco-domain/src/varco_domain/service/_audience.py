@@ -1,6 +1,6 @@
 """Who hears of the rows that a write of another model changes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,16 +16,16 @@ class Audience:
     """The services of one provider: the last one made of each class, and those that are observed.
 
     Services made for one request each are many and short-lived: one of a class speaks for all of
-    them, and stays. Safe to use from several threads: each step is one operation of a dict.
+    them, and stays if it has hooks. Safe to use from several threads: each step is one operation of a dict.
     """
 
     def __init__(self) -> None:
-        self._last: dict[type, Any] = {}
+        self._last: dict[type, Callable[[], Any]] = {}
         self._observed: dict[int, ref[Any]] = {}
 
     def join(self, service: Any) -> None:
-        """Have a service speak for its class from now on."""
-        self._last[type(service)] = service
+        """Have a service speak for its class from now on; one without hooks while it lives."""
+        self._last[type(service)] = (lambda: service) if service._is_followed() else ref(service)  # noqa: SLF001 - a service of ours
 
     def observed(self, service: Any) -> None:
         """Remember, while it lives, that a service has observers."""
@@ -72,7 +72,9 @@ class Audience:
                     on_commit(uow, partial(observer, ctx, changes))
 
     def _speakers(self, writer: Any) -> tuple[Any, ...]:
-        return tuple({**self._last, type(writer): writer}.values())
+        found = {cls: last() for cls, last in tuple(self._last.items())}
+        found[type(writer)] = writer
+        return tuple(service for service in found.values() if service is not None)
 
     def _followed(self, model: type[DomainModel], writer: Any) -> Iterator[Any]:
         for service in self._speakers(writer):
