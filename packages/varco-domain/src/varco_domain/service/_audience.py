@@ -16,7 +16,8 @@ class Audience:
     """The services of one provider: the last one made of each class, and those that are observed.
 
     Services made for one request each are many and short-lived: one of a class speaks for all of
-    them, and stays if it has hooks. Safe to use from several threads: each step is one operation of a dict.
+    them, and stays if it has hooks. Safe to use from several threads: each step is one operation
+    of a dict.
     """
 
     def __init__(self) -> None:
