@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from varco_beanie._codecs import Codec, finer, naive
 from varco_domain.exception import FieldNotFound
-from varco_query import AndNode, Operation
+from varco_query import AndNode, Operation, QueryLimitError
 from varco_query import compile as kit
 
 type Filter = dict[str, Any]
@@ -21,7 +21,11 @@ _WORDS: Final = {
     Operation.GREATER_EQUAL: "$gte",
 }
 _NEVER: Final[Filter] = {"_id": {"$in": []}}
-_FIRST_SURROGATE, _LAST_SURROGATE, _BEHIND = "\ud800", "\udfff", "\ue000"
+# Bytes of a regular expression; MongoDB takes 32,764.
+_LONGEST: Final = 32_000
+_HINT: Final = (
+    ": MongoDB takes no longer regular expression; ILIKE needs several characters for each"
+)
 
 
 class Filters(kit.Compiler[Filter]):
@@ -52,25 +56,6 @@ class Filters(kit.Compiler[Filter]):
         if codec is None:
             raise FieldNotFound(field, self._table)
         return codec.stored
-
-    def relation(self, field: str, op: Operation, value: Any) -> Filter:
-        """`compare`; half of a surrogate pair is in no text, but stands before and behind some."""
-        if value.__class__ is str and not value.isascii() and self.stored(field).text:
-            for place, character in enumerate(value):
-                if _FIRST_SURROGATE <= character <= _LAST_SURROGATE:
-                    return self._beside_surrogate(field, op, value[:place] + _BEHIND)
-        return super().relation(field, op, value)
-
-    def _beside_surrogate(self, field: str, op: Operation, behind: str) -> Filter:
-        match op:
-            case Operation.EQUAL:
-                return _NEVER
-            case Operation.NOT_EQUAL:
-                return self.null(field, wanted=False)
-            case Operation.LESS_THAN | Operation.LESS_EQUAL:
-                return super().relation(field, Operation.LESS_THAN, behind)
-            case _:
-                return super().relation(field, Operation.GREATER_EQUAL, behind)
 
     def compare(self, field: str, op: Operation, value: Any) -> Filter:
         """A relation to a value of the field."""
@@ -125,8 +110,6 @@ class Filters(kit.Compiler[Filter]):
         if codec.moment:
             parts = [self.compare(field, Operation.EQUAL, each) for each in values]
             return {"$or": parts} if wanted else {path: {"$ne": None}, "$nor": parts}
-        if codec.stored.text:
-            values = [each for each in values if encodes(each)]
         values = [codec.literal(each) for each in values]
         return {path: {"$in": values} if wanted else {"$nin": [None, *values]}}
 
@@ -138,11 +121,10 @@ class Filters(kit.Compiler[Filter]):
     def matches(self, field: str, pattern: kit.Pattern, *, wanted: bool) -> Filter:
         """A regular expression that knows letter case by itself."""
         path = self._paths[field]
-        literal = "".join(each for each in pattern.tokens if isinstance(each, str))
-        if "\0" in literal or not encodes(literal):
-            # No text of a field holds it, and no expression could.
-            return _NEVER if wanted else self.null(field, wanted=False)
-        found = {"$regex": pattern.regex()}
+        expression = pattern.regex()
+        if len(expression) > _LONGEST and len(expression.encode()) > _LONGEST:
+            raise QueryLimitError("max_length", _LONGEST, len(expression), _HINT)
+        found = {"$regex": expression}
         return {path: found if wanted else {"$not": found, "$ne": None}}
 
     def join(self, kind: kit.Junction, parts: list[Filter]) -> Filter:
@@ -158,8 +140,3 @@ def _related(op: Operation, value: Any) -> Filter:
     if op is Operation.NOT_EQUAL:
         return {"$nin": [None, value]}
     return {_WORDS[op]: value}
-
-
-def encodes(text: str) -> bool:
-    """Whether text has no half of a surrogate pair, which no document can hold."""
-    return text.isascii() or not any(_FIRST_SURROGATE <= each <= _LAST_SURROGATE for each in text)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pymongo import ASCENDING, DESCENDING
 
 from varco_beanie._collections import KEY, EntityCollection
-from varco_beanie._filters import Filter, encodes
+from varco_beanie._filters import Filter
 from varco_domain.backend import FieldKind
 from varco_domain.exception import FieldNotFound
 from varco_query import (
@@ -75,7 +75,12 @@ def _key_value(kind: FieldKind, place: Callable[[Any], Placed | None], value: An
         value = value.value
     if kind is FieldKind.BYTES:
         return value if isinstance(value, bytes) else None
-    if isinstance(value, str) and not encodes(value):
+    if isinstance(value, str) and not _encodes(value):
         return None
     placed = place(value)
     return None if placed is None or not placed.exact else placed.value
+
+
+def _encodes(text: str) -> bool:
+    """Whether text has no half of a surrogate pair, which no document can hold."""
+    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)

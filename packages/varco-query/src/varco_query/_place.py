@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal
-from math import floor, inf, nextafter
+from math import floor, inf, isfinite, nextafter
 from sys import float_info
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -128,6 +128,8 @@ def integers(low: int, high: int) -> Stored:
     def place(value: Any) -> Placed | None:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             return None
+        if not isinstance(value, int) and not isfinite(value):
+            return None  # a key may be given as one; no query holds it
         whole = floor(value)
         if whole > high:
             return Placed(high, exact=False)

@@ -19,11 +19,14 @@ if find_spec("hypothesis") is None:
 from varco_domain.testing._contract import RepositoryContract
 from varco_domain.testing._machine import isolation_machine
 from varco_domain.testing._models import MODELS
+from varco_domain.testing._one_meaning import QUERY_MODELS, QueryContract
 from varco_domain.testing._service_contract import ServiceContract
 from varco_domain.testing._transactions import TenantContract, UnitOfWorkContract
 
 __all__ = (
     "MODELS",
+    "QUERY_MODELS",
+    "QueryContract",
     "RepositoryContract",
     "ServiceContract",
     "TenantContract",
