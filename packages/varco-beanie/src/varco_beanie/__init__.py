@@ -14,14 +14,22 @@ if sys.version_info >= (3, 14):
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from varco_beanie._bootstrap import Backend, bootstrap
+    from varco_beanie._dead_letters import BeanieDeadLetterQueue
+    from varco_beanie._di import BeanieConfiguration
     from varco_beanie._errors import CommitUnknownError, TransactionAbortedError
+    from varco_beanie._inbox import BeanieInbox
+    from varco_beanie._outbox import BeanieOutbox
     from varco_beanie._provider import BeanieRepositoryProvider
     from varco_beanie._repository import BeanieRepository
     from varco_beanie._uow import BeanieUnitOfWork
 else:
     _HOMES = {
         "_bootstrap": "Backend bootstrap",
+        "_dead_letters": "BeanieDeadLetterQueue",
+        "_di": "BeanieConfiguration",
         "_errors": "CommitUnknownError TransactionAbortedError",
+        "_inbox": "BeanieInbox",
+        "_outbox": "BeanieOutbox",
         "_provider": "BeanieRepositoryProvider",
         "_repository": "BeanieRepository",
         "_uow": "BeanieUnitOfWork",
@@ -44,6 +52,10 @@ else:
 
 __all__: tuple[str, ...] = (
     "Backend",
+    "BeanieConfiguration",
+    "BeanieDeadLetterQueue",
+    "BeanieInbox",
+    "BeanieOutbox",
     "BeanieRepository",
     "BeanieRepositoryProvider",
     "BeanieUnitOfWork",

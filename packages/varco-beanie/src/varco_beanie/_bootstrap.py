@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError
 
+from varco_beanie._dead_letters import BeanieDeadLetterQueue
 from varco_beanie._errors import cause_of, translate
+from varco_beanie._inbox import BeanieInbox
+from varco_beanie._outbox import BeanieOutbox
 from varco_beanie._provider import BeanieRepositoryProvider
 from varco_domain.backend import utc_now
 from varco_domain.exception import RepositoryException
@@ -32,6 +35,21 @@ class Backend:
         self.client: AsyncMongoClient[dict[str, Any]] = provider.client
         self.uow_provider = provider
         self._owns_client = owns_client
+
+    @property
+    def outbox(self) -> BeanieOutbox:
+        """The outbox, for relays: each call is a transaction of its own."""
+        return self.uow_provider.outbox
+
+    @property
+    def inbox(self) -> BeanieInbox:
+        """The inbox, for consumers."""
+        return self.uow_provider.inbox
+
+    @property
+    def dead_letters(self) -> BeanieDeadLetterQueue:
+        """The dead letter queue."""
+        return self.uow_provider.dead_letters
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from varco_beanie._collections import EntityCollection
+from varco_beanie._dead_letters import BeanieDeadLetterQueue
+from varco_beanie._inbox import BeanieInbox
+from varco_beanie._outbox import BeanieOutbox
 from varco_beanie._storage import Storage
 from varco_beanie._uow import BeanieUnitOfWork
 from varco_domain.backend import utc_now
@@ -28,7 +31,7 @@ class BeanieRepositoryProvider(RepositoryProvider):
         domain_classes: The models.
         transactions: Whether units of work are transactions, which a replica set is needed for.
             Without them each write is final at once.
-        clock: Tells the time for the audit fields. Leases go by the server's.
+        clock: Tells the time for the audit fields and the inbox. Leases go by the server's.
     """
 
     def __init__(
@@ -42,6 +45,9 @@ class BeanieRepositoryProvider(RepositoryProvider):
         self.transactions = transactions
         self.clock = clock
         self.storage: Storage = Storage(database)
+        self.outbox: BeanieOutbox = BeanieOutbox(self.storage)
+        self.inbox: BeanieInbox = BeanieInbox(self.storage, clock)
+        self.dead_letters: BeanieDeadLetterQueue = BeanieDeadLetterQueue(self.storage)
         super().__init__(*domain_classes)
 
     @property
@@ -62,6 +68,8 @@ class BeanieRepositoryProvider(RepositoryProvider):
             self.models_by_table,
             self.clock,
             transactions=self.transactions,
+            outbox=self.outbox if self.transactions else None,
+            inbox=self.inbox if self.transactions else None,
         )
 
     async def create_collections(self) -> None:
@@ -80,6 +88,8 @@ class BeanieRepositoryProvider(RepositoryProvider):
                 await self._create(entity)
             if entity.indexes:
                 await self.storage.rows(entity).create_indexes(list(entity.indexes))
+        for store in (self.outbox, self.inbox, self.dead_letters):
+            await store.create_indexes()
 
     async def _create(self, entity: EntityCollection) -> None:
         """Create a collection; another process may do so at the same time."""

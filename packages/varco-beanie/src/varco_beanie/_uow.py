@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
     from pymongo.asynchronous.client_session import AsyncClientSession
 
+    from varco_beanie._inbox import BeanieInbox, Inbox
+    from varco_beanie._outbox import BeanieOutbox, TransactionalOutbox
     from varco_beanie._storage import EntityStorage, Storage
 
 D = TypeVar("D", bound=DomainModel)
@@ -35,8 +37,12 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
         clock: Callable[[], datetime],
         *,
         transactions: bool = True,
+        outbox: "BeanieOutbox | None" = None,
+        inbox: "BeanieInbox | None" = None,
     ) -> None:
         super().__init__(models)
+        self._relayed = outbox
+        self._received = inbox
         self._storage = storage
         self._clock = clock
         self._transaction = Transaction(client, transactions=transactions)
@@ -52,6 +58,28 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
         None before the first write, and without transactions.
         """
         return self._transaction.session
+
+    @property
+    def outbox(self) -> "TransactionalOutbox | None":  # pyright: ignore[reportIncompatibleVariableOverride]  # made when it is asked for
+        """The outbox whose entries are committed with the entities; None without transactions."""
+        if self._relayed is None:
+            return None
+        from varco_beanie._outbox import TransactionalOutbox  # noqa: PLC0415  # when needed
+
+        return TransactionalOutbox(self, self._relayed)
+
+    @property
+    def inbox(self) -> "Inbox":
+        """The events that were handled, remembered with what handling them changed.
+
+        Raises:
+            UnitOfWorkError: There are no transactions that could do so.
+        """
+        from varco_beanie._inbox import Inbox  # noqa: PLC0415  # when needed
+
+        if self._received is None:
+            raise UnitOfWorkError("without transactions a unit of work has no inbox")
+        return Inbox(self, self._received)
 
     def _make_repository(self, entity_cls: type[D]) -> BeanieRepository[D]:
         """Return a repository of this transaction."""

@@ -1,0 +1,148 @@
+"""Dead letters in a collection."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from pymongo import ReturnDocument
+
+from varco_beanie._collections import KEY
+from varco_beanie._counters import COUNTERS
+from varco_beanie._envelopes import (
+    LEASED,
+    is_over,
+    loaded,
+    next_number,
+    server_time,
+    stored,
+    translated,
+)
+from varco_beanie._transaction import Transaction
+from varco_events import (
+    AbstractDeadLetterQueue,
+    DeadLetterEntry,
+    DeadLetterQueueFullError,
+    EventEnvelope,
+)
+
+if TYPE_CHECKING:
+    from varco_beanie._storage import Storage
+
+DEAD_LETTERS: Final = "varco_dead_letters"
+_FIELDS: Final = (
+    "channel",
+    "handler_name",
+    "error_type",
+    "error_message",
+    "attempts",
+    "first_failed_at",
+    "last_failed_at",
+    "origin",
+    "group",
+)
+_ENVELOPE: Final = (
+    "event_id",
+    "event_type",
+    "version",
+    "channel",
+    "key",
+    "time",
+    "headers",
+    "payload",
+)
+
+
+class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
+    """Failed events in a collection; safe to use from several tasks and processes.
+
+    Args:
+        storage: The database.
+        max_size: A push beyond it is refused; None for no limit.
+    """
+
+    def __init__(self, storage: "Storage", *, max_size: int | None = None) -> None:
+        self._storage = storage
+        self._rows = storage.collection(DEAD_LETTERS)
+        self._counters = storage.collection(COUNTERS)
+        self._max_size = max_size
+
+    async def create_indexes(self) -> None:
+        """Create what leases look through."""
+        await self._rows.create_index([("seq", 1)], name="ix_varco_dead_letters_seq")
+
+    async def push(self, entry: DeadLetterEntry) -> None:
+        """Append an entry; an entry id that is there already is kept once."""
+        transaction = Transaction(
+            self._storage.database.client, transactions=self._max_size is not None
+        )
+        try:
+            await transaction.write(None, lambda: self._push(transaction, entry), bulk=True)
+            await transaction.commit()
+        finally:
+            await transaction.rollback()
+
+    async def _push(self, transaction: Transaction, entry: DeadLetterEntry) -> None:
+        # With a limit, whoever pushes at the same time conflicts with this, and comes after it.
+        session = transaction.session
+        number = await next_number(self._counters, DEAD_LETTERS, 1, session)
+        if self._max_size is not None:
+            if await self._rows.find_one({KEY: entry.entry_id}, session=session) is not None:
+                return
+            if await self._rows.count_documents({}, session=session) >= self._max_size:
+                raise DeadLetterQueueFullError(entry.entry_id, self._max_size)
+        row = {
+            "seq": number,
+            **stored(entry, _FIELDS),
+            "envelope": stored(entry.envelope, _ENVELOPE),
+        }
+        await self._rows.update_one(
+            {KEY: entry.entry_id}, {"$setOnInsert": row}, upsert=True, session=session
+        )
+
+    async def pop_batch(
+        self, *, limit: int = 10, visibility_timeout: float = 30.0
+    ) -> list[DeadLetterEntry]:
+        """Lease the oldest entries that are visible, by the clock of the server."""
+        found: list[DeadLetterEntry] = []
+        async with translated():
+            now = await server_time(self._storage.database)
+            until = now + timedelta(seconds=visibility_timeout)
+            while len(found) < limit:
+                row = await self._rows.find_one_and_update(
+                    is_over(LEASED, now),
+                    {"$set": {LEASED: until}},
+                    sort=[("seq", 1)],
+                    return_document=ReturnDocument.AFTER,
+                )
+                if row is None:
+                    break
+                found.append(_entry(row))
+        return found
+
+    async def ack(self, entry_id: UUID) -> None:
+        """Remove an entry for good."""
+        async with translated():
+            await self._rows.delete_one({KEY: entry_id})
+
+    async def nack(self, entry_id: UUID) -> None:
+        """Make a leased entry visible again, at its old place."""
+        async with translated():
+            await self._rows.update_one({KEY: entry_id}, {"$unset": {LEASED: ""}})
+
+    async def count(self) -> int:
+        """How many entries are kept, leased ones included."""
+        async with translated():
+            return await self._rows.count_documents({})
+
+    async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
+        """The oldest entries, leased ones included, without leasing them."""
+        async with translated():
+            if limit <= 0:
+                return []
+            found = self._rows.find({}, sort=[("seq", 1)], limit=limit)
+            return [_entry(each) for each in await found.to_list()]
+
+
+def _entry(row: dict[str, Any]) -> DeadLetterEntry:
+    envelope = EventEnvelope(**loaded(row["envelope"], _ENVELOPE))
+    return DeadLetterEntry(entry_id=row[KEY], envelope=envelope, **loaded(row, _FIELDS))
