@@ -46,8 +46,11 @@ class Counter:
             )
             if found is not None:
                 return int(found[_LAST]) - count + 1
-            if await self._counters.find_one({KEY: self._rows.name}) is not None:
-                raise no_more_keys(self._meta)
+            known = await self._counters.find_one({KEY: self._rows.name})
+            if known is not None:
+                if known[_LAST] >= _LIMIT - count:
+                    raise no_more_keys(self._meta)
+                continue  # somebody has just begun to count
             # The first key of a collection, which may have rows that others have put there.
             largest = await self._rows.find_one(
                 {KEY: {"$type": "number"}}, {KEY: 1}, sort=[(KEY, DESCENDING)]
