@@ -39,6 +39,7 @@ class Codec:
         stored: Where literals lie among the values.
         literal: Gives what a literal is compared as.
         moment: Whether digits below the millisecond are kept beside it.
+        exact: What a document holds as it is: a value of this very class needs no reading.
     """
 
     write: Callable[[Any], Any]
@@ -46,6 +47,7 @@ class Codec:
     stored: kit.Stored
     literal: Callable[[Any], Any]
     moment: bool = False
+    exact: type | None = None
 
 
 def codec_of(field: FieldMeta) -> Codec:
@@ -68,7 +70,7 @@ def codec_of(field: FieldMeta) -> Codec:
             return Codec(naive, _aware, stored, naive, moment=True)
         case kind:
             write, read = _BY_KIND[kind]
-            return Codec(write, read, stored, write)
+            return Codec(write, read, stored, write, exact=_AS_IT_IS.get(kind))
 
 
 def naive(moment: datetime) -> datetime:
@@ -102,12 +104,6 @@ class _Members(dict[Any, Any]):
         return self._enum(value) if found is None else found
 
 
-def _text(value: Any) -> str:
-    if value.__class__ is not str:
-        raise TypeError
-    return value
-
-
 def _integer(value: Any) -> int:
     if value.__class__ is bool:
         raise TypeError
@@ -124,22 +120,15 @@ def _float(value: Any) -> float:
     return float(value)
 
 
-def _boolean(value: Any) -> bool:
-    if value.__class__ is not bool:
-        raise TypeError
-    return value
-
-
 def _bytes(value: Any) -> bytes:
     if not isinstance(value, bytes):
         raise TypeError
     return bytes(value)
 
 
-def _uuid(value: Any) -> UUID:
-    if value.__class__ is not UUID:
-        raise TypeError
-    return value
+def _other(value: Any) -> Any:
+    """Refuse what is not of the very class that a document holds of a field."""
+    raise TypeError(type(value))
 
 
 def _aware(value: datetime) -> datetime:
@@ -174,16 +163,23 @@ def _span_of(value: Any) -> timedelta:
     return timedelta(microseconds=_integer(value))
 
 
+_AS_IT_IS: Final[dict[FieldKind, type]] = {
+    FieldKind.STR: str,
+    FieldKind.INT: int,
+    FieldKind.FLOAT: float,
+    FieldKind.BOOL: bool,
+    FieldKind.UUID: UUID,
+}
 _BY_KIND: Final[dict[FieldKind, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
-    FieldKind.STR: (_same, _text),
+    FieldKind.STR: (_same, _other),
     FieldKind.INT: (_same, _integer),
     FieldKind.FLOAT: (_same, _float),
-    FieldKind.BOOL: (_same, _boolean),
+    FieldKind.BOOL: (_same, _other),
     FieldKind.BYTES: (_same, _bytes),
     FieldKind.DATE: (_midnight, _date),
     FieldKind.TIME: (_clock, time.fromisoformat),
     FieldKind.TIMEDELTA: (_span, _span_of),
-    FieldKind.UUID: (_same, _uuid),
+    FieldKind.UUID: (_same, _other),
 }
 
 

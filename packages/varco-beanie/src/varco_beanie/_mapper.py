@@ -32,10 +32,11 @@ class DocumentMapper:
             if name not in meta.pk_fields
         ]
         self._json = {entity.paths[name] for name in meta.mutable_fields}
-        self._reads: list[tuple[str, str, Callable[[Any], Any], str | None, bool]] = [
+        self._reads: list[tuple[str, str, type | None, Callable[[Any], Any], str | None, bool]] = [
             (
                 name,
                 entity.paths[name],
+                entity.codecs[name].exact,
                 entity.codecs[name].read,
                 entity.finer.get(name),
                 each.nullable,
@@ -53,14 +54,18 @@ class DocumentMapper:
         found: list[Any] = []
         for document in documents:
             row: dict[str, Any] = {}
-            for name, path, read, below, nullable in reads:
-                value = document.get(path)
-                if value is None and composite:
-                    value = of_document(document, path)
+            get = document.get
+            for name, path, exact, read, below, nullable in reads:
+                value = get(path)
                 if value is None:
-                    if not nullable:
-                        raise StoredValueError(meta.entity_cls, document.get(KEY), name)
-                    row[name] = None
+                    value = of_document(document, path) if composite else None
+                    if value is None:
+                        if not nullable:
+                            raise StoredValueError(meta.entity_cls, get(KEY), name)
+                        row[name] = None
+                        continue
+                if value.__class__ is exact:
+                    row[name] = value
                     continue
                 try:
                     value = read(value)
@@ -90,7 +95,8 @@ class DocumentMapper:
         found = of_document(document, self._entity.paths[name])
         if found is None:
             return None
-        read = self._entity.codecs[name].read(found)
+        codec = self._entity.codecs[name]
+        read: Any = codec.read(found) if found.__class__ is not codec.exact else found
         below = document.get(self._entity.finer.get(name, ""))
         return read if below is None else read.replace(microsecond=read.microsecond + below)
 
