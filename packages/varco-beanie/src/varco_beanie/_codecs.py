@@ -128,7 +128,7 @@ def _bytes(value: Any) -> bytes:
 
 def _other(value: Any) -> Any:
     """Refuse what is not of the very class that a document holds of a field."""
-    raise TypeError(type(value))
+    raise TypeError(f"{type(value).__name__} is not what a document holds of this field")
 
 
 def _aware(value: datetime) -> datetime:
