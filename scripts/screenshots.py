@@ -103,6 +103,7 @@ def chromium(
         driver = webdriver.Chrome(options, Service(str(shutil.which("chromedriver"))))
         try:
             scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+            driver.implicitly_wait(5)  # a click may return before its page is there
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
             shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
             shape["mobile"] = size[0] < DESKTOP[0]
