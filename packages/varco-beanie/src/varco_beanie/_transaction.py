@@ -47,7 +47,7 @@ class Transaction:
         # Whether the server has undone it: nothing may follow.
         self._lost = False
         # Whether something in it would be lost by rolling all of it back.
-        self.began = False
+        self.began: bool = False
 
     @property
     def session(self) -> "AsyncClientSession | None":
