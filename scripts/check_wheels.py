@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import kafka_stand_ins
 import mongodb
 import pages
 
@@ -122,6 +123,10 @@ def follow(name: str, home: Environment) -> None:
         if "VARCO_MONGODB_URL" in source:
             url = mongodb.database_url(stack.enter_context(mongodb.server()), "varco_wheels")
             stack.enter_context(_variable("VARCO_MONGODB_URL", url))
+        if "VARCO_KAFKA_URL" in source:
+            server = kafka_stand_ins.Noida(home.folder / "kafka").start()
+            stack.callback(server.stop)
+            stack.enter_context(_variable("VARCO_KAFKA_URL", server.url))
         home.run(pages.RUNNER, str(page), "page.txt")
     print(f"{name}: its README was followed, {1 + len(others)} commands")
 

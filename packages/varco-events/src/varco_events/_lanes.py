@@ -33,7 +33,7 @@ class Lanes:
         self.upstream = upstream
         self.running: dict[InHand, None] = {}
         """What handlers are at work on, or is being counted."""
-        self.unclaimed = False
+        self.unclaimed: bool = False
         """Whether something was left here that is to be taken again."""
         self._workers = workers
         self.in_hand: dict[str | int, InHand] = {}

@@ -103,10 +103,10 @@ class Workers:
         self.logger = logger
         self._serializer = serializer
         self.settings = settings
-        self.room = settings.concurrency
+        self.room: int = settings.concurrency
         self.tasks: set[asyncio.Task[None]] = set()
         self.running: dict[InHand, asyncio.Task[Any]] = {}
-        self.stopping = asyncio.Event()
+        self.stopping: asyncio.Event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._ready: dict[AnyUpstream, deque[Ready]] = {}
         self._counting: set[AnyUpstream] = set()

@@ -48,8 +48,8 @@ class EntityNotFound(RepositoryException, ServiceNotFoundError):  # noqa: N818 -
         name = table if isinstance(table, str) else table.__name__
         ServiceException.__init__(self, f"{name} with key {entity_id!r} not found")
         self.entity_id = entity_id
-        self.entity_cls = None if isinstance(table, str) else table
-        self.table = name
+        self.entity_cls: type | None = None if isinstance(table, str) else table
+        self.table: str = name
 
 
 class FieldNotFound(RepositoryException, UnknownFieldError):  # noqa: N818 - the specification's name
@@ -68,9 +68,9 @@ class FieldNotFound(RepositoryException, UnknownFieldError):  # noqa: N818 - the
 
     def __init__(self, field: str, table: str) -> None:
         UnknownFieldError.__init__(self, field)
-        self.message = f"{table} has no field {field!r} for this use"
-        self.args = (self.message,)
-        self.table = table
+        self.message: str = f"{table} has no field {field!r} for this use"
+        self.args: tuple[Any, ...] = (self.message,)
+        self.table: str = table
 
 
 class StaleEntityError(RepositoryException, ServiceConflictError):
