@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # dev: while you type. ci: the default. deep: the figures that the documentation claims, on demand.
@@ -16,6 +17,9 @@ profile = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 settings.load_profile(profile)
 if profile == "deep":
     os.environ.setdefault("PYTEST_TIMEOUT", "0")  # the limit that the default run has is too short
+
+# Before any test of another package imports it.
+pytest.register_assert_rewrite("varco_events.testing")
 
 # Tests start many processes; what one of them compiled is there for the next.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

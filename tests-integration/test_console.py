@@ -94,7 +94,7 @@ def sign_in(driver, url, role):
 
 
 def text_of(driver):
-    return driver.find_element(By.TAG_NAME, "body").text
+    return driver.execute_script("return document.body.innerText")  # of a page as it is now
 
 
 def until(driver, condition, seconds=60):

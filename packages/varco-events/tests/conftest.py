@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("varco_events.testing")
-
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:

@@ -155,7 +155,7 @@ class TestStreams(ConservationContract):
         for entry, until in await self.client.zrange(leased, 0, -1, withscores=True):
             await self.client.zadd(leased, {entry: until - seconds * 1000})
         alive = {
-            bus._member._process.encode()
+            bus._member._mine.process.encode()
             for bus, life in self.buses
             if bus._member is not None and not life.is_over
         }
