@@ -51,4 +51,10 @@ class TestDeadLetters(_Queues, DeadLetterQueueContract):
 
 
 class TestOperating(_Queues, DeadLetterFailuresContract):
-    pass
+    share = 0.05  # a queue, which is a topic, for each of the drawn orders
+
+    @asynccontextmanager
+    async def open_queue(self, max_size=1000):
+        self.prefix = f"{self.prefix}-"  # what one left is not there for the next
+        async with super().open_queue(max_size) as queue:
+            yield queue
