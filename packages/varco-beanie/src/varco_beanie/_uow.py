@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from varco_beanie._inbox import Inbox
+from varco_beanie._outbox import TransactionalOutbox
 from varco_beanie._repository import BeanieRepository
 from varco_beanie._transaction import Transaction
 from varco_domain.model import DomainModel
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from pymongo import AsyncMongoClient
     from pymongo.asynchronous.client_session import AsyncClientSession
 
-    from varco_beanie._inbox import BeanieInbox, Inbox
-    from varco_beanie._outbox import BeanieOutbox, TransactionalOutbox
+    from varco_beanie._inbox import BeanieInbox
+    from varco_beanie._outbox import BeanieOutbox
     from varco_beanie._storage import EntityStorage, Storage
 
 D = TypeVar("D", bound=DomainModel)
@@ -64,8 +66,6 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
         """The outbox whose entries are committed with the entities; None without transactions."""
         if self._relayed is None:
             return None
-        from varco_beanie._outbox import TransactionalOutbox  # noqa: PLC0415  # when needed
-
         return TransactionalOutbox(self, self._relayed)
 
     @property
@@ -75,8 +75,6 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
         Raises:
             UnitOfWorkError: There are no transactions that could do so.
         """
-        from varco_beanie._inbox import Inbox  # noqa: PLC0415  # when needed
-
         if self._received is None:
             raise UnitOfWorkError("without transactions a unit of work has no inbox")
         return Inbox(self, self._received)
