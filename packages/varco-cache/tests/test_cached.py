@@ -325,6 +325,7 @@ async def test_stale_while_revalidate_serves_the_old_while_one_load_renews(clock
             go.set()
         await anyio.wait_all_tasks_blocked()
         assert len(calls) == 2
+        assert cache.stats().stale == results.count(1)
         assert await get() == 2
         clock.advance(16)
         assert await get() == 3

@@ -17,6 +17,7 @@ MODULES = [
     "memory",
     "meta",
     "model",
+    "observe",
     "providers",
     "registry",
     "repository",
@@ -45,7 +46,7 @@ def test_submodules_export_what_they_say(name: str):
 def test_the_top_offers_everything_but_the_test_suite_and_what_backends_use():
     names: set[str] = set()
     for module in MODULES:
-        if module not in {"testing", "backend"} and not module.startswith("service."):
+        if module not in {"testing", "backend", "observe"} and not module.startswith("service."):
             names.update(import_module(f"varco_domain.{module}").__all__)
     of_backends = set(import_module("varco_domain.backend").__all__)
     assert set(varco_domain.__all__) == names - of_backends

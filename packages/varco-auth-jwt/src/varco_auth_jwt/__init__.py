@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from varco_auth_jwt._jwk import JsonWebKey
     from varco_auth_jwt._jwk_builder import JwkBuilder
     from varco_auth_jwt._jwk_set import JsonWebKeySet
+    from varco_auth_jwt._observed import add_token_observer, remove_token_observer
+    from varco_auth_jwt._observer import TokenObserver
     from varco_auth_jwt._parser import JwtParser
     from varco_auth_jwt._refresh import (
         InMemoryRefreshStore,
@@ -78,6 +80,11 @@ else:
         "_jwk": ("JsonWebKey",),
         "_jwk_builder": ("JwkBuilder",),
         "_jwk_set": ("JsonWebKeySet",),
+        "_observed": (
+            "add_token_observer",
+            "remove_token_observer",
+        ),
+        "_observer": ("TokenObserver",),
         "_parser": ("JwtParser",),
         "_refresh": (
             "InMemoryRefreshStore",
@@ -175,6 +182,7 @@ __all__ = (
     "TokenHeaderError",
     "TokenMalformedError",
     "TokenNotYetValidError",
+    "TokenObserver",
     "TokenRevokedError",
     "TokenTooLargeError",
     "TokenTooOldError",
@@ -185,4 +193,6 @@ __all__ = (
     "UnknownKidError",
     "UnverifiedToken",
     "WeakKeyError",
+    "add_token_observer",
+    "remove_token_observer",
 )

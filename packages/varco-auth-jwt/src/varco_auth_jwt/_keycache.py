@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from varco_auth_jwt import _observer
 from varco_auth_jwt._errors import AuthJwtError, AuthorityError, KeysUnavailableError, shown
 
 if TYPE_CHECKING:
@@ -154,7 +155,11 @@ class KeyCache:
 
     async def _lead(self) -> None:
         try:
-            keys = await self._fetch()
+            if _observer.observers:
+                with _observer.around_fetching(self._name):
+                    keys = await self._fetch()
+            else:
+                keys = await self._fetch()
         except Exception as error:  # noqa: BLE001  # whatever it was, the keys are not there
             known = isinstance(error, AuthJwtError)
             self._failure = str(error) if known else f"{type(error).__name__} was raised"

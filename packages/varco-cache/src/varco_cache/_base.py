@@ -332,7 +332,11 @@ class CacheBackend(ABC):
 
     def stats(self) -> CacheStats:
         """What the cache did and holds."""
-        return CacheStats(loads=self._flights.loads)
+        return CacheStats(loads=self._flights.loads, stale=self._flights.stale)
+
+    def served_stale(self) -> None:
+        """Count a value that was served beyond its ttl; `cached` does it."""
+        self._flights.stale += 1
 
     def add_warmer(self, warmer: CacheWarmer) -> None:
         """Have `warmer` fill the cache in `start`, before anybody uses it."""

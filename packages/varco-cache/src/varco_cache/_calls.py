@@ -147,12 +147,15 @@ class CachedCalls:
         serve_meanwhile = left > -freshness.stale_while_revalidate
         # Where nobody owns background work, one caller renews and the others are served.
         if serve_meanwhile and (cache.loading(key) or cache.spawn(renew)):
+            if left <= 0:
+                cache.served_stale()
             return entry.value
         try:
             return await renew()
         except Exception:
             if left > -freshness.stale_if_error:
                 logger.warning("serving %s from before a failed refresh", key, exc_info=True)
+                cache.served_stale()
                 return entry.value
             raise
 

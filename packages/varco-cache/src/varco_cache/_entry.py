@@ -43,7 +43,8 @@ class CacheStats:
     """What a cache did since it was made, and what it holds now.
 
     `entries` and `size_bytes` count what is held, the expired and invalidated that were not
-    reclaimed yet included; `errors` counts the calls that a layer failed.
+    reclaimed yet included; `errors` counts the calls that a layer failed, `stale` the values that
+    were served beyond their ttl.
     """
 
     hits: int = 0
@@ -55,6 +56,7 @@ class CacheStats:
     errors: int = 0
     entries: int = 0
     size_bytes: int = 0
+    stale: int = 0
 
     @property
     def hit_ratio(self) -> float:

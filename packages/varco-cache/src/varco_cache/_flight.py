@@ -88,11 +88,12 @@ class Flights:
     to wait for.
     """
 
-    __slots__ = ("_by_key", "loads")
+    __slots__ = ("_by_key", "loads", "stale")
 
     def __init__(self) -> None:
         self._by_key: dict[Any, Flight] = {}
         self.loads = 0
+        self.stale = 0  # values that were served instead of loaded
 
     def __contains__(self, key: object) -> bool:
         flight = self._by_key.get(key)

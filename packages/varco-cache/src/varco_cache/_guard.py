@@ -270,6 +270,7 @@ class GuardedCache(CacheBackend):
             misses=beneath.misses,
             sets=beneath.sets,
             loads=self._flights.loads,
+            stale=self._flights.stale,
             evictions=beneath.evictions,
             expirations=beneath.expirations,
             errors=self._errors + beneath.errors,

@@ -354,6 +354,7 @@ class LayeredCache(CacheBackend):
             misses=each[-1].misses,
             sets=each[0].sets,
             loads=self._flights.loads,
+            stale=self._flights.stale,
             evictions=sum(one.evictions for one in each),
             expirations=sum(one.expirations for one in each),
             errors=sum(one.errors for one in each),

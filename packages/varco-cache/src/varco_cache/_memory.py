@@ -181,6 +181,7 @@ class InMemoryCache(Store, CacheBackend):
             misses=self._misses,
             sets=self._sets,
             loads=self._flights.loads,
+            stale=self._flights.stale,
             evictions=self._evictions,
             expirations=self._expirations,
             entries=len(self._slots),

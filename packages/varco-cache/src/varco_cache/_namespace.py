@@ -166,6 +166,10 @@ class NamespacedCache(CacheBackend):
         """Of the whole cache beneath."""
         return self._cache.stats()
 
+    def served_stale(self) -> None:
+        """Of the cache beneath."""
+        self._cache.served_stale()
+
     def spawn(self, job: Job) -> bool:
         """In the background of the cache beneath."""
         return self._cache.spawn(job)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from varco_cache._canonical import canonical
 from varco_cache._errors import CacheKeyError
 from varco_domain.meta import MetaReader
+from varco_domain.observe import unobserved
 from varco_domain.service.base import AsyncService
 from varco_domain.service.tenant import current_tenant
 from varco_query import QueryParams, TransformerNode, optimize
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from varco_domain.service.base import EntityChange
 
 _SERVICE: Any = AsyncService
-_PLAIN_READS = frozenset[object]({_SERVICE.get, _SERVICE.list, _SERVICE.paged_list})
+_PLAIN_READS = frozenset[object](
+    map(unobserved, (_SERVICE.get, _SERVICE.list, _SERVICE.paged_list))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def reads_in_its_own_way(service: AsyncService[Any, Any, Any, Any, Any], read: o
         service: The service.
         read: The `get` or `list` that a hit does not call.
     """
-    return service.has_own_reads() or getattr(read, "__func__", None) not in _PLAIN_READS
+    return service.has_own_reads() or unobserved(read) not in _PLAIN_READS
 
 
 def row_key(

@@ -1,11 +1,12 @@
 """What a service may ask of the storage of one model."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from varco_domain.exception import RepositoryException
 from varco_domain.model import DomainModel
+from varco_domain.observe import Observed, ObservedKind
 
 if TYPE_CHECKING:
     from varco_query import QueryParams, TransformerNode
@@ -16,7 +17,7 @@ D = TypeVar("D", bound=DomainModel)
 PK = TypeVar("PK")
 
 
-class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's type variables
+class AsyncRepository(Observed, Generic[D, PK]):  # noqa: UP046 - the specification's type variables
     """Storage of one model within a unit of work.
 
     What every backend keeps to, and what ``varco_domain.testing`` checks:
@@ -33,6 +34,9 @@ class AsyncRepository(ABC, Generic[D, PK]):  # noqa: UP046 - the specification's
     - Changes are visible in this unit of work at once and elsewhere after its commit.
     - Only mapped fields can be named in queries; another name raises ``FieldNotFound``.
     """
+
+    observed_as: ClassVar[ObservedKind] = "repository_call"
+    """What an observer is asked for a call; see ``varco_domain.observe``."""
 
     @abstractmethod
     async def find_by_id(self, pk: PK, *, where: "TransformerNode | None" = None) -> D | None:

@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from varco_events._memory_outbox import InMemoryOutboxRepository
     from varco_events._middleware import CorrelationMiddleware, LoggingMiddleware, RetryMiddleware
     from varco_events._noop import NoopEventBus
+    from varco_events._observer import EventObserver, add_event_observer, remove_event_observer
     from varco_events._outbox import OutboxEntry, OutboxRepository
     from varco_events._outcome import HandlerOutcome, Outcome
     from varco_events._producer import AbstractEventProducer, BusEventProducer, NoopEventProducer
@@ -165,6 +166,7 @@ else:
         "_memory_outbox": "InMemoryOutboxRepository",
         "_middleware": "CorrelationMiddleware LoggingMiddleware RetryMiddleware",
         "_noop": "NoopEventBus",
+        "_observer": "EventObserver add_event_observer remove_event_observer",
         "_outbox": "OutboxEntry OutboxRepository",
         "_outcome": "HandlerOutcome Outcome",
         "_producer": "AbstractEventProducer BusEventProducer NoopEventProducer",
@@ -252,6 +254,7 @@ __all__: tuple[str, ...] = (
     "EventEnvelope",
     "EventFieldError",
     "EventMiddleware",
+    "EventObserver",
     "EventSerializer",
     "EventServiceMixin",
     "EventTypeClashError",
@@ -310,6 +313,7 @@ __all__: tuple[str, ...] = (
     "Upstream",
     "Workers",
     "add_context",
+    "add_event_observer",
     "back_off",
     "channel_context",
     "check_ids",
@@ -334,6 +338,7 @@ __all__: tuple[str, ...] = (
     "parts_of_error",
     "relay_failure",
     "remove_context",
+    "remove_event_observer",
     "time_edges",
     "to_cloudevent",
     "to_fields",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from varco_events import _registry
+from varco_events import _observer, _registry
 from varco_events._context import handling
 from varco_events._envelope import GROUP, HANDLER, EventEnvelope
 from varco_events._errors import (
@@ -344,7 +344,10 @@ class Dispatcher:
         clean = True
         for subscription in subscriptions:
             try:
-                if self.middleware:
+                if _observer.observers:
+                    with _observer.around_handling(subscription.name, event, channel):
+                        result = await self._wrapped(subscription, event, channel)
+                elif self.middleware:
                     result = await self._wrapped(subscription, event, channel)
                 else:
                     result = await subscription.deliver(event)

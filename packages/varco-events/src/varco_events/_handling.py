@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 import anyio
 
+from varco_events import _observer
 from varco_events._context import handling
 from varco_events._diagnostics import describe
 from varco_events._dispatch import is_rejection
@@ -212,6 +213,7 @@ class Handling:
             delivery.attempts,
             describe(last),
         )
+        _observer.tell_given_up(envelope, self.name, last, delivery.attempts)
 
     def _inbox_entry(self, event: Event) -> InboxEntry:
         entry = InboxEntry.of(_envelope_of(event))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
+from varco_events import _observer
 from varco_events._dispatch import Delivery
 from varco_events._dlq import DeadLetterEntry
 from varco_events._errors import EventDecodeError
@@ -107,3 +108,4 @@ class InHand:
                 origin=self.origin,
                 now=now,
             )
+            _observer.tell_given_up(self.read(), one.handler, one.error, self.attempts)

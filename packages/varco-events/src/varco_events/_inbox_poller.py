@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from varco_events import _observer
 from varco_events._diagnostics import describe
 from varco_events._dispatch import is_rejection
 from varco_events._dlq import RELAY_HANDLER, DeadLetterEntry
@@ -181,6 +182,7 @@ class InboxPoller(Runner):
             logger.exception("%s could be neither delivered nor put aside", entry.entry_id)
             return False
         logger.error("gave up inbox entry %s: %s", entry.entry_id, describe(error))
+        _observer.tell_given_up(letter.envelope, letter.handler_name, error, entry.attempts)
         return True
 
     async def _rest(self) -> None:

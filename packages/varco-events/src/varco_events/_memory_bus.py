@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
+from varco_events import _observer
 from varco_events._background import Background
 from varco_events._bus import (
     AbstractEventBus,
@@ -117,7 +118,7 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
     ) -> Awaitable[None] | None:
         """Handle `event`, or in BACKGROUND mode begin to."""
         depth, _, _, _, _, ids = handling.get()
-        if not self._plain or depth >= _MAX_DEPTH:
+        if not self._plain or depth >= _MAX_DEPTH or _observer.observers:
             return await self._publish_with_care(event, channel, depth)
         plan = self._plans.get(event.__class__)
         if plan is None:

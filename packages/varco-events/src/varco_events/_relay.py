@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from varco_events import _observer
 from varco_events._context import handling
 from varco_events._diagnostics import describe
 from varco_events._dispatch import is_rejection
@@ -161,7 +162,11 @@ class OutboxRelay(Runner):
     async def _send_all(self, batch: _Batch) -> None:
         """Send what there is time for."""
         with anyio.move_on_after(self._lease * _WORKING_SHARE) as scope:
-            await self._send(batch)
+            if _observer.observers:
+                with _observer.around_sending(batch.entries):
+                    await self._send(batch)
+            else:
+                await self._send(batch)
         if scope.cancelled_caught:
             late = TimeoutError(f"the delivery was cut off: the batch's lease is {self._lease} s")
             # A transport that had many in hand was slow, which is no fault of theirs.
@@ -242,6 +247,8 @@ class OutboxRelay(Runner):
     async def _settle(self, batch: _Batch) -> None:
         if batch.delivered:
             await self._outbox.acknowledge(batch.delivered)
+        if _observer.observers:
+            self._tell(batch)
         released = [_given_back(entry) for entry in batch.untouched()]
         for entry, error in batch.failed:
             left = await self._failed(batch, entry, error)
@@ -249,6 +256,15 @@ class OutboxRelay(Runner):
                 released.append(left)
         if released:
             await self._outbox.release(released)
+
+    def _tell(self, batch: _Batch) -> None:
+        for observer in _observer.observers:
+            for entry in batch.delivered:
+                spent = self._now(batch, entry) - entry.created_at
+                observer.sent(entry, max(spent.total_seconds(), 0.0))
+            for entry, error in batch.failed:
+                if not isinstance(error, HeldBackError):
+                    observer.not_sent(entry, error)
 
     async def _failed(
         self, batch: _Batch, entry: OutboxEntry, error: BaseException
@@ -307,6 +323,7 @@ class OutboxRelay(Runner):
         logger.error(
             "gave up %s after %d attempts: %s", entry.entry_id, entry.attempts, entry.last_error
         )
+        _observer.tell_given_up(entry.envelope, RELAY_HANDLER, error, entry.attempts)
         return True
 
     def _dead_letter(self, entry: OutboxEntry, error: Exception) -> DeadLetterEntry:

@@ -284,6 +284,7 @@ class RedisCache(CacheBackend):
             sets=self._sets,
             loads=self._flights.loads,
             errors=self._damaged + self._link.repaired,
+            stale=self._flights.stale,
         )
 
     async def stop(self) -> None:

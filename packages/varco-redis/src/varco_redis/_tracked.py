@@ -182,6 +182,7 @@ class TrackedRedisCache(RedisCache):
             errors=far.errors,
             entries=near.entries,
             size_bytes=near.size_bytes,
+            stale=far.stale,
         )
 
     async def stop(self) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from varco_resilience._fallback import Fallback, fallback
     from varco_resilience._hedge import Hedge, HedgeConfig, hedge
+    from varco_resilience._observers import Occurrence, add_call_observer, remove_call_observer
     from varco_resilience._pipeline import Pipeline
     from varco_resilience._policy import RetryPolicy
     from varco_resilience._rate_limit import (
@@ -63,6 +64,7 @@ else:
         ),
         "_fallback": ("Fallback", "fallback"),
         "_hedge": ("Hedge", "HedgeConfig", "hedge"),
+        "_observers": ("Occurrence", "add_call_observer", "remove_call_observer"),
         "_pipeline": ("Pipeline",),
         "_policy": ("RetryPolicy",),
         "_rate_limit": ("InMemoryRateLimiter", "RateLimitConfig", "RateLimiter", "rate_limit"),
@@ -106,6 +108,7 @@ __all__ = (
     "Hedge",
     "HedgeConfig",
     "InMemoryRateLimiter",
+    "Occurrence",
     "Pipeline",
     "RateLimitConfig",
     "RateLimitExceededError",
@@ -122,6 +125,7 @@ __all__ = (
     "Strategy",
     "Timeout",
     "UnsupportedFunctionError",
+    "add_call_observer",
     "bulkhead",
     "circuit_breaker",
     "fallback",
@@ -129,6 +133,7 @@ __all__ = (
     "log_retries",
     "rate_limit",
     "read_retry_after",
+    "remove_call_observer",
     "retry",
     "retry_test_mode",
     "timeout",

@@ -9,6 +9,7 @@ from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from varco_resilience import _observers
 from varco_resilience._breaker_config import CircuitState, StateChange
 from varco_resilience._breaker_window import Window
 from varco_resilience._checks import matches, roots
@@ -152,7 +153,7 @@ class BreakerCore(Gate):
         if isinstance(epoch, Closed):
             return epoch if epoch.window is None else Probe(self, epoch, now)
         if isinstance(epoch, _Opened) and now < epoch.until:
-            raise self._refusal(epoch.until, now)
+            raise _observers.told(self._refusal(epoch.until, now))
         return self._admit_probe(now)
 
     def refusal(self) -> CircuitOpenError | None:
@@ -178,7 +179,7 @@ class BreakerCore(Gate):
                 epoch.probes.append(weakref.ref(permit))
         self._announce()
         if permit is None:
-            raise self._refusal(until, now)
+            raise _observers.told(self._refusal(until, now))
         return permit
 
     def settle(
@@ -292,7 +293,9 @@ class BreakerCore(Gate):
         while self._changes and self._announcing.acquire(blocking=False):
             try:
                 while self._changes:
-                    notify(self.listeners, self._changes.popleft())
+                    change = self._changes.popleft()
+                    notify(self.listeners, change)
+                    notify(_observers.observers, change)
             finally:
                 self._announcing.release()
 

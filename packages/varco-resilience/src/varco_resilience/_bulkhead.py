@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from varco_resilience._checks import at_least, of_type
 from varco_resilience._errors import BulkheadFullError, CallTimeoutError
 from varco_resilience._functions import Kind, callable_sync, check_async
+from varco_resilience._observers import told
 from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
 from varco_resilience._surround import Gate, surround
 from varco_resilience._timeout import limited
@@ -138,7 +139,7 @@ class _Slots(Gate):
 
     def _full(self) -> BulkheadFullError:
         config = self._config
-        return BulkheadFullError(self._name, config.max_concurrent, config.max_wait)
+        return told(BulkheadFullError(self._name, config.max_concurrent, config.max_wait))
 
 
 class Bulkhead(SharedStrategy):

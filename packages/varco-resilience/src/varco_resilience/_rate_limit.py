@@ -16,6 +16,7 @@ from varco_resilience._errors import (
     UnsupportedFunctionError,
 )
 from varco_resilience._functions import Kind
+from varco_resilience._observers import told
 from varco_resilience._strategy import AnyStrategy, Part
 from varco_resilience._surround import Gate, surround
 
@@ -235,7 +236,7 @@ class _Local(Gate):
         key = _DEFAULT_KEY if self._key_fn is None else self._key_fn(*args, **kwargs)
         seconds = self._take(key)
         if seconds:
-            raise RateLimitExceededError(key, seconds)
+            raise told(RateLimitExceededError(key, seconds))
         return _FREE
 
 
@@ -256,7 +257,7 @@ class _Shared(Gate):
         """Count the call, or refuse it."""
         key = _DEFAULT_KEY if self._key_fn is None else self._key_fn(*args, **kwargs)
         if not await self._limiter.acquire(key):
-            raise RateLimitExceededError(key, await self._limiter.retry_after(key))
+            raise told(RateLimitExceededError(key, await self._limiter.retry_after(key)))
         return _FREE
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import anyio.lowlevel
 
-from varco_resilience import _test_mode
+from varco_resilience import _observers, _test_mode
 from varco_resilience._circuits import refusal_after
 from varco_resilience._errors import (
     AttemptFailure,
@@ -122,8 +122,9 @@ class RetryCall:
         delay: float | None,
         error: Exception | None,
     ) -> None:
-        if self.policy.hooks:
-            notify(self.policy.hooks, RetryEvent(kind, self.name, attempt, delay, error))
+        hooks = (*self.policy.hooks, *_observers.observers)
+        if hooks:
+            notify(hooks, RetryEvent(kind, self.name, attempt, delay, error))
 
 
 def _max_attempts(policy: RetryPolicy) -> int:

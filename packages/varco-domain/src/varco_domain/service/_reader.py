@@ -1,7 +1,6 @@
 """The reading half of a service: who sees which rows, and reading them."""
 
 import builtins
-from abc import ABC
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, ClassVar, Generic
 
@@ -20,6 +19,7 @@ from varco_domain.dto import PagedReadDTO
 from varco_domain.exception import ServiceNotFoundError
 from varco_domain.meta import MetaReader, ParsedMeta
 from varco_domain.model import DomainModel
+from varco_domain.observe import Observed, ObservedKind
 from varco_domain.providers import IUoWProvider
 from varco_domain.repository import AsyncRepository
 from varco_domain.service._audience import audience_of
@@ -39,7 +39,7 @@ _ALL = Visibility(None, by_row=False)
 _EACH = Visibility(None, by_row=True)
 
 
-class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
+class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Reads entities of one model on behalf of callers; the base of ``AsyncService``."""
 
     default_limit: ClassVar[int] = 100
@@ -49,6 +49,8 @@ class EntityReader(ABC, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specifica
     cursor_key: ClassVar[bytes | None] = None
     """Signs cursors; by default a key of this process. Processes that share traffic share a key."""
 
+    observed_as: ClassVar[ObservedKind] = "operation"
+    """What an observer is asked for a call; see ``varco_domain.observe``."""
     types: ClassVar[ServiceTypes | None] = None
     """What the service was declared with; None in a base that leaves it open."""
 
