@@ -1,6 +1,7 @@
 """Between DTOs and entities."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import get_original_bases
 from typing import Any, ClassVar, Generic, cast
 
@@ -87,7 +88,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
         check_dtos(type(self), meta, writable, dtos)
         self.entity_cls = cls
         self.read_cls: type[R] = chosen
-        self._validate = chosen.__pydantic_validator__.validate_python
+        self._validate: Callable[..., R] = chosen.__pydantic_validator__.validate_python
         self._aliases = aliases(cls, chosen)
         self._writable = tuple(writable)
         self._late = tuple(f.name for f in MetaReader.domain_fields(cls) if not f.init)
@@ -106,23 +107,22 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
     def to_read_dto(self, entity: D) -> R:
         """Return the read class's view of the entity."""
         source = _Aliased(entity, self._aliases) if self._aliases else entity
-        return cast("R", self._validate(source, from_attributes=True))
+        return self._validate(source, from_attributes=True)
 
     @default
     def apply_update(self, entity: D, dto: U) -> D:
         """Return a new entity with the fields that the DTO sets."""
-        update = cast("UpdateDTO", dto)
+        update: Any = dto
         names = self._changeable & update.model_fields_set
         changes = {name: getattr(update, name) for name in names}
         op = UpdateOperation.REPLACE
-        if may_have(update, OP):
+        if may_have(type(update), OP) or OP in update.__dict__:
             op = getattr(update, OP, op)
         if op is not UpdateOperation.REPLACE:
             for name, value in changes.items():
                 changes[name] = _combine(op, name, getattr(entity, name), value)
         copy = object.__new__(self.entity_cls)
-        copy.__dict__.update(entity.__dict__)
-        copy.__dict__.update(changes)
+        copy.__dict__ = {**entity.__dict__, **changes}
         return copy
 
 

@@ -54,9 +54,14 @@ class MetaReader:
         Raises:
             ModelDefinitionError: The declaration is wrong, or a type name cannot be resolved.
         """
-        meta: ParsedMeta | None = domain_cls.__dict__.get("__varco_meta__")
-        if meta is not None:
-            return meta
+        cls: Any = domain_cls
+        try:
+            known: ParsedMeta = cls.__varco_meta__
+        except AttributeError:
+            pass
+        else:
+            if known.entity_cls is cls:  # and not that of a base
+                return known
         with _LOCK:
             meta = domain_cls.__dict__.get("__varco_meta__")
             if meta is None:

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from varco_domain._errors import DomainError
-from varco_domain._hooks import default, untouched
 from varco_domain._tenancy import Tenancy, TenantScopedRepository, tenancy
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
@@ -108,8 +107,7 @@ class AsyncUnitOfWork(ABC):
     async def rollback(self) -> None:
         """Undo the changes since the last commit."""
 
-    @default  # noqa: B027 - optional for a backend
-    async def _close(self) -> None:
+    async def _close(self) -> None:  # noqa: B027 - optional for a backend
         """Give back what ``_begin`` took; called on every path, after commit or rollback."""
 
     def repository(self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
@@ -117,7 +115,8 @@ class AsyncUnitOfWork(ABC):
         known = self._repositories
         found = None if known is None else known.get(entity_cls)
         if found is None:
-            self.check_open()
+            if self._state != "open":
+                self.check_open()
             found = self._make_repository(entity_cls)
             if MetaReader.read(entity_cls).tenant_field is not None:
                 found = TenantScopedRepository(found, entity_cls, self._tenancy)
@@ -186,7 +185,7 @@ class AsyncUnitOfWork(ABC):
         finally:
             self._state = "closed"
             self._repositories = None
-            if not untouched(self._close):
+            if getattr(self._close, "__func__", None) is not _NOTHING_TO_CLOSE:
                 cancelled = await _to_the_end(self._close) or cancelled
         if exc_type is None and failure is None and self._callbacks:
             cancelled = await self._run_callbacks() or cancelled
@@ -215,6 +214,10 @@ class AsyncUnitOfWork(ABC):
         return cancelled
 
 
+# The method as it is when nobody has overridden, patched or set it.
+_NOTHING_TO_CLOSE = AsyncUnitOfWork._close  # noqa: SLF001 - defined above
+
+
 def repository_of[D: DomainModel](
     uow: AsyncUnitOfWork, entity_cls: type[D]
 ) -> AsyncRepository[D, Any]:
@@ -223,9 +226,8 @@ def repository_of[D: DomainModel](
     Raises:
         UnitOfWorkError: It has none.
     """
-    make: Callable[[type[D]], AsyncRepository[D, Any]] | None = getattr(uow, "repository", None)
-    if make is not None:
-        return make(entity_cls)
+    if hasattr(uow, "repository"):
+        return uow.repository(entity_cls)
     table = MetaReader.read(entity_cls).table
     found = getattr(uow, table, None)
     if found is None:

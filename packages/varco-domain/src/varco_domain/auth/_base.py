@@ -1,10 +1,10 @@
 """Who acts, on what, and the question whether they may."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from varco_domain.exception import ServiceAuthorizationError
 from varco_domain.meta import MetaReader
@@ -73,7 +73,9 @@ class AuthContext:
         """Whether a grant permits the action; one on a model covers its rows, and "*" all."""
         for grant in self.grants:
             if action in grant.actions and (
-                grant.resource == resource_key or _covers(grant.resource, resource_key)
+                grant.resource == resource_key
+                or grant.resource == EVERY_RESOURCE  # noqa: PLR1714 - no set for each grant
+                or grant.resource == resource_key.partition(":")[0]
             ):
                 return True
         return False
@@ -85,12 +87,6 @@ class AuthContext:
 
 ANONYMOUS: Final = AuthContext()
 EVERY_RESOURCE: Final = "*"
-
-
-def _covers(resource: str, resource_key: str) -> bool:
-    return resource == EVERY_RESOURCE or (
-        ":" not in resource and resource_key.startswith(f"{resource}:")
-    )
 
 
 def _items(value: Any, name: str) -> Iterable[Any]:
@@ -124,10 +120,12 @@ def resource_key(entity_type: type[DomainModel], pk: Any = None) -> str:
     The model's is its ``Meta.resource``, or its table.
     """
     meta = MetaReader.read(entity_type)
-    if pk is None or (meta.is_composite_pk and None in pk):
+    if pk is None:
         return meta.resource
     if not meta.is_composite_pk:
         return f"{meta.resource}:{pk}"
+    if None in pk:
+        return meta.resource
     parts = (str(part).replace("%", "%25").replace(":", "%3A") for part in pk)
     return f"{meta.resource}:{':'.join(parts)}"
 
@@ -181,9 +179,9 @@ async def ask(
     Raises:
         ServiceAuthorizationError: It does not permit.
     """
-    authorize = cast("Callable[..., Awaitable[object]]", authorizer.authorize)
+    asked: Any = authorizer
     try:
-        permitted = await authorize(ctx, action, resource)
+        permitted: object = await asked.authorize(ctx, action, resource)
     except ServiceAuthorizationError as error:
         if error.resource is None:
             error.resource = resource.key

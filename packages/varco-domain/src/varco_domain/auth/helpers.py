@@ -50,14 +50,11 @@ class GrantBasedAuthorizer(BaseAuthorizer):
         if type(ctx).can is not AuthContext.can:
             return None  # a context of one's own may decide otherwise than by its grants
         meta = MetaReader.read(entity_type)
+        granted = [grant.resource for grant in ctx.grants if action in grant.actions]
+        if meta.resource in granted or EVERY_RESOURCE in granted:
+            return _ALL_ROWS
         prefix = f"{meta.resource}:"
-        keys: list[str] = []
-        for grant in ctx.grants:
-            if action in grant.actions:
-                if grant.resource == meta.resource or grant.resource == EVERY_RESOURCE:  # noqa: PLR1714 - no set for each grant
-                    return _ALL_ROWS
-                if grant.resource.startswith(prefix):
-                    keys.append(grant.resource)
+        keys = [resource for resource in granted if resource.startswith(prefix)]
         if not keys:
             return _NO_ROWS
         if any(meta.fields[name].kind not in _READABLE for name in meta.pk_fields):

@@ -68,16 +68,13 @@ def aliases(model: Any, read: Any) -> dict[str, str]:
     }
 
 
-def may_have(dto: Any, name: str) -> bool:
-    """Tell whether a DTO may have an attribute: asking a pydantic one in vain is slow.
-
-    One that was set past pydantic, as by an adapter that knows the version from a header, counts.
-    """
-    return name in getattr(dto, "__dict__", ()) or _may_have(dto.__class__, name)
-
-
 @lru_cache(maxsize=512)
-def _may_have(cls: Any, name: str) -> bool:
+def may_have(cls: Any, name: str) -> bool:
+    """Tell whether DTOs of a class may have an attribute: asking a pydantic one in vain is slow.
+
+    What was set past pydantic, as by an adapter that knows the version from a header, is in the
+    ``__dict__`` of the one DTO.
+    """
     return (
         not issubclass(cls, BaseModel)
         or name in cls.model_fields

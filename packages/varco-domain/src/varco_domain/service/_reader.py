@@ -261,7 +261,11 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         *,
         by_row: bool,
     ) -> D:
-        entity = await find_by_key(self._get_repo(uow), pk, where)
+        repository = self._get_repo(uow)
+        if where is None:
+            entity = await repository.find_by_id(pk)
+        else:
+            entity = await find_by_key(repository, pk, where)
         if entity is None or (by_row and not await self._permits(ctx, entity)):
             raise ServiceNotFoundError(pk, self._entity_cls)
         return entity

@@ -147,14 +147,16 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """
         entity = self._prepare_new(check_assembled(self._assembler.to_domain(dto)), ctx)
         await ask(self._authorizer, ctx, Action.CREATE, Resource(self._entity_cls, entity))
-        (await self._validate(entity, ctx)).raise_if_invalid()
+        plain = self._is_plain()
+        if not plain:
+            (await self._validate(entity, ctx)).raise_if_invalid()
         async with self._uow_provider.make_uow() as uow:
-            entities, befores = [entity], [None]
-            await self._check_references(uow, ctx, entities, befores)
-            await self._check_writes(uow, entities, befores)
+            if not plain:
+                await self._check_references(uow, ctx, [entity], [None])
+                await self._check_writes(uow, [entity], [None])
             saved = await self._get_repo(uow).save(entity)
-            if self._is_followed():
-                await self._announce(uow, ctx, ChangeKind.CREATED, befores, [saved])
+            if not plain or self._observers:
+                await self._announce(uow, ctx, ChangeKind.CREATED, [None], [saved])
             return self._assembler.to_read_dto(saved)
 
     async def create_many(
@@ -187,13 +189,14 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         async with self._uow_provider.make_uow() as uow:
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             entity = await self._changed(before, dto, ctx)
-            (await self._validate(entity, ctx)).raise_if_invalid()
-            entities, befores = [entity], [before]
-            await self._check_references(uow, ctx, entities, befores)
-            await self._check_writes(uow, entities, befores)
+            plain = self._is_plain()
+            if not plain:
+                (await self._validate(entity, ctx)).raise_if_invalid()
+                await self._check_references(uow, ctx, [entity], [before])
+                await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
-            if self._is_followed():
-                await self._announce(uow, ctx, ChangeKind.UPDATED, befores, [saved])
+            if not plain or self._observers:
+                await self._announce(uow, ctx, ChangeKind.UPDATED, [before], [saved])
             return self._assembler.to_read_dto(saved)
 
     async def patch(self, pk: PK, dto: U, ctx: AuthContext = ANONYMOUS) -> R:
@@ -281,7 +284,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """Return the entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
         await ask(self._authorizer, ctx, Action.UPDATE, resource)
-        if may_have(dto, EXPECTED_VERSION):
+        if may_have(type(dto), EXPECTED_VERSION) or EXPECTED_VERSION in dto.__dict__:
             expected: int | None = getattr(dto, EXPECTED_VERSION, None)
             if expected is not None:
                 self._check_version(before, expected)
@@ -331,6 +334,27 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             or not untouched(self._after_commit)
         )
 
+    def _is_plain(self) -> bool:
+        """Tell whether nothing stands around a write: no reference, and no hook of somebody's.
+
+        It is asked in each call: what was patched or set since the service was made counts.
+        """
+        cls = type(self)
+        hooks = (
+            cls._validate,
+            cls._check_references,
+            cls._check_writes,
+            cls._after_write,
+            cls._after_commit,
+        )
+        return (
+            hooks == _HOOKS
+            and not self._meta.foreign_keys
+            and not self._observers
+            and not self._witnesses
+            and _HOOK_NAMES.isdisjoint(self.__dict__)
+        )
+
     async def _announce(
         self,
         uow: AsyncUnitOfWork,
@@ -354,3 +378,16 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         last = () if untouched(self._after_commit) else (self._after_commit,)
         for observer in (*self._observers, *last):
             on_commit(uow, partial(observer, ctx, changes))
+
+
+_HOOK_NAMES = frozenset(
+    {"_validate", "_check_references", "_check_writes", "_after_write", "_after_commit"}
+)
+# As they are when nobody has overridden or patched them.
+_HOOKS = (
+    AsyncService._validate,  # noqa: SLF001 - defined above
+    AsyncService._check_references,  # noqa: SLF001 - as above
+    AsyncService._check_writes,  # noqa: SLF001 - as above
+    AsyncService._after_write,  # noqa: SLF001 - as above
+    AsyncService._after_commit,  # noqa: SLF001 - as above
+)
