@@ -55,7 +55,7 @@ SCOPING: dict[str, tuple[str, ...]] = {
     "service/_paging.py": ("query", "unlimited", "stream", "page", "_checked", "_schema"),
     "service/_setup.py": ("check_service", "check_update", "check_assembled"),
     "auth/_base.py": (
-        *("can", "_covers", "is_anonymous", "ask", "authorize", "__init_subclass__"),
+        *("can", "_wider", "is_anonymous", "ask", "authorize", "__init_subclass__"),
         *("condition_for", "permits"),
     ),
     "auth/helpers.py": ("*",),

@@ -20,7 +20,7 @@ def row_key(meta: ParsedMeta, entity: DomainModel) -> Any:
         ModelValueError: The entity has another key by now, or does not say where it is from.
     """
     key, now = entity.stored_key, entity.pk
-    if not entity.is_persisted() or (key == now and key is not None):
+    if (key is not None and key == now) or not entity.is_persisted():
         return now
     raise ModelValueError(
         meta.entity_cls.__name__,

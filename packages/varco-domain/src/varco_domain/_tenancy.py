@@ -53,9 +53,8 @@ _EVERYONE: Final = Tenancy(everyone=True)
 _current: ContextVar[Tenancy] = ContextVar("varco_tenancy", default=NOBODY)
 
 
-def tenancy() -> Tenancy:
-    """Return the tenancy in context."""
-    return _current.get()
+tenancy = _current.get
+"""Return the tenancy in context."""
 
 
 def current_tenant() -> str | None:

@@ -1,7 +1,6 @@
 """Between DTOs and entities."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from types import get_original_bases
 from typing import Any, ClassVar, Generic, cast
 
@@ -88,10 +87,11 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
         check_dtos(type(self), meta, writable, dtos)
         self.entity_cls = cls
         self.read_cls: type[R] = chosen
-        self._validate: Callable[..., R] = chosen.__pydantic_validator__.validate_python
+        self._validate: Any = chosen.__pydantic_validator__.validate_python
         self._aliases = aliases(cls, chosen)
         self._writable = tuple(writable)
-        self._late = tuple(f.name for f in MetaReader.domain_fields(cls) if not f.init)
+        late = {f.name for f in MetaReader.domain_fields(cls) if not f.init}
+        self._late = tuple(name for name in writable if name in late)
         self._changeable = frozenset(n for n, f in writable.items() if not f.primary_key)
 
     @default
@@ -99,15 +99,17 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
         """Return a new entity with the DTO's values."""
         given: dict[str, Any] = dto.__dict__
         values = {name: given[name] for name in self._writable if name in given}
+        if not self._late:
+            return self.entity_cls(**values)
         late = {name: values.pop(name) for name in self._late if name in values}
-        entity = self.entity_cls(**values)
-        return domain_replace(entity, **late) if late else entity
+        return domain_replace(self.entity_cls(**values), **late)
 
     @default
     def to_read_dto(self, entity: D) -> R:
         """Return the read class's view of the entity."""
         source = _Aliased(entity, self._aliases) if self._aliases else entity
-        return self._validate(source, from_attributes=True)
+        read: R = self._validate(source, from_attributes=True)
+        return read
 
     @default
     def apply_update(self, entity: D, dto: U) -> D:
@@ -116,7 +118,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
         names = self._changeable & update.model_fields_set
         changes = {name: getattr(update, name) for name in names}
         op = UpdateOperation.REPLACE
-        if may_have(type(update), OP) or OP in update.__dict__:
+        if may_have(update.__class__, OP) or OP in update.__dict__:
             op = getattr(update, OP, op)
         if op is not UpdateOperation.REPLACE:
             for name, value in changes.items():

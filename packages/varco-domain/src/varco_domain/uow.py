@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from varco_domain._errors import DomainError
@@ -185,7 +185,8 @@ class AsyncUnitOfWork(ABC):
         finally:
             self._state = "closed"
             self._repositories = None
-            if getattr(self._close, "__func__", None) is not _NOTHING_TO_CLOSE:
+            close = self._close
+            if close.__class__ is not MethodType or close.__func__ is not _NOTHING_TO_CLOSE:
                 cancelled = await _to_the_end(self._close) or cancelled
         if exc_type is None and failure is None and self._callbacks:
             cancelled = await self._run_callbacks() or cancelled
@@ -215,7 +216,7 @@ class AsyncUnitOfWork(ABC):
 
 
 # The method as it is when nobody has overridden, patched or set it.
-_NOTHING_TO_CLOSE = AsyncUnitOfWork._close  # noqa: SLF001 - defined above
+_NOTHING_TO_CLOSE = AsyncUnitOfWork.__dict__["_close"]
 
 
 def repository_of[D: DomainModel](

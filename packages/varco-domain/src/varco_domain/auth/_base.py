@@ -73,9 +73,7 @@ class AuthContext:
         """Whether a grant permits the action; one on a model covers its rows, and "*" all."""
         for grant in self.grants:
             if action in grant.actions and (
-                grant.resource == resource_key
-                or grant.resource == EVERY_RESOURCE  # noqa: PLR1714 - no set for each grant
-                or grant.resource == resource_key.partition(":")[0]
+                grant.resource == resource_key or grant.resource in _wider(resource_key)
             ):
                 return True
         return False
@@ -87,6 +85,11 @@ class AuthContext:
 
 ANONYMOUS: Final = AuthContext()
 EVERY_RESOURCE: Final = "*"
+
+
+def _wider(resource_key: str) -> tuple[str, str]:
+    """Return what covers a resource: of a row its model, and everything."""
+    return resource_key.partition(":")[0], EVERY_RESOURCE
 
 
 def _items(value: Any, name: str) -> Iterable[Any]:

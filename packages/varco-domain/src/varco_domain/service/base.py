@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from functools import partial
-from typing import Generic, Self
+from typing import Any, Generic, Self
 
 from varco_domain._hooks import default, untouched
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
@@ -284,7 +284,8 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """Return the entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
         await ask(self._authorizer, ctx, Action.UPDATE, resource)
-        if may_have(type(dto), EXPECTED_VERSION) or EXPECTED_VERSION in dto.__dict__:
+        cls: Any = dto.__class__
+        if may_have(cls, EXPECTED_VERSION) or EXPECTED_VERSION in dto.__dict__:
             expected: int | None = getattr(dto, EXPECTED_VERSION, None)
             if expected is not None:
                 self._check_version(before, expected)
@@ -352,7 +353,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             and not self._meta.foreign_keys
             and not self._observers
             and not self._witnesses
-            and _HOOK_NAMES.isdisjoint(self.__dict__)
+            and _SET_HOOKS.isdisjoint(self.__dict__)
         )
 
     async def _announce(
@@ -380,14 +381,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             on_commit(uow, partial(observer, ctx, changes))
 
 
-_HOOK_NAMES = frozenset(
-    {"_validate", "_check_references", "_check_writes", "_after_write", "_after_commit"}
-)
+_HOOK_NAMES = ("_validate", "_check_references", "_check_writes", "_after_write", "_after_commit")
 # As they are when nobody has overridden or patched them.
-_HOOKS = (
-    AsyncService._validate,  # noqa: SLF001 - defined above
-    AsyncService._check_references,  # noqa: SLF001 - as above
-    AsyncService._check_writes,  # noqa: SLF001 - as above
-    AsyncService._after_write,  # noqa: SLF001 - as above
-    AsyncService._after_commit,  # noqa: SLF001 - as above
-)
+_HOOKS = tuple(AsyncService.__dict__[name] for name in _HOOK_NAMES)
+_SET_HOOKS = frozenset(_HOOK_NAMES)
