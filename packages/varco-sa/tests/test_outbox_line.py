@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -148,3 +149,47 @@ async def test_what_is_behind_an_entry_that_others_removed_is_found(
         monkeypatch.setattr(outbox, "_looks_for_lost", 0.0)
         assert [one.entry_id for one in await outbox.claim()] == [entries[1].entry_id]
         assert _outbox._LOST_EVERY <= 60
+
+
+EXPLAINED = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN", "mariadb": "EXPLAIN"}
+ASIDE = {
+    "parked": {"parked": True},
+    "postponed": {"parked": False, "available_at": datetime.now(UTC) + timedelta(days=1)},
+}
+
+
+@pytest.mark.parametrize("what", [*ASIDE])
+async def test_a_claim_reads_through_its_index_whatever_the_engine_knows_of_the_rows(
+    databases, kind, what
+):
+    """The statistics say that most rows are like those that a claim does not look at."""
+    async with databases.backend(kind) as backend:
+        table, engine = backend.uow_provider.tables.outbox, backend.engine
+        common = {"event_type": "t", "channel": "c", "payload": b"x" * 100, "attempts": 0}
+        common |= {"created_at": datetime.now(UTC)} | ASIDE[what]
+        rows = [{"entry_id": uuid4(), "key": str(number % 7)} | common for number in range(1000)]
+        async with engine.begin() as connection:
+            await connection.execute(table.insert(), rows)
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            word = "ANALYZE TABLE" if kind == "mariadb" else "ANALYZE"
+            await connection.execute(sa.text(f"{word} varco_outbox"))
+        await backend.outbox.save_many([OutboxEntry(key=str(number)) for number in range(5)])
+        asked = []
+
+        def note(_connection, _cursor, statement, parameters, *_rest):
+            if "leased_until <=" in statement:
+                asked.append((statement, parameters))
+
+        sa.event.listen(engine.sync_engine, "after_cursor_execute", note)
+        await backend.outbox.claim(limit=5)
+        sa.event.remove(engine.sync_engine, "after_cursor_execute", note)
+        assert asked
+        async with engine.connect() as connection:
+            for statement, parameters in asked:
+                plan = await connection.exec_driver_sql(
+                    f"{EXPLAINED[kind]} {statement}", parameters
+                )
+                told = [" ".join(map(str, row)) for row in plan]
+                reads = [line for line in told if "varco_outbox" in line]
+                assert "ix_varco_outbox_ready" in reads[0], told

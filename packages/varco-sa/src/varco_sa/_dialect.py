@@ -124,6 +124,10 @@ class Dialect(ABC):
     ) -> None:
         """Count on from a key that was given, not counted, and that a row is about to have."""
 
+    def through(self, statement: Any, table: sa.Table, index: str) -> Any:  # noqa: ARG002  # likewise
+        """The statement, which reads a table through an index whatever is known of its rows."""
+        return statement
+
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # for engines that need it
         """Text that is compared by code point, of at most ``length`` characters."""
         return sa.VARCHAR(length) if length else sa.TEXT()

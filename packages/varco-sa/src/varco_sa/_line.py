@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from varco_sa._dialects import dialect_of
+from varco_sa._system_tables import LINE, READY
 
 # How many rows are looked at together when those looked at first were behind others, and how often
 # before others get their turn to write.
@@ -38,12 +39,12 @@ class Line:
         self._table = table
         self._limit = limit
         self._now = now
-        dialect = dialect_of(connection.dialect)
+        dialect = self._dialect = dialect_of(connection.dialect)
         # Where a subquery cannot, statements of their own look for what is before a row.
         self._row_by_row = dialect.row_by_row
         self._asks_by_key = not dialect.ranges_in_subqueries
         last = sa.null() if self._asks_by_key else _last_before(table, dialect.rows_in_order)
-        self._free: sa.Select[Any] = (
+        free: sa.Select[Any] = (
             sa.select(*columns, table.c.seq, last.label("last_before"))
             .where(
                 table.c.parked == sa.false(),
@@ -51,6 +52,7 @@ class Line:
             )
             .with_for_update(skip_locked=True, of=table)
         )
+        self._free: sa.Select[Any] = dialect.through(free, table, READY)
         self._taken: dict[int, Any] = {}
         self._noted = 0
         self.goes_on = False
@@ -67,7 +69,9 @@ class Line:
         self._look(ready.where(due), limit)
         ready, most = ready.where(table.c.available_at.is_(None)), limit
         for _ in range(_LOOKS):
-            rows = self._look(ready.where(table.c.seq > self.seen), most)
+            # An engine would walk through the table from a primary key on.
+            further = ready.where(table.c.seq + 0 > self.seen) if self.seen else ready
+            rows = self._look(further, most)
             if len(rows) < most or len(self._taken) >= limit:
                 break
             self.seen, most = rows[-1].seq, _MANY
@@ -108,15 +112,16 @@ class Line:
                 places.setdefault(row.key, []).append(row.seq)
         before: dict[int, int] = {}
         for keys in batched(places, 100):
+            of_key = self._dialect.through(sa.select(table.c.key, table.c.seq), table, LINE)
             first = [
-                sa.select(table.c.key, table.c.seq)
-                .where(table.c.key == key, table.c.parked == sa.false())
+                of_key.where(table.c.key == key, table.c.parked == sa.false())
                 .order_by(table.c.seq)
                 .limit(len(places[key]))
                 for key in keys
             ]
             lines: dict[str, list[int]] = {key: [] for key in keys}
-            for key, place in self._connection.execute(sa.union_all(*first)):
+            found: Any = self._connection.execute(sa.union_all(*first))
+            for key, place in found:
                 lines[key].append(place)
             for key, line in lines.items():
                 last: int | None = None

@@ -1,12 +1,18 @@
 """The tables of the outbox, the inbox and the dead letters."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
 from varco_sa._dialects import COUNTED, SHORT_CHANNEL, index_of
 from varco_sa._envelopes import envelope_columns
 from varco_sa._types import Bytes, Identifier, Integer, Text, Timestamp
+
+LINE: Final = "ix_varco_outbox_line"
+"""The index that has the entries of a key in their order."""
+READY: Final = "ix_varco_outbox_ready"
+"""The one in which a claim finds what is ready, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +53,10 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         # Until which entry of its key is gone no claim looks at this one; null for most.
         behind,
         sa.UniqueConstraint("entry_id", name="uq_varco_outbox_entry_id"),
-        sa.Index("ix_varco_outbox_line", "key", "parked", "seq"),
+        sa.Index(LINE, "key", "parked", "seq"),
         sa.Index("ix_varco_outbox_parked", "parked", "seq"),
         # A claim looks at no entry that is parked, postponed or behind another.
-        sa.Index("ix_varco_outbox_ready", "parked", "behind", "available_at", "seq"),
+        sa.Index(READY, "parked", "behind", "available_at", "seq"),
         sa.Index("ix_varco_outbox_behind", behind, **index_of(behind.is_not(None))),
         **COUNTED,
     )
