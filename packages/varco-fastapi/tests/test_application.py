@@ -121,6 +121,51 @@ async def test_a_dependency_may_be_overridden_and_guards_are_dependencies(served
         assert found.json()["results"] == []
 
 
+async def closed():
+    raise HTTPException(418)
+
+
+@pytest.mark.parametrize("level", ["application", "outer", "inner", "resource"])
+async def test_a_guard_holds_at_whatever_level_it_stands(served, level):
+    guards = {each: [] for each in ("application", "outer", "inner", "resource")}
+    guards[level] = [Depends(closed)]
+    served.app.router.dependencies += guards["application"]
+    inner = APIRouter(prefix="/v1", dependencies=guards["inner"])
+    inner.include_router(
+        resource(served.Projects, "/projects", dependencies=guards["resource"]),
+    )
+    served.app.include_router(inner, dependencies=guards["outer"])
+    async with served.client() as client:
+        for _ in range(2):
+            assert (await client.get("/v1/projects")).status_code == 418
+            assert (await client.head("/v1/projects")).status_code == 418
+
+
+async def test_a_guard_holds_where_a_router_is_included_anew_while_requests_come(served):
+    router = resource(served.Projects, "/projects")
+    served.app.include_router(router)
+    async with served.client() as client:
+        assert (await client.get("/projects")).status_code == 200
+        served.app.include_router(router, prefix="/guarded", dependencies=[Depends(closed)])
+        assert (await client.get("/guarded/projects")).status_code == 418
+        assert (await client.get("/projects")).status_code == 200
+
+
+async def test_who_calls_may_be_replaced_while_requests_come(served):
+    served.app.include_router(resource(served.Projects, "/projects"))
+
+    async def told(name: str) -> Caller:
+        return Caller(AuthContext(name, grants=served.GRANTS), "acme")
+
+    async with served.client(key=None) as client:
+        assert (await client.get("/projects")).status_code == 401
+        served.app.dependency_overrides[current_caller] = told
+        missing = problem(await client.post("/projects", json={"name": "x"}))
+        assert [each["parameter"] for each in missing["errors"]] == ["name"]
+        served.app.dependency_overrides.clear()
+        assert (await client.get("/projects")).status_code == 401
+
+
 async def test_the_document_follows_the_routers(served):
     inner = APIRouter(prefix="/v1")
     projects = HttpResource(served.Projects, "/projects", without={Verb.DELETE})

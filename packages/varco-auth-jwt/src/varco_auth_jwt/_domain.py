@@ -51,7 +51,8 @@ def context_of(sub: str | None, extra: Mapping[str, Any]) -> AuthContext:
         raise ClaimInvalidError("the claim 'metadata' must be an object", claim="metadata")
     scopes = frozenset[str]()
     for name in ("scope", "scopes", "scp"):
-        scopes |= _names(extra, name, spaced=True)
+        if name in extra:
+            scopes |= _names(extra, name, spaced=True)
     context: AuthContext = _auth().AuthContext(
         user_id=sub,
         roles=_names(extra, "roles", spaced=False),

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from fastapi import APIRouter
 from fastapi.params import Depends
 
-from varco_fastapi._operation import Operation
+from varco_fastapi._operation import Operation, OperationRoute
 from varco_http import HttpResource, ResourceOptions
 
 
@@ -35,15 +35,16 @@ def resource(
     """
     made = HttpResource.of(service, prefix, options)
     router = APIRouter(dependencies=list(dependencies))
-    for endpoint in made.endpoints:
-        operation = Operation(made, endpoint)
+    # The routes are tried one after the other: those that are asked for most come first.
+    for endpoint in sorted(made.endpoints, key=lambda each: each.method != "GET"):
         router.add_api_route(
             endpoint.path,
-            operation,
+            Operation(made, endpoint),
             methods=[endpoint.method],
             name=endpoint.name,
             response_model=None,
             include_in_schema=endpoint.in_openapi,
+            route_class_override=OperationRoute,
         )
     for endpoint in made.endpoints:
         if endpoint.method == "GET":
@@ -54,5 +55,6 @@ def resource(
                 name=f"head_{endpoint.name}",
                 response_model=None,
                 include_in_schema=False,
+                route_class_override=OperationRoute,
             )
     return router

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
+from secrets import token_hex
 from typing import Any, Final
-from uuid import uuid4
 
 _ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _request_id: ContextVar[str | None] = ContextVar("varco_http_request_id", default=None)
@@ -49,6 +49,7 @@ class RequestContext:
         self._app = app
         self._header = header.lower().encode("ascii")
         self._correlation_header = correlation_header.lower().encode("ascii")
+        self._headers = frozenset({self._header, self._correlation_header})
         self._correlated = _correlation()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,9 +58,9 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         given: Iterable[tuple[bytes, bytes]] = scope["headers"]
-        ids = {n: v for n, v in given if n in {self._header, self._correlation_header}}
+        ids = {n: v for n, v in given if n in self._headers}
         sent = ids.get(self._header, b"")
-        request_id = sent if _ID.fullmatch(sent) else uuid4().hex.encode("ascii")
+        request_id = sent if _ID.fullmatch(sent) else token_hex(16).encode("ascii")
         other = ids.get(self._correlation_header, b"")
         correlation = other if _ID.fullmatch(other) else request_id
 
