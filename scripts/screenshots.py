@@ -87,30 +87,35 @@ def absent() -> str | None:
 
 
 @contextmanager
-def chromium(
-    size: tuple[int, int] = DESKTOP, *, dark: bool = False, scripts: bool = True
-) -> Iterator[webdriver.Chrome]:
+def chromium() -> Iterator[webdriver.Chrome]:
     """A browser of its own, without a window."""
     with tempfile.TemporaryDirectory(prefix="varco-chromium-") as folder:
         options = webdriver.ChromeOptions()
         options.binary_location = str(shutil.which("chromium"))
-        for flag in (*FLAGS, f"--user-data-dir={folder}", f"--window-size={size[0]},{size[1]}"):
+        for flag in (*FLAGS, f"--user-data-dir={folder}"):
             options.add_argument(flag)
-        if not scripts:
-            blocked = {"profile.managed_default_content_settings.javascript": 2}
-            options.add_experimental_option("prefs", blocked)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = webdriver.Chrome(options, Service(str(shutil.which("chromedriver"))))
         try:
-            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-            driver.implicitly_wait(5)  # a click may return before its page is there
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-            shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
-            shape["mobile"] = size[0] < DESKTOP[0]
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
             yield driver
         finally:
             driver.quit()
+
+
+def pose(
+    driver: webdriver.Chrome,
+    size: tuple[int, int] = DESKTOP,
+    *,
+    dark: bool = False,
+    scripts: bool = True,
+) -> None:
+    """Let the browser be one of a size, a colour scheme, and with or without scripts."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    shape = {"width": size[0], "height": size[1], "deviceScaleFactor": 1}
+    shape["mobile"] = size[0] < DESKTOP[0]
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripts})
 
 
 @contextmanager
@@ -213,12 +218,12 @@ def main() -> int:
     if reason := absent():
         parser.error(reason)
     folder.mkdir(parents=True, exist_ok=True)
-    with served(asyncio.run(shop())) as url:
+    with served(asyncio.run(shop())) as url, chromium() as driver:
         for name, size, dark in (("desktop", DESKTOP, False), ("phone", PHONE, True)):
-            with chromium(size, dark=dark) as driver:
-                for page, path in PAGES.items():
-                    driver.get(f"{url}/{path}")
-                    picture(driver, folder / f"console-{page}-{name}.png", most=size[1])
+            pose(driver, size, dark=dark)
+            for page, path in PAGES.items():
+                driver.get(f"{url}/{path}")
+                picture(driver, folder / f"console-{page}-{name}.png", most=size[1])
     return 0
 
 
