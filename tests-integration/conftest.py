@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pymongo
@@ -45,7 +45,7 @@ def _redis_at(url):
     return url
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def redis():
     """The URL of the Redis server, whose stream keeps what other runs left in it."""
     return _redis_at(REDIS)
@@ -99,13 +99,27 @@ async def _statement(url, text):
         await engine.dispose()
 
 
-@pytest.fixture
-def postgresql():
-    """The URL of a database of its own on the PostgreSQL server."""
+@contextmanager
+def _database():
     name = f"varco_test_{uuid.uuid4().hex[:8]}"
     try:
         asyncio.run(_statement(POSTGRESQL, f"CREATE DATABASE {name}"))
     except (OSError, sa.exc.DBAPIError) as error:
         _absent(f"postgresql for {sa.make_url(POSTGRESQL)!r}", error)
-    yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_statement(POSTGRESQL, f"DROP DATABASE {name} WITH (FORCE)"))
+    try:
+        yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+    finally:
+        asyncio.run(_statement(POSTGRESQL, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def postgresql():
+    """The URL of a database of its own on the PostgreSQL server."""
+    with _database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_database():
+    """Makes databases that live as long as the `with` that asked for them."""
+    return _database
