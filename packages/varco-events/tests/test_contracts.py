@@ -15,6 +15,7 @@ from varco_events import (
 )
 from varco_events.testing import (
     BusContract,
+    ConsumerStatesContract,
     DeadLetterQueueContract,
     InboxContract,
     OutboxContract,
@@ -124,3 +125,17 @@ class TestBackgroundBus(BusContract):
     async def open_bus(self):
         async with InMemoryEventBus(dispatch_mode=DispatchMode.BACKGROUND) as bus:
             yield bus
+
+
+class TestConsumersOfInMemoryBus(ConsumerStatesContract):
+    @asynccontextmanager
+    async def open_bus(self):
+        async with InMemoryEventBus() as bus:
+            yield bus, bus
+
+
+class TestConsumersOfBackgroundBus(ConsumerStatesContract):
+    @asynccontextmanager
+    async def open_bus(self):
+        async with InMemoryEventBus(dispatch_mode=DispatchMode.BACKGROUND) as bus:
+            yield bus, bus

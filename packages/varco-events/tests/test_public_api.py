@@ -32,6 +32,7 @@ def test_all_names_are_there_and_documented():
     assert set(varco_events.testing.__all__) == {
         "BusContract",
         "ConservationContract",
+        "ConsumerStatesContract",
         "DeadLetterFailuresContract",
         "DeadLetterQueueContract",
         "EventStores",

@@ -6,10 +6,12 @@ import pytest
 
 from varco_events.testing import (
     BusContract,
+    ConsumerStatesContract,
     DeadLetterFailuresContract,
     DeadLetterQueueContract,
 )
 from varco_kafka import (
+    KafkaChannelManager,
     KafkaDeadLetterQueue,
     KafkaDeadLetterQueueSettings,
     KafkaEventBus,
@@ -30,6 +32,21 @@ class TestBus(BusContract):
     async def open_bus(self):
         async with KafkaEventBus(self.settings) as bus:
             yield bus
+
+
+class TestConsumers(ConsumerStatesContract):
+    counts_in_hand = False
+
+    @pytest.fixture(autouse=True)
+    def _server(self, url, prefix):
+        self.settings = KafkaEventBusSettings(
+            url=url, topic=f"{prefix}{{channel}}", group=prefix, partitions=2
+        )
+
+    @asynccontextmanager
+    async def open_bus(self):
+        async with KafkaEventBus(self.settings) as bus, KafkaChannelManager(self.settings) as some:
+            yield bus, some
 
 
 class _Queues:

@@ -7,10 +7,12 @@ import pytest
 
 from varco_events.testing import (
     BusContract,
+    ConsumerStatesContract,
     DeadLetterFailuresContract,
     DeadLetterQueueContract,
 )
 from varco_redis import (
+    RedisChannelManager,
     RedisDeadLetterQueue,
     RedisDeadLetterQueueSettings,
     RedisEventBus,
@@ -36,6 +38,17 @@ class TestStreams(BusContract):
 
 class TestPubSub(TestStreams):
     mode = "pubsub"
+
+
+class TestConsumers(ConsumerStatesContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, url, prefix):
+        self.settings = RedisEventBusSettings(url=url, key_prefix=prefix, partitions=2)
+
+    @asynccontextmanager
+    async def open_bus(self):
+        async with RedisEventBus(self.settings) as bus, RedisChannelManager(self.settings) as some:
+            yield bus, some
 
 
 class Letters:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from varco_events._channel import ChannelManager
     from varco_events._cloudevents import from_cloudevent, to_cloudevent
     from varco_events._consumer import EventConsumer, listen
+    from varco_events._consumer_state import MOST_CONSUMERS, ConsumerState, ConsumerStates
     from varco_events._context import (
         CHANNEL_DEFAULT,
         channel_context,
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     from varco_events._producer import AbstractEventProducer, BusEventProducer, NoopEventProducer
     from varco_events._registry import event_class
     from varco_events._relay import OutboxRelay
+    from varco_events._relay_status import RelayStatus
     from varco_events._scanned_failures import Aside, ScannedFailures
     from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
@@ -127,6 +129,7 @@ else:
         "_channel": "ChannelManager",
         "_cloudevents": "from_cloudevent to_cloudevent",
         "_consumer": "EventConsumer listen",
+        "_consumer_state": "ConsumerState ConsumerStates MOST_CONSUMERS",
         "_context": "CHANNEL_DEFAULT channel_context current_channel current_envelope",
         "_deduplication": "AbstractDeduplicator InMemoryDeduplicator",
         "_diagnostics": "clean describe",
@@ -172,6 +175,7 @@ else:
         "_producer": "AbstractEventProducer BusEventProducer NoopEventProducer",
         "_registry": "event_class",
         "_relay": "OutboxRelay",
+        "_relay_status": "RelayStatus",
         "_scanned_failures": "Aside ScannedFailures",
         "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
@@ -216,6 +220,7 @@ __all__: tuple[str, ...] = (
     "CHANNEL_ALL",
     "CHANNEL_DEFAULT",
     "MAX_AT_ONCE",
+    "MOST_CONSUMERS",
     "RELAY_HANDLER",
     "AbstractDeadLetterQueue",
     "AbstractDeduplicator",
@@ -230,6 +235,8 @@ __all__: tuple[str, ...] = (
     "ChannelFigures",
     "ChannelManager",
     "ChannelUnavailableError",
+    "ConsumerState",
+    "ConsumerStates",
     "ContextPart",
     "CorrelationIdFilter",
     "CorrelationMiddleware",
@@ -303,6 +310,7 @@ __all__: tuple[str, ...] = (
     "OutboxRepository",
     "Outcome",
     "RawEvent",
+    "RelayStatus",
     "RetryMiddleware",
     "ScannedFailures",
     "Serializer",

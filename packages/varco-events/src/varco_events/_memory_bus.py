@@ -21,6 +21,7 @@ from varco_events._bus import (
     Report,
 )
 from varco_events._channel import ChannelManager
+from varco_events._consumer_state import MOST_CONSUMERS, ConsumerState
 from varco_events._context import CHANNEL_DEFAULT, handling
 from varco_events._dispatch import Dispatcher, as_one, error_of
 from varco_events._errors import (
@@ -355,6 +356,15 @@ class InMemoryEventBus(AbstractEventBus, ChannelManager):
     async def list_channels(self) -> list[str]:
         """The declared channels, sorted."""
         return sorted(self._channels)
+
+    async def consumers(self, *, limit: int = MOST_CONSUMERS) -> list[ConsumerState]:
+        """What the handlers of this process have in hand, all channels together.
+
+        Nothing waits on a bus of one process: its lag is what is in hand.
+        """
+        in_hand = max(self._running, len(self._background))
+        here = ConsumerState(group="", channel=CHANNEL_ALL, lag=in_hand, in_hand=in_hand)
+        return [here][:limit]
 
 
 def _surface(channel: str) -> None:

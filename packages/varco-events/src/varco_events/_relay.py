@@ -24,6 +24,7 @@ from varco_events._errors import (
 )
 from varco_events._lifecycle import Runner, is_own_cancellation
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
+from varco_events._relay_status import RelayRecord
 from varco_resilience import RetryPolicy
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from varco_events._bus import AbstractEventBus
     from varco_events._envelope import EventEnvelope
     from varco_events._event_serializer import EventSerializer
+    from varco_events._relay_status import RelayStatus
 
 logger = logging.getLogger("varco_events.relay")
 
@@ -139,14 +141,29 @@ class OutboxRelay(Runner):
         self._in_hand: _Batch | None = None
         self._beside: TaskGroup | None = None
         self._renewing: anyio.CancelScope | None = None
+        self._record = RelayRecord(clock)
+
+    @property
+    def status(self) -> RelayStatus:
+        """What it did last, and how fast it is; costs nothing and asks nobody."""
+        return self._record.status(is_running=self._ended is not None)
 
     async def run_once(self) -> int:
         """Claim one batch, deliver it, and return how many entries it had."""
+        try:
+            return await self._run_once()
+        except Exception as error:
+            self._record.erred(error)
+            raise
+
+    async def _run_once(self) -> int:
         begun = time.monotonic()
         entries = await self._outbox.claim(limit=self._batch_size, lease=self._lease)
+        self._record.looked()
         if not entries:
             return 0
         batch = self._in_hand = _Batch(entries, begun)
+        self._record.began(len(entries), self._lag(batch))
         self._hold()
         try:
             await self._send_all(batch)
@@ -157,7 +174,16 @@ class OutboxRelay(Runner):
             rest = self._lease * (1 - _WORKING_SHARE)
             with anyio.move_on_after(rest, shield=True):
                 await self._settle(batch)
+            self._record.ended(len(batch.delivered), len(batch.failed))
         return len(entries)
+
+    def _lag(self, batch: _Batch) -> float | None:
+        """Seconds for which the first of a batch has been in the outbox."""
+        first = batch.entries[0]
+        now = self._now(batch, first)
+        if (first.created_at.tzinfo is None) != (now.tzinfo is None):
+            return None  # a store of somebody else's that keeps no time zone
+        return max((now - first.created_at).total_seconds(), 0.0)
 
     async def _send_all(self, batch: _Batch) -> None:
         """Send what there is time for."""
@@ -272,6 +298,7 @@ class OutboxRelay(Runner):
         """The entry as it waits for another attempt; None when it was given up."""
         if isinstance(error, HeldBackError):
             return _given_back(entry)
+        self._record.erred(error)
         if not isinstance(error, Exception) or is_rejection(error):
             # Nothing was tried, or what the handler awaited was cancelled: it is not counted.
             logger.warning("%s was not taken: %s", entry.entry_id, describe(error))

@@ -9,7 +9,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from varco_events import ChannelConfig, ChannelManager
+from varco_events import MOST_CONSUMERS, ChannelConfig, ChannelManager, ConsumerState
 from varco_kafka._bus_settings import KafkaEventBusSettings
 from varco_kafka._errors import (
     KafkaChannelRefusedError,
@@ -193,6 +193,20 @@ class KafkaChannelManager(ChannelManager):
             return 0
         lags = await lag_of(self._link, group or self.settings.group, await self._parts(topic))
         return sum(lags.values())
+
+    async def consumers(self, *, limit: int = MOST_CONSUMERS) -> list[ConsumerState]:
+        """What the group of the settings has to do in each partition, and who does it.
+
+        What members have in hand Kafka does not know. Channels that are broadcast have no group.
+        """
+        from varco_kafka._consumer_states import consumer_states  # noqa: PLC0415  # as above
+
+        channels = {
+            channel: topic
+            for channel, topic in (await self._topics.channels()).items()
+            if not self.settings.is_broadcast(channel)
+        }
+        return await consumer_states(self._link, self.settings.group, channels, limit)
 
     async def _parts(self, topic: str) -> list[TopicPartition]:
         return [

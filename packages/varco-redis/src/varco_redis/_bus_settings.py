@@ -91,12 +91,16 @@ class Names:
         self._prefix = settings.key_prefix
         self._group = quote(settings.group, safe="")
         self.channels = f"{settings.key_prefix}channels"
-        self.consumers = f"{settings.key_prefix}consumers:{self._group}"
+        self.consumers = self.consumers_of(settings.group)
         self.subject = f"{settings.key_prefix}pubsub:"
 
     def base(self, channel: str) -> str:
         """What a partition's number is put behind."""
         return f"{self._prefix}{{{quote(channel, safe='')}}}:"
+
+    def consumers_of(self, group: str) -> str:
+        """The names that the processes of a group took."""
+        return f"{self._prefix}consumers:{quote(group, safe='')}"
 
     def config(self, channel: str) -> str:
         """The hash with the number of partitions."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from varco_events import ChannelConfig, ChannelManager
+from varco_events import MOST_CONSUMERS, ChannelConfig, ChannelManager, ConsumerState
 from varco_redis._bus_settings import Names, RedisEventBusSettings
+from varco_redis._consumer_states import as_map, consumer_states
 from varco_redis._errors import RedisConfigError, refusals_as_data_errors
 from varco_redis._link import Script
 from varco_redis._part import RedisPart
@@ -88,6 +89,14 @@ class RedisChannelManager(RedisPart, ChannelManager):
                     waiting += int(fields[b"pending"]) + int(fields.get(b"lag") or 0)
         return waiting
 
+    async def consumers(self, *, limit: int = MOST_CONSUMERS) -> list[ConsumerState]:
+        """What every group has to do in each partition of every channel, and who does it.
+
+        In pub/sub mode, and of broadcasts, there is nothing to tell: nothing waits there.
+        """
+        channels = await self.list_channels()
+        return await consumer_states(self._link, self._names, channels, limit)
+
     async def _streams(self, channel: str) -> list[str]:
         count = await self._call("HGET", self._names.config(channel), "partitions")
         return [f"{self._names.base(channel)}{number}" for number in range(int(count or 0))]
@@ -97,12 +106,5 @@ class RedisChannelManager(RedisPart, ChannelManager):
         if not await self._call("EXISTS", stream):
             return []
         with refusals_as_data_errors(stream):
-            found = [_fields(one) for one in await self._link.call("XINFO", "GROUPS", stream)]
+            found = [as_map(one) for one in await self._link.call("XINFO", "GROUPS", stream)]
         return [(fields[b"name"].decode(errors="replace"), fields) for fields in found]
-
-
-def _fields(answer: Any) -> dict[bytes, Any]:
-    """A map, however the protocol wrote it."""
-    if isinstance(answer, dict):
-        return answer  # pyright: ignore[reportUnknownVariableType] # narrowed from Any
-    return dict(zip(answer[::2], answer[1::2], strict=True))

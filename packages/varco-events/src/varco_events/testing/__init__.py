@@ -12,6 +12,7 @@ if not (find_spec("pytest") and find_spec("hypothesis")):
 
 from varco_events.testing._bus import BusContract
 from varco_events.testing._conservation import ConservationContract
+from varco_events.testing._consumers import ConsumerStatesContract
 from varco_events.testing._dlq import DeadLetterQueueContract
 from varco_events.testing._failure_bench import FailureBench
 from varco_events.testing._failure_benches import (
@@ -28,6 +29,7 @@ from varco_events.testing._world import EventStores
 __all__: tuple[str, ...] = (
     "BusContract",
     "ConservationContract",
+    "ConsumerStatesContract",
     "DeadLetterFailuresContract",
     "DeadLetterQueueContract",
     "EventStores",
