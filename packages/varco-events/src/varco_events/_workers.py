@@ -77,6 +77,10 @@ class Upstream[L, E](Protocol):
         """It was handled, or dead-lettered."""
         ...
 
+    async def settle(self) -> None:
+        """Tell the broker of all that is finished; called before something else may be deadly."""
+        ...
+
     def dropped(self, lanes: L, received: E, /) -> None:
         """It was begun and is left to whoever has the lanes."""
         ...
@@ -164,7 +168,7 @@ class Workers:
     @property
     def spare(self) -> int:
         """How many may begin as soon as they are taken."""
-        return 0 if self._ready or self.settings.max_attempts == 1 else self.room
+        return 0 if self._ready or self._held_back or self.settings.max_attempts == 1 else self.room
 
     def start(self, received: InHand) -> None:
         """A handler is called in the current task."""
@@ -285,11 +289,19 @@ class Workers:
                         continue
                     if mine:
                         await lanes.handle(received)
+                        await self._settle(lanes.upstream)
                     return
                 lanes.drop(received)
             finally:
                 release.cancel()
                 self._release()
+
+    async def _settle(self, upstream: AnyUpstream) -> None:
+        """Else what was lived through would look deadly, should the next one be so at once."""
+        try:
+            await upstream.settle()
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is told later
+            self.logger.warning("what is done is told later: %s", describe(error))
 
     def _release(self) -> None:
         self._held_back = False

@@ -176,6 +176,9 @@ class BroadcastListener:
         if partition.progress is not None:
             partition.progress.done(int(received.number))
 
+    async def settle(self) -> None:
+        """Nobody wants to know."""
+
     def dropped(self, partition: Partition, received: Received) -> None:
         """Nobody goes on with it."""
 

@@ -152,6 +152,10 @@ class GroupMember(ConsumerRebalanceListener):
             self._dirty.add(partition)
             self._changed.set()
 
+    async def settle(self) -> None:
+        """Commit what is done."""
+        await self._commit(set(self._dirty))
+
     def dropped(self, partition: Partition, received: Received) -> None:
         """Whoever has the partition goes on with it."""
         self._note(partition, received)

@@ -249,6 +249,19 @@ return answer
 """
 )
 
+# Takes attempts back that are known to be none, unless somebody has counted another since; for
+# that nobody need own the partition any more.
+# KEYS: stream. ARGV: group; then event and how often it was delivered with that attempt, of each.
+UNCOUNT = Script("""
+for i = 2, #ARGV, 2 do
+  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
+  if pending and pending[4] == tonumber(ARGV[i + 1]) then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], pending[2], 0, ARGV[i], 'RETRYCOUNT', pending[4] - 1,
+      'JUSTID')
+  end
+end
+""")
+
 # KEYS: owners, stream. ARGV: group, consumer, process, partition, fence, where to begin, count.
 # Answers where to go on, the events that were taken but not acknowledged, how often each was
 # delivered, the last one that was taken at all, and what others hold; nothing when the partition

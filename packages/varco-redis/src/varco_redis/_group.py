@@ -68,7 +68,6 @@ class GroupMember:
         self._channels = channels
         # Partitions that were let go while handlers were at work on their events.
         self._leaving: list[Partition] = []
-        self._given_back: list[Ready] = []
         self._acks = Acks(link, settings.group)
         self._trimmed = time.monotonic()
         self._over: asyncio.TimerHandle | None = None
@@ -101,7 +100,7 @@ class GroupMember:
             self._over.cancel()
         try:
             await self._acks.flush()
-            await self.uncount(self._given_back)
+            await self._mine.give_back()
             leaving = [
                 (LEAVE, self._mine.names.of_group(channel), (self._mine.process, 0))
                 for channel in {*self._mine.partitions, *(one.channel for one in self._leaving)}
@@ -123,7 +122,7 @@ class GroupMember:
             await self._acks.flush()  # should it be deadly, what is done is not to look undone
         by_channel = _by_channel(begun)
         answers = await self._mine.link.run_each(
-            [self._count(channel, some, attempts=1) for channel, some in by_channel.items()]
+            [self._count(channel, some) for channel, some in by_channel.items()]
         )
         for (channel, some), answer in zip(by_channel.items(), answers, strict=True):
             if self._mine.is_refused(channel, answer):
@@ -140,21 +139,16 @@ class GroupMember:
     async def uncount(self, given_back: Sequence[Ready]) -> None:
         """Give the attempt back that was counted, as far as that can be done."""
         with contextlib.suppress(RedisUnavailableError):
-            await self._mine.link.run_each(
-                [
-                    self._count(channel, some, attempts=0)
-                    for channel, some in _by_channel(given_back).items()
-                ]
-            )
+            await self._mine.uncount(received for _, received in given_back)
 
-    def _count(self, channel: str, some: Sequence[Ready], *, attempts: int) -> Call:
+    def _count(self, channel: str, some: Sequence[Ready]) -> Call:
         words: list[Any] = [self._mine.settings.group, self._mine.consumer, self._mine.process]
         for partition, received in some:
             words += (
                 partition.number,
                 partition.fence,
                 received.number,
-                1 + received.attempts + attempts,
+                received.deliveries,
                 int(received.fields is None),
             )
         return COUNT, (self._mine.names.owners(channel), self._mine.names.base(channel)), words
@@ -164,10 +158,14 @@ class GroupMember:
         self._acks.add(partition.stream, str(received.number))
         self._ended(partition, received)
 
+    async def settle(self) -> None:
+        """Acknowledge what is done."""
+        await self._acks.flush()
+
     def dropped(self, partition: Partition, received: Received) -> None:
         """Whoever has the partition goes on with it."""
-        if received.counted and self._mine.workers.stopping.is_set():
-            self._given_back.append((partition, received))
+        if received.counted:
+            self._mine.spare(received)
         self._ended(partition, received)
 
     def _ended(self, partition: Partition, received: Received) -> None:

@@ -170,6 +170,9 @@ class BroadcastListener:
     def finished(self, partition: Partition, received: Received) -> None:
         """Nobody wants to know."""
 
+    async def settle(self) -> None:
+        """Likewise."""
+
     def dropped(self, partition: Partition, received: Received) -> None:
         """Likewise."""
 

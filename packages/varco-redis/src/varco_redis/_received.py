@@ -27,6 +27,11 @@ class Received(InHand):
     fields: dict[bytes, bytes] | None = None
     """None while it waits behind so many others that it is read again when its turn comes."""
 
+    @property
+    def deliveries(self) -> int:
+        """How often Redis says that it was delivered, once the next attempt is counted."""
+        return 1 + self.attempts + 1
+
     def _read(self) -> EventEnvelope:
         return _read(self.fields or {}, self.channel)
 

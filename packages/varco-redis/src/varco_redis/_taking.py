@@ -51,6 +51,8 @@ class Taker:
     async def _round(self, own: Own) -> None:
         """Take what there is from partitions that have space; wait when there is nothing."""
         self._mine.changed.clear()
+        if self._mine.given_back:  # before their attempts are asked for
+            await self._mine.give_back()
         await self._look_at_holds()
         await self._claim_all()
         ready = {
