@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,17 +32,20 @@ from varco_cache import InMemoryCache
 from varco_console import FULL_ACCESS, Console
 from varco_domain import AuthContext
 from varco_events import (
+    ConsumerState,
     DeadLetterEntry,
     Event,
     EventConsumer,
+    EventEnvelope,
     InMemoryDeadLetterQueue,
     InMemoryEventBus,
     InMemoryOutboxRepository,
     OutboxEntry,
+    OutboxRelay,
     listen,
 )
 from varco_http import Health
-from varco_resilience import CircuitBreakerRegistry
+from varco_resilience import CircuitBreakerRegistry, RetryPolicy
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 DESKTOP, PHONE = (1280, 860), (390, 844)
@@ -56,6 +59,9 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+
+
+type Report = Callable[[EventEnvelope, Exception | None], object]
 
 
 class OrderMail(Event):
@@ -78,6 +84,39 @@ class Mailer(EventConsumer):
     async def send(self, event: OrderMail) -> None:
         if not self.works:
             raise ConnectionError("mail.example:25 does not answer")
+
+
+class PartlyAway(InMemoryEventBus):
+    """Takes all orders but one."""
+
+    async def send(self, envelopes: Iterable[EventEnvelope], report: Report) -> None:
+        for one in envelopes:
+            refused = one.key in {"order-3", "order-4"}
+            report(one, ConnectionError("broker.example:9092 refuses it") if refused else None)
+
+
+class Consumers:
+    """What a channel manager tells of two groups, one of which has lost a process."""
+
+    async def consumers(self, *, limit: int = 1_000) -> list[ConsumerState]:
+        mailers, others = ("shop-worker-1", "shop-worker-2"), ("reports-1", None)
+        return [
+            ConsumerState(
+                group=group,
+                channel=channel,
+                partition=number,
+                consumer=consumers[number % 2],
+                lag=in_hand + waiting * (1 + number % 2 * 7),
+                in_hand=in_hand,
+                oldest_in_hand=age if in_hand else None,
+            )
+            for channel, group, consumers, in_hand, waiting, age in (
+                ("mail", "mailers", mailers, 8, 0, 0.31),
+                ("orders", "mailers", mailers, 0, 0, 0.0),
+                ("orders", "reports", others, 0, 19, 0.0),
+            )
+            for number in range(4)
+        ][:limit]
 
 
 def absent() -> str | None:
@@ -169,9 +208,11 @@ async def shop() -> Console:
                 now=at,
             )
             await dead.push(letter)
-    for order in range(12):
+    patient = RetryPolicy(max_attempts=5, base_delay=600)
+    relay = OutboxRelay(outbox=outbox, bus=PartlyAway(), retry_policy=patient)
+    for order in range(52):
         event = OrderMail(order_id=order, to=f"customer-{order}@example.org")
-        await outbox.save(OutboxEntry.from_event(event, channel="mail"))
+        await outbox.save(OutboxEntry.from_event(event, channel=("mail", "orders")[order % 2]))
     breakers = CircuitBreakerRegistry()
     breakers.get("mail server").open()
     breakers.get("bank")
@@ -195,13 +236,17 @@ async def shop() -> Console:
         identify=identify,
         access=lambda _: FULL_ACCESS,
         title="Shop",
+        relays={"Outbox": relay},
+        buses={"Redis": Consumers()},
         breakers=breakers,
         caches={"Pages": pages},
         keys={"Tokens": tokens},
         health=health,
+        parts=[relay],
     )
 
 
+LONG = 1_500  # what a page of several sections needs
 PAGES = {
     "overview": "",
     "groups": "failures/dead-letters?period=24h",
@@ -223,7 +268,8 @@ def main() -> int:
             pose(driver, size, dark=dark)
             for page, path in PAGES.items():
                 driver.get(f"{url}/{path}")
-                picture(driver, folder / f"console-{page}-{name}.png", most=size[1])
+                most = LONG if page in {"flow", "parts"} else size[1]
+                picture(driver, folder / f"console-{page}-{name}.png", most=most)
     return 0
 
 

@@ -4,12 +4,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import anyio
 import pytest
 from starlette.responses import JSONResponse
 
 from varco_console import Console, ConsoleConfigError
 from varco_console.__main__ import load
-from varco_events import OutboxEntry, OutboxRelay
+from varco_events import BusUnavailableError, ConsumerState, OutboxEntry, OutboxRelay
 from varco_resilience import RetryPolicy
 
 pytestmark = pytest.mark.anyio
@@ -201,3 +202,62 @@ def test_the_command_says_what_it_needs():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "json:__doc__ is no Console" in done.stderr
+
+
+class Manager:
+    def __init__(self, *rows, error=None):
+        self.rows, self.error = rows, error
+
+    async def consumers(self, *, limit=1000):
+        if self.error:
+            raise self.error
+        return list(self.rows)[:limit]
+
+
+def part(number, consumer, lag, **more):
+    names = {"group": "<mailers>", "channel": "mail & more"}
+    return ConsumerState(**names, partition=number, consumer=consumer, lag=lag, **more)
+
+
+async def test_relays_and_consumers_are_shown(shop):
+    relay, _ = await held_back(shop)
+    rows = part(0, "host-1", 7, in_hand=2, oldest_in_hand=75.0), part(1, None, 5, in_hand=0)
+    buses = {
+        "Redis": Manager(*rows),
+        "Kafka": Manager(error=BusUnavailableError("no <broker> answers")),
+        "Here": shop.bus,
+        "Idle": Manager(),
+    }
+    console = type(shop)(buses=buses, relays={"Mail relay": relay}).console
+    ann = type(shop.browser())(console)
+    await ann.get("flow")
+    for text in (
+        "Mail relay ConnectionError: the broker is away, just now Does not run",
+        "3 entries, 1 not taken",
+        "mail & more group <mailers>",
+        "Nobody takes from 1",
+        "12 to do",
+        "2 in hand, the oldest for 1 min",
+        "2 partitions, 1 consumer",
+        "0 host-1 7 2 1 min",
+        "1 nobody 5 0 –",
+        "no <broker> answers",
+        "All channels handlers of this process",
+        "Nobody listens, and nothing waits.",
+    ):
+        assert text in ann.text, text
+    assert "<mailers>" not in ann.page.text
+    async with relay:
+        await ann.get("flow")
+        assert "Does not run" not in ann.text
+
+
+async def test_who_handles_what_is_waited_for_no_longer_than_was_said(shop):
+    class Hanging(Manager):
+        async def consumers(self, *, limit=1000):
+            await anyio.sleep_forever()
+
+    ann = type(shop.browser())(type(shop)(buses={"Redis": Hanging()}, time_limit=0.05).console)
+    await ann.get("flow")
+    assert ann.page.status_code == 200
+    assert "No answer within 0.05 seconds" in ann.text

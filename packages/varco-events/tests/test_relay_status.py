@@ -70,6 +70,19 @@ async def test_a_relay_tells_what_it_did_last(relay, outbox, clock):
     assert relay.status.batch == 3
 
 
+async def test_what_waits_behind_a_failure_is_no_failure(outbox, clock):
+    async def fail(event):
+        raise ValueError("always")
+
+    bus = InMemoryEventBus()
+    bus.subscribe(Wanted, fail)
+    relay = OutboxRelay(outbox=outbox, bus=bus, clock=clock)
+    for number in range(3):
+        await outbox.save(OutboxEntry.from_event(Wanted(number=number), key="one"))
+    assert await relay.run_once() == 3
+    assert (relay.status.batch, relay.status.failed) == (3, 1)
+
+
 async def test_an_outbox_that_fails_is_told(relay, outbox, clock, monkeypatch):
     async def claim(*, limit, lease):
         raise OSError("the database is away")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RefusedError,
     )
     from varco_console._redaction import Hides, Path, hidden_by_hints
-    from varco_console._setup import Authority, Breaker, Cache, HealthCheck
+    from varco_console._setup import Authority, Breaker, Cache, HealthCheck, Relay
     from varco_console._sign_in import TokenSignIn, TokenVerifier
 else:
     _MODULES = {
@@ -31,7 +31,7 @@ else:
         "_console": "Console",
         "_errors": "AuditConflictError ConsoleConfigError ConsoleError RefusedError",
         "_redaction": "Hides Path hidden_by_hints",
-        "_setup": "Authority Breaker Cache HealthCheck",
+        "_setup": "Authority Breaker Cache HealthCheck Relay",
         "_sign_in": "TokenSignIn TokenVerifier",
     }
     _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -79,6 +79,7 @@ __all__: tuple[str, ...] = (
     "Path",
     "Permission",
     "RefusedError",
+    "Relay",
     "RepositoryAudit",
     "TokenSignIn",
     "TokenVerifier",

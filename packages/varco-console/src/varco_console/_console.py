@@ -21,9 +21,9 @@ from varco_console._audit import AuditLog, MemoryAudit
 from varco_console._errors import ConsoleConfigError, RefusedError
 from varco_console._redaction import Hides, hidden_by_hints
 from varco_console._security import HEADERS, Forms, remember
-from varco_console._setup import Authority, Breaker, Cache, HealthCheck, Named, Setup
+from varco_console._setup import Authority, Breaker, Cache, HealthCheck, Named, Relay, Setup
 from varco_console._view import Handler, View
-from varco_events import EventsError, FailureStore
+from varco_events import ConsumerStates, EventsError, FailureStore
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,39}")
 _STATIC: Final = {
@@ -60,6 +60,8 @@ class Console:
         audit: Where it is kept who did what; in the memory of this process unless given.
         hides: Which values of payloads and headers are not shown.
         trace_url: Where a trace can be seen, with `{trace_id}` in it.
+        buses: What tells who handles events, by name: a channel manager, or a bus in memory.
+        relays: Relays of this process, by name.
         breakers: Circuit breakers, such as a `CircuitBreakerRegistry`.
         caches: Caches by name.
         keys: Authorities that sign tokens, by name; ids of keys are shown, never keys.
@@ -84,6 +86,8 @@ class Console:
         audit: AuditLog | None = None,
         hides: Hides = hidden_by_hints,
         trace_url: str | None = None,
+        buses: Mapping[str, ConsumerStates] | None = None,
+        relays: Mapping[str, Relay] | None = None,
         breakers: Iterable[Breaker] = (),
         caches: Mapping[str, Cache] | None = None,
         keys: Mapping[str, Authority] | None = None,
@@ -106,6 +110,8 @@ class Console:
             audit=MemoryAudit() if audit is None else audit,
             hides=hides,
             trace_url=trace_url,
+            buses=dict(buses or {}),
+            relays=dict(relays or {}),
             breakers=breakers,
             caches=dict(caches or {}),
             keys=dict(keys or {}),

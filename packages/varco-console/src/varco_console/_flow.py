@@ -1,5 +1,6 @@
-"""What is on its way: outboxes and inboxes by channel, and the keys that are held back."""
+"""What is on its way: outboxes and inboxes by channel, relays, and who handles what."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,9 +11,17 @@ from varco_console._errors import RefusedError
 from varco_console._recorded import recorded
 from varco_console._setup import Named
 from varco_console._view import View
-from varco_events import HeldKey, OutboxFailureStore, StoreFigures
+from varco_events import (
+    ConsumerState,
+    ConsumerStates,
+    EventsError,
+    HeldKey,
+    OutboxFailureStore,
+    StoreFigures,
+)
 
 _HELD_SHOWN: Final = 100
+_ROWS_SHOWN: Final = 1_000
 # A look that was taken so many seconds ago or more says how the depth changes.
 _APART: Final = 5.0
 
@@ -32,10 +41,61 @@ class Flow:
 
     named: Named
     figures: StoreFigures | None = None
-    error: RefusedError | None = None
+    error: str | None = None
     change: int | None = None
     seconds: float = 0.0
     held: list[HeldKey] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a group has to do in a channel, and how its partitions are dealt out."""
+
+    channel: str
+    group: str
+    parts: tuple[ConsumerState, ...]
+
+    @property
+    def lag(self) -> int:
+        """How many events it has not handled."""
+        return sum(one.lag for one in self.parts)
+
+    @property
+    def in_hand(self) -> int | None:
+        """How many its consumers have; None where nobody knows."""
+        known = [one.in_hand for one in self.parts if one.in_hand is not None]
+        return sum(known) if known else None
+
+    @property
+    def oldest(self) -> float | None:
+        """Seconds for which the oldest of them is in hand."""
+        ages = (one.oldest_in_hand for one in self.parts)
+        return max((age for age in ages if age is not None), default=None)
+
+    @property
+    def consumers(self) -> int:
+        """How many processes have a partition."""
+        return len({one.consumer for one in self.parts} - {None})
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether there are partitions at all."""
+        return any(one.partition is not None for one in self.parts)
+
+    @property
+    def orphans(self) -> int:
+        """How many partitions nobody has."""
+        return sum(one.consumer is None for one in self.parts) if self.is_divided else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """Who handles the events of a bus, or why that cannot be said."""
+
+    name: str
+    groups: Sequence[Handled] = ()
+    error: str | None = None
+    is_cut: bool = False
 
 
 class Looks:
@@ -55,8 +115,12 @@ class Looks:
 
 async def flow(view: View, looks: Looks) -> Response:
     """What is on its way."""
-    found = [await _flow_of(view, looks, one) for one in view.setup.stores.values()]
-    return view.page("flow.html", flows=found)
+    return view.page(
+        "flow.html",
+        flows=[await _flow_of(view, looks, one) for one in view.setup.stores.values()],
+        relays={name: relay.status for name, relay in view.setup.relays.items()},
+        buses=[await _bus_of(view, name, one) for name, one in view.setup.buses.items()],
+    )
 
 
 async def _flow_of(view: View, looks: Looks, named: Named) -> Flow:
@@ -65,10 +129,23 @@ async def _flow_of(view: View, looks: Looks, named: Named) -> Flow:
         held = None
         if isinstance(named.store, OutboxFailureStore):
             held = await view.within(named.store.held_keys(limit=_HELD_SHOWN))
-    except RefusedError as error:
-        return Flow(named, error=error)
+    except (RefusedError, EventsError) as error:
+        return Flow(named, error=str(error))
     change, seconds = looks.change(named, figures)
     return Flow(named, figures, None, change, seconds, held)
+
+
+async def _bus_of(view: View, name: str, states: ConsumerStates) -> Bus:
+    try:
+        rows = await view.within(states.consumers(limit=_ROWS_SHOWN))
+    except (RefusedError, EventsError) as error:
+        return Bus(name, error=str(error))
+    parts: dict[tuple[str, str], list[ConsumerState]] = {}
+    for row in rows:
+        parts.setdefault((row.channel, row.group), []).append(row)
+    groups = [Handled(*names, tuple(some)) for names, some in parts.items()]
+    groups.sort(key=lambda one: (-one.lag, -one.orphans, one.channel, one.group))
+    return Bus(name, groups, is_cut=len(rows) == _ROWS_SHOWN)
 
 
 async def release(view: View) -> Response:

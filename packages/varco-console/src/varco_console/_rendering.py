@@ -25,7 +25,14 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        ago=ago, duration=duration, number=number, short=short, stamp=stamp, words=words
+        ago=ago,
+        duration=duration,
+        number=number,
+        rate=rate,
+        short=short,
+        span=span,
+        stamp=stamp,
+        words=words,
     )
     return made
 
@@ -50,6 +57,21 @@ def duration(seconds: float) -> str:
     if whole < 2 * _DAY:
         return f"{whole // _HOUR} h"
     return f"{whole // _DAY} d"
+
+
+def span(seconds: float) -> str:
+    """As `duration`, and below a second: 40 ms."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else duration(seconds)
+
+
+def rate(per_second: float) -> str:
+    """How many a second, or a minute: 12/s, 1.5/s, 3/min."""
+    per_minute = per_second * 60
+    if not round(per_minute):
+        return "0/s"
+    if abs(per_second) < 1:
+        return f"{per_minute:.0f}/min"
+    return f"{per_second:,.1f}/s" if abs(per_second) < 10 else f"{per_second:,.0f}/s"  # noqa: PLR2004
 
 
 def ago(moment: datetime) -> Markup:

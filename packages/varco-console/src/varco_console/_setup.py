@@ -8,7 +8,7 @@ from varco_console._access import AccessOf, Identify
 from varco_console._audit import AuditLog
 from varco_console._redaction import Hides
 from varco_console._security import Forms
-from varco_events import FailureStore
+from varco_events import ConsumerStates, FailureStore, RelayStatus
 
 
 class Breaker(Protocol):
@@ -75,6 +75,15 @@ class Authority(Protocol):
         ...
 
 
+class Relay(Protocol):
+    """What the console needs of a relay; an `OutboxRelay` has it."""
+
+    @property
+    def status(self) -> RelayStatus:
+        """What it did last."""
+        ...
+
+
 class HealthCheck(Protocol):
     """What the console needs of health; that of varco-http has it."""
 
@@ -95,6 +104,8 @@ class Setup:
     audit: AuditLog
     hides: Hides
     trace_url: str | None
+    buses: Mapping[str, ConsumerStates]
+    relays: Mapping[str, Relay]
     breakers: Iterable[Breaker]
     caches: Mapping[str, Cache]
     keys: Mapping[str, Authority]

@@ -174,7 +174,8 @@ class OutboxRelay(Runner):
             rest = self._lease * (1 - _WORKING_SHARE)
             with anyio.move_on_after(rest, shield=True):
                 await self._settle(batch)
-            self._record.ended(len(batch.delivered), len(batch.failed))
+            tried = sum(not isinstance(error, HeldBackError) for _, error in batch.failed)
+            self._record.ended(len(batch.delivered), tried)
         return len(entries)
 
     def _lag(self, batch: _Batch) -> float | None:

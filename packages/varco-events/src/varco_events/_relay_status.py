@@ -27,7 +27,7 @@ class RelayStatus:
         batch_at: When it began with its last batch; None when there was none.
         batch: How many entries that had.
         delivered: How many of them the bus has taken.
-        failed: How many it has not.
+        failed: How many it has not, without what waits behind them.
         lag: Seconds for which the first of them had been in the outbox then, if its store tells.
         error: What went wrong last, with the outbox or with an entry; None when nothing ever did.
         error_at: When that was.
