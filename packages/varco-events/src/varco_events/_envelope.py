@@ -9,8 +9,8 @@ from uuid import UUID
 
 from varco_events._errors import EventDecodeError
 from varco_events._event import RawEvent, type_name_of
-from varco_events._event_serializer import JsonEventSerializer, raw_event, read_envelope
-from varco_events._surroundings import CAUSATION_ID, CORRELATION_ID, injected
+from varco_events._event_serializer import JsonEventSerializer, ids_of, raw_event, read_envelope
+from varco_events._surroundings import CAUSATION_ID, CORRELATION_ID, headers_of_ids, injected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,16 +153,15 @@ class EventEnvelope:
             name, version, fields = read_envelope(payload)
         except EventDecodeError:
             name, version, fields = event_type, 1, {}
-        raw = raw_event(event_type or name, version, fields, payload)
-        headers = injected(raw, of_now=False)
+        ids = ids_of(fields, payload)
         return cls(
-            event_id=event_id or raw.event_id,
-            event_type=raw.raw_type,
+            event_id=event_id or ids["event_id"],
+            event_type=event_type or name,
             version=version,
             channel=channel,
             key=key,
-            time=raw.timestamp if time is None or "timestamp" in fields else time,
-            headers=headers,
+            time=ids.get("timestamp", time),
+            headers=headers_of_ids(ids.get("correlation_id"), ids.get("causation_id")),
             payload=payload,
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from datetime import datetime  # noqa: TC003  # pydantic reads the annotations
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from uuid import UUID, uuid5
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from varco_events import _registry
@@ -16,14 +17,27 @@ from varco_events._serialization import Serializer
 from varco_events._upcasting import upcast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 type EventSerializer = Serializer[Event]
 
 _DATA = b',"data":'
 # How the fields begin in what `serialize` wrote: it left out no id, which would be made up then.
 _IDS = b'{"event_id":'
+
+
+class _Ids(TypedDict, total=False):
+    event_id: UUID
+    timestamp: datetime
+    correlation_id: str | None
+    causation_id: UUID | None
+
+
+_IDS_OF = TypeAdapter(_Ids)
 _NAMESPACE = UUID("6f1a3a0e-5d0b-5c11-9a51-0d6a57f4a5c2")
+
+# Never those of who reads an event that came without them.
+_NO_CAUSE: Mapping[str, None] = {"correlation_id": None, "causation_id": None}
 
 _OLD_TYPE = "__event_type__"
 _BRACE = ord("}")
@@ -89,7 +103,9 @@ def _writer(cls: type[Event]) -> tuple[bytes, Callable[..., bytes]]:
 def _deserialize(data: bytes, type_hint: type[Event] | None) -> Event:
     """The long way: any JSON with the three members, any version, any type."""
     name, version, fields = read_envelope(data)
-    fields = {**_no_ids(data), **fields}
+    fields = {**_NO_CAUSE, **fields}
+    if "event_id" not in fields:
+        fields["event_id"] = str(_id_of(data))
     cls = type_hint or _registry.event_class(name)
     if cls is None:
         return raw_event(name, version, fields, data)
@@ -132,25 +148,23 @@ def read_envelope(data: bytes) -> tuple[str, int, dict[str, Any]]:
     )
 
 
-def _no_ids(data: bytes) -> dict[str, Any]:
-    """The ids of an event that came without them: never those of who reads it."""
-    return {
-        "event_id": str(uuid5(_NAMESPACE, data.hex())),
-        "correlation_id": None,
-        "causation_id": None,
-    }
+def _id_of(data: bytes) -> UUID:
+    """The id of an event that came without one; to make it takes as long as to read one."""
+    return uuid5(_NAMESPACE, data.hex())
 
 
-def raw_event(name: str, version: int, fields: dict[str, Any], payload: bytes) -> RawEvent:
-    """Keep what cannot be read; the ids are taken from the fields where they are there."""
-    ids = {
-        known: fields[known]
-        for known in ("event_id", "timestamp", "correlation_id", "causation_id")
-        if known in fields
-    }
-    given: dict[str, Any] = {"raw_type": name, "raw_version": version, "payload": payload}
-    fallback = _no_ids(payload)
+def ids_of(fields: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
+    """The ids among the fields, checked; made of the bytes where there is none, or a wrong one."""
     try:
-        return RawEvent.model_validate({**fallback, **ids, **given})
+        ids: dict[str, Any] = _IDS_OF.validate_python(fields)
     except ValidationError:
-        return RawEvent.model_validate({**fallback, **given})
+        ids = {}
+    if "event_id" not in ids:
+        ids["event_id"] = _id_of(payload)
+    return ids
+
+
+def raw_event(name: str, version: int, fields: Mapping[str, Any], payload: bytes) -> RawEvent:
+    """Keep what cannot be read; the ids are taken from the fields where they are there."""
+    ids = {**_NO_CAUSE, **ids_of(fields, payload)}
+    return RawEvent(raw_type=name, raw_version=version, payload=payload, **ids)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
+    from uuid import UUID
 
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
@@ -78,16 +79,21 @@ def remove_context(part: ContextPart) -> None:
         _parts.cache_clear()
 
 
-def injected(event: Event, *, of_now: bool = True) -> dict[str, str]:
-    """The headers for `event`; without those of the moment when it was produced elsewhere."""
+def injected(event: Event) -> dict[str, str]:
+    """The headers for `event`, which is produced here and now."""
+    headers = headers_of_ids(event.correlation_id, event.causation_id)
+    for part in _parts():
+        headers.update(part.inject(event))
+    return headers
+
+
+def headers_of_ids(correlation_id: str | None, causation_id: UUID | None) -> dict[str, str]:
+    """The ids that an event has, as headers."""
     headers: dict[str, str] = {}
-    if event.correlation_id is not None:
-        headers[CORRELATION_ID] = event.correlation_id
-    if event.causation_id is not None:
-        headers[CAUSATION_ID] = str(event.causation_id)
-    if of_now:
-        for part in _parts():
-            headers.update(part.inject(event))
+    if correlation_id is not None:
+        headers[CORRELATION_ID] = correlation_id
+    if causation_id is not None:
+        headers[CAUSATION_ID] = str(causation_id)
     return headers
 
 
