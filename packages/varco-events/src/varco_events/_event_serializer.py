@@ -156,7 +156,7 @@ def _id_of(data: bytes) -> UUID:
 def ids_of(fields: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
     """The ids among the fields, checked; made of the bytes where there is none, or a wrong one."""
     try:
-        ids: dict[str, Any] = _IDS_OF.validate_python(fields)
+        ids: dict[str, Any] = dict(_IDS_OF.validate_python(fields))
     except ValidationError:
         ids = {}
     if "event_id" not in ids:
@@ -166,5 +166,5 @@ def ids_of(fields: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
 
 def raw_event(name: str, version: int, fields: Mapping[str, Any], payload: bytes) -> RawEvent:
     """Keep what cannot be read; the ids are taken from the fields where they are there."""
-    ids = {**_NO_CAUSE, **ids_of(fields, payload)}
+    ids: dict[str, Any] = {**_NO_CAUSE, **ids_of(fields, payload)}
     return RawEvent(raw_type=name, raw_version=version, payload=payload, **ids)

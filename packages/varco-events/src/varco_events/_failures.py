@@ -110,16 +110,14 @@ class FailureFilter:
 
     def matches(self, failure: Failure) -> bool:
         """Whether `failure` is one of them."""
-        found = (
-            (self.channel, failure.channel),
-            (self.event_type, failure.envelope.event_type),
-            (self.error_type, failure.error_type),
-            (self.handler, failure.handler),
-            (self.consumer_group, failure.consumer_group),
-            (self.key, failure.envelope.key),
-        )
+        envelope = failure.envelope
         return (
-            all(wanted is None or wanted == value for wanted, value in found)
+            (self.error_type is None or self.error_type == failure.error_type)
+            and (self.handler is None or self.handler == failure.handler)
+            and (self.channel is None or self.channel == failure.channel)
+            and (self.key is None or self.key == envelope.key)
+            and (self.event_type is None or self.event_type == envelope.event_type)
+            and (self.consumer_group is None or self.consumer_group == failure.consumer_group)
             and (self.since is None or self.since <= failure.failed_at)
             and (self.until is None or failure.failed_at < self.until)
         )

@@ -78,8 +78,9 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
 
     def failures(self, bus: AbstractEventBus | None = None) -> DeadLetterFailureStore:
         """The entries as operators see them."""
-        from varco_events._memory_failures import InMemoryDeadLetterFailures  # noqa: PLC0415  # when needed
+        from varco_events._memory_failures import InMemoryDeadLetterFailures, Made  # noqa: PLC0415  # when needed
 
+        made: Made[DeadLetterEntry] = vars(self).setdefault("_made", Made())
         return InMemoryDeadLetterFailures(
-            self, self._entries, self._leased_until, self._numbers, self._clock, bus
+            self, self._entries, self._leased_until, self._numbers, self._clock, made, bus
         )

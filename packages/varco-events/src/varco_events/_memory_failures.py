@@ -28,6 +28,31 @@ if TYPE_CHECKING:
     from varco_events._turns import Turns
 
 
+class Made[Source]:
+    """The failures that were made of what is kept: to make them all takes longer than to count.
+
+    One that was made stays for as long as it is of the same object.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Source, bool, tuple[Aside, Failure]]] = {}
+
+    def of(
+        self,
+        kept: Iterable[tuple[int, Source, bool]],
+        make: Callable[[Source, bool], tuple[Aside, Failure]],
+    ) -> list[tuple[Aside, Failure]]:
+        """Those of what is kept now: the number of its id, itself, and whether it is in hand."""
+        before, known = self._known.get, dict[int, tuple[Source, bool, tuple[Aside, Failure]]]()
+        for number, source, in_hand in kept:
+            made = before(number)
+            if made is None or made[0] is not source or made[1] is not in_hand:
+                made = source, in_hand, make(source, in_hand)
+            known[number] = made
+        self._known = known
+        return [made for _, _, made in known.values()]
+
+
 @dataclass(slots=True)
 class OutboxState:
     """What an outbox in memory keeps; what is parked by the number of its id."""
@@ -39,6 +64,7 @@ class OutboxState:
         default_factory=dict[int, "tuple[Aside, OutboxEntry]"]
     )
     last: int = 0
+    made: Made[tuple[Aside, OutboxEntry]] = field(default_factory=Made["tuple[Aside, OutboxEntry]"])
 
     def park(self, entry: OutboxEntry, place: int) -> None:
         """Put an entry aside."""
@@ -62,8 +88,11 @@ class InMemoryOutboxFailures(ScannedFailures, OutboxFailureStore):
         self._state = state
 
     def scan(self) -> list[tuple[Aside, Failure]]:
-        parked = sorted(self._state.parked.values(), key=lambda one: one[0].order)
-        return [(aside, relay_failure(entry, aside.at)) for aside, entry in parked]
+        parked = sorted(self._state.parked.items(), key=lambda one: one[1][0].order)
+        return self._state.made.of(
+            ((number, one, False) for number, one in parked),
+            lambda one, _: (one[0], relay_failure(one[1], one[0].at)),
+        )
 
     def now(self) -> datetime:
         return self._state.clock()
@@ -154,9 +183,11 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         leased_until: dict[UUID, float],
         numbers: dict[UUID, int],
         clock: Callable[[], float],
+        made: Made[DeadLetterEntry],
         bus: AbstractEventBus | None,
     ) -> None:
         super().__init__(bus)
+        self._made = made
         self._queue = queue
         self._entries = entries
         self._leased_until = leased_until
@@ -164,12 +195,19 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         self._clock = clock
 
     def scan(self) -> list[tuple[Aside, Failure]]:
-        found: list[tuple[Aside, Failure]] = []
-        for entry_id, letter in self._entries.items():
-            number = self._numbers[entry_id]
-            failure = self.failure_of(letter, in_hand=self._is_in_hand(entry_id))
-            found.append((Aside(number, number, failure.failed_at), failure))
-        return found
+        leased, now = self._leased_until, self._clock()
+        return self._made.of(
+            (
+                (one.int, letter, bool(leased) and leased.get(one, now) > now)
+                for one, letter in self._entries.items()
+            ),
+            self._make,
+        )
+
+    def _make(self, letter: DeadLetterEntry, in_hand: bool) -> tuple[Aside, Failure]:
+        number = self._numbers[letter.entry_id]
+        failure = self.failure_of(letter, in_hand=in_hand)
+        return Aside(number, number, failure.failed_at), failure
 
     def _is_in_hand(self, entry_id: UUID) -> bool:
         now = self._clock()
@@ -224,6 +262,7 @@ class InboxState:
     waiting: dict[UUID, InboxEntry] = field(default_factory=dict[UUID, "InboxEntry"])
     aside: dict[UUID, Aside] = field(default_factory=dict[UUID, Aside])
     last: int = 0
+    made: Made[InboxEntry] = field(default_factory=Made["InboxEntry"])
 
     def failed(self, entry_id: UUID) -> None:
         """Note that an attempt failed; the place is that of the first time."""
@@ -241,11 +280,21 @@ class InMemoryInboxFailures(ScannedFailures):
         self._done = done
 
     def scan(self) -> list[tuple[Aside, Failure]]:
-        found: list[tuple[Aside, Failure]] = []
-        for entry_id, aside in self._state.aside.items():
-            entry = self._state.waiting[entry_id]
-            in_hand = self._is_in_hand(entry)
-            found.append((aside, inbox_failure(entry, aside.at, in_hand=in_hand)))
+        state = self._state
+        waiting, aside, now = state.waiting, state.aside, state.clock()
+
+        def make(entry: InboxEntry, in_hand: bool) -> tuple[Aside, Failure]:
+            where = aside[entry.entry_id]
+            return where, inbox_failure(entry, where.at, in_hand=in_hand)
+
+        failed = map(waiting.__getitem__, aside)
+        found = state.made.of(
+            (
+                (one.entry_id.int, one, one.leased_until is not None and one.leased_until > now)
+                for one in failed
+            ),
+            make,
+        )
         return sorted(found, key=lambda one: one[0].order)
 
     def _is_in_hand(self, entry: InboxEntry) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from varco_events._errors import FailureTokenError, NoSuchFailureError
@@ -21,6 +21,7 @@ from varco_events._failures import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
 
@@ -106,12 +107,13 @@ class ScannedFailures(FailureStore):
         """How many match."""
         most = _number(until)
         await self.refresh()
-        found: dict[tuple[str, str, str, int], list[datetime]] = {}
+        found: defaultdict[tuple[str, str, str, int], list[datetime]] = defaultdict(list)
+        matches = wanted.matches
         for aside, one in self.scan():
-            if (most is None or aside.number <= most) and wanted.matches(one):
-                stretch = bisect_right(edges, one.failed_at)
-                kind = (one.error_type, one.handler, one.consumer_group, stretch)
-                found.setdefault(kind, []).append(one.failed_at)
+            if (most is None or aside.number <= most) and matches(one):
+                at = one.failed_at
+                stretch = bisect_right(edges, at) if edges else 0
+                found[one.error_type, one.handler, one.consumer_group, stretch].append(at)
         return [
             FailureTally(
                 error_type=error,
@@ -133,11 +135,12 @@ class ScannedFailures(FailureStore):
     async def figures(self) -> StoreFigures:
         """How much waits and how much failed, by channel."""
         await self.refresh()
-        failed, waiting = dict[str, list[datetime]](), dict[str, list[datetime]]()
+        failed: defaultdict[str, list[datetime]] = defaultdict(list)
+        waiting: defaultdict[str, list[datetime]] = defaultdict(list)
         for _, failure in self.scan():
-            failed.setdefault(failure.channel, []).append(failure.failed_at)
+            failed[failure.channel].append(failure.failed_at)
         for channel, since in self.waiting():
-            waiting.setdefault(channel, []).append(since)
+            waiting[channel].append(since)
         return StoreFigures(
             self.now(),
             {
