@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -187,7 +188,7 @@ def files() -> dict[Path, str]:
         written[place(path, packages)] = text
     for path, sources in old.items():
         written[place(path, packages)] = lazy(f"`varco_core.{path}` as 1.0.6 had it.", sources)
-    return {path: formatted(text) for path, text in written.items()}
+    return formatted(written)
 
 
 def former_names() -> dict[str, list[str]]:
@@ -213,17 +214,20 @@ def former(home: dict[str, str]) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def formatted(text: str) -> str:
-    ruff = [sys.executable, "-m", "ruff"]
-    for command in (
-        [*ruff, "check", "--select", "I,RUF022", "--fix", "--quiet", "-"],
-        [*ruff, "format", "--quiet", "-"],
-    ):
-        done = subprocess.run(
-            command, cwd=ROOT, input=text, capture_output=True, text=True, check=True
-        )
-        text = done.stdout
-    return text
+def formatted(texts: dict[Path, str]) -> dict[Path, str]:
+    """All of them at once: to start ruff takes longer than what it does."""
+    ruff, config = [sys.executable, "-m", "ruff"], f"--config={ROOT / 'pyproject.toml'}"
+    with tempfile.TemporaryDirectory() as folder:
+        drafts = {path: Path(folder) / path.relative_to(TARGET) for path in texts}
+        for path, draft in drafts.items():
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(texts[path], encoding="utf-8")
+        for command in (
+            [*ruff, "check", config, "--select", "I,RUF022", "--fix", "--quiet", folder],
+            [*ruff, "format", config, "--quiet", folder],
+        ):
+            subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return {path: draft.read_text(encoding="utf-8") for path, draft in drafts.items()}
 
 
 def main() -> int:
