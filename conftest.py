@@ -26,6 +26,30 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+# What waits for servers and for other processes; everything else fills the waiting.
+WAITING = ("tests-integration", "varco-kafka", "varco-sa", "varco-redis")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """More processes than cores, since many tests wait; the environment may say how many."""
+    cores = os.cpu_count()
+    if cores is None or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return cores + 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits is begun first."""
+
+    def place(item: pytest.Item) -> int:
+        return next(
+            (at for at, name in enumerate(WAITING) if name in item.path.parts), len(WAITING)
+        )
+
+    items.sort(key=place)
+
+
 def pytest_collection_finish() -> None:
     """Leave thousands of tests out of the garbage collections, some of which tests force."""
     gc.collect()
