@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,13 @@ import uvicorn
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from varco_auth_jwt import JwtAuthority, MultiKeyAuthority
+from varco_auth_jwt import (
+    AuthJwtError,
+    JwksUrlSource,
+    JwtAuthority,
+    MultiKeyAuthority,
+    TrustedIssuerRegistry,
+)
 from varco_cache import InMemoryCache
 from varco_console import FULL_ACCESS, Console
 from varco_domain import AuthContext
@@ -84,6 +90,15 @@ class Mailer(EventConsumer):
     async def send(self, event: OrderMail) -> None:
         if not self.works:
             raise ConnectionError("mail.example:25 does not answer")
+
+
+class Yesterday:
+    """A clock that shows how late it was some time ago."""
+
+    ago = timedelta(days=33)
+
+    def __call__(self) -> float:
+        return time.time() - self.ago.total_seconds()
 
 
 class PartlyAway(InMemoryEventBus):
@@ -221,8 +236,21 @@ async def shop() -> Console:
     for number in range(400):
         await pages.set(f"order:{number % 90}", number)
         await pages.get(f"order:{number % 120}")
-    tokens = MultiKeyAuthority(JwtAuthority.generate(issuer="https://shop.example", kid="april"))
-    tokens.rotate(JwtAuthority.generate(issuer="https://shop.example", kid="may"))
+    clock = Yesterday()
+    april, may = (
+        JwtAuthority.generate(issuer="https://shop.example", kid=kid, clock=clock)
+        for kid in ("april", "may")
+    )
+    month = timedelta(days=30)
+    tokens = MultiKeyAuthority(april, clock=clock, max_key_age=month)
+    clock.ago = timedelta(days=3)
+    tokens.rotate(may, overlap=timedelta(days=7))
+    clock.ago = timedelta(0)
+    trusted = TrustedIssuerRegistry()
+    url = "http://127.0.0.1:1/keys"
+    trusted.register("partner", "https://partner.example", JwksUrlSource(url))
+    with suppress(AuthJwtError):
+        await trusted.load("partner")
     health = Health()
     health.register("database", outbox.failures().figures)
     health.register("mail server", lambda: asyncio.sleep(0, result=False))
@@ -240,7 +268,7 @@ async def shop() -> Console:
         buses={"Redis": Consumers()},
         breakers=breakers,
         caches={"Pages": pages},
-        keys={"Tokens": tokens},
+        keys={"Tokens": tokens, "Trusted": trusted},
         health=health,
         parts=[relay],
     )

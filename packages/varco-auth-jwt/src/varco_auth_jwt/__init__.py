@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from varco_auth_jwt._remote import JwksUrlSource, OidcDiscoverySource
     from varco_auth_jwt._revocation import Denylist, InMemoryDenylist
     from varco_auth_jwt._sources import AuthoritySource, IssuerSource, IssuerSourceFactory
+    from varco_auth_jwt._states import FetchState, IssuerState, KeyState
     from varco_auth_jwt._token import JsonWebToken, UnverifiedToken
     from varco_auth_jwt._trusted import TrustedIssuerEntry
     from varco_auth_jwt._util import SYSTEM_ISSUER, JwtUtil
@@ -107,6 +108,11 @@ else:
             "IssuerSource",
             "IssuerSourceFactory",
         ),
+        "_states": (
+            "FetchState",
+            "IssuerState",
+            "KeyState",
+        ),
         "_token": (
             "JsonWebToken",
             "UnverifiedToken",
@@ -143,6 +149,7 @@ __all__ = (
     "ClaimMissingError",
     "DecryptionError",
     "Denylist",
+    "FetchState",
     "InMemoryDenylist",
     "InMemoryRefreshStore",
     "InvalidKeyError",
@@ -151,6 +158,7 @@ __all__ = (
     "IssuerRefusedError",
     "IssuerSource",
     "IssuerSourceFactory",
+    "IssuerState",
     "JsonWebKey",
     "JsonWebKeySet",
     "JsonWebToken",
@@ -162,6 +170,7 @@ __all__ = (
     "JwtParser",
     "JwtUtil",
     "KeyLoadError",
+    "KeyState",
     "KeysUnavailableError",
     "MultiKeyAuthority",
     "OidcDiscoverySource",

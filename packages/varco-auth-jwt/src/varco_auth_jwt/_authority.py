@@ -22,6 +22,7 @@ from varco_auth_jwt._jwk_set import JsonWebKeySet
 from varco_auth_jwt._keyring import KeyRing
 from varco_auth_jwt._parser import verified
 from varco_auth_jwt._prepare import prepare
+from varco_auth_jwt._states import IssuerState, KeyState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,6 +43,7 @@ class JwtAuthority:
         kid: The key's name; by default its own, or else its thumbprint.
         leeway: How far clocks may differ.
         clock: The time in seconds since 1970.
+        made_at: When the key was made, in seconds since 1970, to tell its age.
 
     Raises:
         InvalidKeyError: the key cannot sign, or does not fit `algorithm`.
@@ -58,6 +60,7 @@ class JwtAuthority:
         kid: str | None = None,
         leeway: Duration = 0,
         clock: Clock = time.time,
+        made_at: float | None = None,
     ) -> None:
         if not isinstance(cast("object", issuer), str) or not issuer:
             raise AuthorityError(f"an authority needs an issuer, a string, not {shown(issuer)}")
@@ -78,6 +81,7 @@ class JwtAuthority:
         self._keys = JsonWebKeySet((_verifying_half(self._key),))
         self._ring = KeyRing((self._verifying,))
         self._clock = clock
+        self._made_at = made_at
         self._policies = Policies(issuer=issuer, leeway=leeway, clock=clock)
 
     @classmethod
@@ -91,12 +95,20 @@ class JwtAuthority:
         password: bytes | None = None,
         leeway: Duration = 0,
         clock: Clock = time.time,
+        made_at: float | None = None,
     ) -> Self:
         """An authority of a private key in PEM."""
         key = JwkBuilder.from_pem(
             pem_bytes, kid=kid, alg=algorithm, password=password, include_private=True
         )
-        return cls(private_key=key, issuer=issuer, algorithm=algorithm, leeway=leeway, clock=clock)
+        return cls(
+            private_key=key,
+            issuer=issuer,
+            algorithm=algorithm,
+            leeway=leeway,
+            clock=clock,
+            made_at=made_at,
+        )
 
     @classmethod
     def generate(
@@ -110,7 +122,7 @@ class JwtAuthority:
     ) -> Self:
         """An authority of a fresh key."""
         key = JwkBuilder.generate(algorithm, kid=kid)
-        return cls(private_key=key, issuer=issuer, leeway=leeway, clock=clock)
+        return cls(private_key=key, issuer=issuer, leeway=leeway, clock=clock, made_at=clock())
 
     @property
     def kid(self) -> str:
@@ -174,6 +186,14 @@ class JwtAuthority:
         """The keys that verify, secrets among them: not to be published."""
         return self._keys
 
+    def state(self) -> IssuerState:
+        """What may be told of it, for whoever operates it; nothing of the key."""
+        age = None if self._made_at is None else max(self._clock() - self._made_at, 0.0)
+        key = KeyState(kid=self.kid, algorithm=self._algorithm, signs=True, age=age)
+        return IssuerState(
+            label=self._issuer, issuer=self._issuer, source="this process", keys=(key,)
+        )
+
     def prepared(self) -> PreparedKey:
         """The key that verifies, ready for a key ring."""
         return self._verifying
@@ -196,6 +216,7 @@ class _Keys(NamedTuple):
     ends: dict[str, float]
     ring: KeyRing
     keys: JsonWebKeySet
+    since: float  # when the active one began to sign here
 
 
 class MultiKeyAuthority:
@@ -203,6 +224,16 @@ class MultiKeyAuthority:
 
     Safe to share between threads and tasks, also while it rotates: what was signed before a
     rotation verifies after it.
+
+    Args:
+        initial_authority: Signs first.
+        leeway: How far clocks may differ.
+        clock: The time in seconds since 1970.
+        max_key_age: How old a key is to grow: `state` tells when the next rotation is due. It
+            replaces none by itself.
+
+    Raises:
+        AuthorityError: `max_key_age` is not above zero.
     """
 
     def __init__(
@@ -211,13 +242,17 @@ class MultiKeyAuthority:
         *,
         leeway: Duration = 0,
         clock: Clock = time.time,
+        max_key_age: Duration | None = None,
     ) -> None:
+        self._max_key_age = None if max_key_age is None else seconds(max_key_age, "max_key_age")
+        if self._max_key_age is not None and self._max_key_age <= 0:
+            raise AuthorityError(f"max_key_age must be positive, not {self._max_key_age:g} seconds")
         self._issuer = initial_authority.issuer
         self._clock = clock
         self._policies = Policies(issuer=self._issuer, leeway=leeway, clock=clock)
         # Readers take the reference once; writers replace it under the lock.
         self._lock = Lock()
-        self._state = _keys_of((initial_authority,), {})
+        self._state = _keys_of((initial_authority,), {}, clock())
 
     @property
     def active_kid(self) -> str:
@@ -280,7 +315,7 @@ class MultiKeyAuthority:
             if keep is not None:
                 end = self._clock() + keep
                 ends |= {one.kid: min(end, ends.get(one.kid, end)) for one in state.authorities}
-            self._state = _keys_of((new_authority, *state.authorities), ends)
+            self._state = _keys_of((new_authority, *state.authorities), ends, self._clock())
 
     def retire(self, kid: str) -> None:
         """Refuse what that key signed from now on.
@@ -300,7 +335,7 @@ class MultiKeyAuthority:
         if len(left) == len(state.authorities):
             raise UnknownKidError(f"there is no key {shown(sorted(kids))}", kid=next(iter(kids)))
         ends = {kid: end for kid, end in state.ends.items() if kid not in kids}
-        self._state = _keys_of(left, ends)
+        self._state = _keys_of(left, ends, state.since)
 
     def _current(self) -> _Keys:
         state = self._state
@@ -320,6 +355,26 @@ class MultiKeyAuthority:
         """The keys that verify, secrets among them: not to be published."""
         return self._current().keys
 
+    def state(self) -> IssuerState:
+        """What may be told of it, for whoever operates it; nothing of the keys.
+
+        A key that nobody said when it was made is to be replaced `max_key_age` after it began to
+        sign here.
+        """
+        now, current = self._clock(), self._current()
+        keys: list[KeyState] = []
+        for place, one in enumerate(current.authorities):
+            (key,) = one.state().keys
+            end = current.ends.get(one.kid)
+            left = None if end is None else max(end - now, 0.0)
+            keys.append(replace(key, signs=place == 0, ends_in=left))
+        due = None
+        if self._max_key_age is not None:
+            age = keys[0].age
+            due = self._max_key_age - (now - current.since if age is None else age)
+        state = current.authorities[0].state()
+        return replace(state, keys=tuple(keys), rotation_due_in=due)
+
     def __repr__(self) -> str:
         return f"MultiKeyAuthority({self._issuer!r}, kids={sorted(self.kids)})"
 
@@ -327,7 +382,7 @@ class MultiKeyAuthority:
         refuse_pickling(self)
 
 
-def _keys_of(authorities: tuple[JwtAuthority, ...], ends: dict[str, float]) -> _Keys:
+def _keys_of(authorities: tuple[JwtAuthority, ...], ends: dict[str, float], since: float) -> _Keys:
     keys = tuple(key for one in authorities for key in one.verifying_keys().keys)
     ring = KeyRing(one.prepared() for one in authorities)
-    return _Keys(authorities, ends, ring, JsonWebKeySet(keys))
+    return _Keys(authorities, ends, ring, JsonWebKeySet(keys), since)

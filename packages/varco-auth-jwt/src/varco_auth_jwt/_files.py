@@ -19,6 +19,7 @@ from varco_auth_jwt._keycache import KeyCache
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
     from varco_auth_jwt._jwk import JsonWebKey
+    from varco_auth_jwt._states import FetchState
 
 type _Stamp = tuple[tuple[str, *tuple[int, ...]], ...]
 
@@ -68,6 +69,10 @@ class _PemSource:
     async def renew(self) -> None:
         """Look at the files ahead of the next token; a running registry calls it."""
         await self._cache.renew()
+
+    def fetch_state(self) -> FetchState:
+        """How they were fetched last, for whoever operates it."""
+        return self._cache.state()
 
     async def _fetch(self) -> JsonWebKeySet:
         return await anyio.to_thread.run_sync(self._look)

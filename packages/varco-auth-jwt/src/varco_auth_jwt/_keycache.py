@@ -11,6 +11,7 @@ import anyio
 
 from varco_auth_jwt import _observer
 from varco_auth_jwt._errors import AuthJwtError, AuthorityError, KeysUnavailableError, shown
+from varco_auth_jwt._states import FetchState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,6 +93,15 @@ class KeyCache:
     def is_stale(self) -> bool:
         """Whether there are no keys younger than `ttl`."""
         return self._keys is None or self._clock() >= self._fetched_at + self._ttl
+
+    def state(self) -> FetchState:
+        """How the keys were fetched last, and when they will be next at the earliest."""
+        now = self._clock()
+        ago = None if self._keys is None else max(now - self._fetched_at, 0.0)
+        share = _RENEW if now < self._kept_until else _AHEAD
+        due = now if self._keys is None else self._fetched_at + self._ttl * share
+        next_in = max(due - now, self._retry_from - now, 0.0)
+        return FetchState(ago=ago, next_in=next_in, error=self._failure)
 
     async def load(self) -> JsonWebKeySet:
         """The keys, fetched if need be.

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from varco_auth_jwt._jwk import JsonWebKey
     from varco_auth_jwt._revocation import Denylist
     from varco_auth_jwt._sources import IssuerSource
+    from varco_auth_jwt._states import IssuerState
     from varco_auth_jwt._token import JsonWebToken
 
 _LOOK_EVERY: Final = 1.0
@@ -215,6 +216,10 @@ class TrustedIssuerRegistry:
         """The public keys of all issuers when last looked at; they do not say whose they are."""
         entries = self._by_label.values()
         return JsonWebKeySet(tuple(key for one in entries for key in one.keys.public_set().keys))
+
+    def states(self) -> tuple[IssuerState, ...]:
+        """What may be told of each issuer, for whoever operates it, and nothing of keys."""
+        return tuple(one.state() for one in self._by_label.values())
 
     def entry(self, label: str) -> TrustedIssuerEntry:
         """The issuer of that label.

@@ -13,6 +13,7 @@ from varco_auth_jwt._keycache import KeyCache, check_seconds
 if TYPE_CHECKING:
     from varco_auth_jwt._claims import Clock
     from varco_auth_jwt._jwk import JsonWebKey
+    from varco_auth_jwt._states import FetchState
 
 _MAX_KEYS: Final = 100
 
@@ -77,6 +78,10 @@ class JwksUrlSource:
         """Fetch ahead of expiry, if it is time; a running registry calls it."""
         await self._cache.renew()
 
+    def fetch_state(self) -> FetchState:
+        """How they were fetched last, for whoever operates it."""
+        return self._cache.state()
+
     async def _fetch(self) -> JsonWebKeySet:
         return public_keys(await fetch_json(self._url, timeout=self._timeout), self._url)
 
@@ -138,6 +143,10 @@ class OidcDiscoverySource:
     async def renew(self) -> None:
         """Fetch ahead of expiry, if it is time; a running registry calls it."""
         await self._cache.renew()
+
+    def fetch_state(self) -> FetchState:
+        """How they were fetched last, for whoever operates it."""
+        return self._cache.state()
 
     async def _fetch(self) -> JsonWebKeySet:
         document = await fetch_json(self._url, timeout=self._timeout)

@@ -10,6 +10,7 @@ from varco_auth_jwt._errors import KeyLoadError, shown
 if TYPE_CHECKING:
     from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
     from varco_auth_jwt._jwk_set import JsonWebKeySet
+    from varco_auth_jwt._states import IssuerState
 
 
 @runtime_checkable
@@ -17,8 +18,8 @@ class IssuerSource(Protocol):
     """The keys of one issuer. A source caches: `load` is called for every token.
 
     A source may have more: `issuer`, if it knows whose keys it has, so that it is not registered
-    for another; and `async renew()`, which a running registry calls every second, to fetch ahead of
-    expiry.
+    for another; `async renew()`, which a running registry calls every second, to fetch ahead of
+    expiry; and for operators `fetch_state()`, or `state()` of an authority.
     """
 
     @property
@@ -51,6 +52,10 @@ class AuthoritySource:
     def issuer(self) -> str:
         """Whose keys these are."""
         return self._issuer
+
+    def state(self) -> IssuerState:
+        """What may be told of the authority."""
+        return self._authority.state()
 
     async def load(self) -> JsonWebKeySet:
         """The keys that verify."""

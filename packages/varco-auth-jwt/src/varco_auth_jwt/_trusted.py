@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from varco_auth_jwt._algorithms import algorithm_named
@@ -10,6 +11,7 @@ from varco_auth_jwt._errors import AuthJwtError, KeyLoadError
 from varco_auth_jwt._jwk_set import JsonWebKeySet, usable
 from varco_auth_jwt._keyring import KeyRing
 from varco_auth_jwt._prepare import prepare
+from varco_auth_jwt._states import IssuerState, KeyState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from varco_auth_jwt._jwk import JsonWebKey
     from varco_auth_jwt._prepare import PreparedKey
     from varco_auth_jwt._sources import IssuerSource
+    from varco_auth_jwt._states import FetchState
 
 
 class TrustedIssuerEntry:
@@ -62,6 +65,20 @@ class TrustedIssuerEntry:
     def keys(self) -> JsonWebKeySet:
         """The keys when last looked at."""
         return self._keys
+
+    def state(self) -> IssuerState:
+        """What may be told of it and its keys when last looked at; asks nobody."""
+        of_authority: Callable[[], IssuerState] | None = getattr(self.source, "state", None)
+        if of_authority is not None:
+            return replace(of_authority(), label=self.label)
+        fetched: Callable[[], FetchState] | None = getattr(self.source, "fetch_state", None)
+        return IssuerState(
+            label=self.label,
+            issuer=self.iss,
+            source=self.source.source_id,
+            keys=tuple(KeyState(kid=one.kid, algorithm=one.alg) for one in self._keys.keys),
+            fetch=None if fetched is None else fetched(),
+        )
 
     def find_key(self, kid: str) -> JsonWebKey | None:
         """The key of that name, if it was there when last looked at."""

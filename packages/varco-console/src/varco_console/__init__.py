@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RefusedError,
     )
     from varco_console._redaction import Hides, Path, hidden_by_hints
-    from varco_console._setup import Authority, Breaker, Cache, HealthCheck, Relay
+    from varco_console._setup import Authority, Breaker, Cache, HealthCheck, Issuers, Relay
     from varco_console._sign_in import TokenSignIn, TokenVerifier
 else:
     _MODULES = {
@@ -31,7 +31,7 @@ else:
         "_console": "Console",
         "_errors": "AuditConflictError ConsoleConfigError ConsoleError RefusedError",
         "_redaction": "Hides Path hidden_by_hints",
-        "_setup": "Authority Breaker Cache HealthCheck Relay",
+        "_setup": "Authority Breaker Cache HealthCheck Issuers Relay",
         "_sign_in": "TokenSignIn TokenVerifier",
     }
     _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -74,6 +74,7 @@ __all__: tuple[str, ...] = (
     "HealthCheck",
     "Hides",
     "Identify",
+    "Issuers",
     "MemoryAudit",
     "Operator",
     "Path",

@@ -21,7 +21,16 @@ from varco_console._audit import AuditLog, MemoryAudit
 from varco_console._errors import ConsoleConfigError, RefusedError
 from varco_console._redaction import Hides, hidden_by_hints
 from varco_console._security import HEADERS, Forms, remember
-from varco_console._setup import Authority, Breaker, Cache, HealthCheck, Named, Relay, Setup
+from varco_console._setup import (
+    Authority,
+    Breaker,
+    Cache,
+    HealthCheck,
+    Issuers,
+    Named,
+    Relay,
+    Setup,
+)
 from varco_console._view import Handler, View
 from varco_events import ConsumerStates, EventsError, FailureStore
 
@@ -64,7 +73,8 @@ class Console:
         relays: Relays of this process, by name.
         breakers: Circuit breakers, such as a `CircuitBreakerRegistry`.
         caches: Caches by name.
-        keys: Authorities that sign tokens, by name; ids of keys are shown, never keys.
+        keys: Authorities that sign tokens, and registries of issuers, by name; names and ages of
+            keys are shown, never keys.
         health: Asks whether the parts of the application can serve.
         time_limit: Seconds that a page waits for a store.
         parts: Async context managers that live as long as the console when it is started by
@@ -90,7 +100,7 @@ class Console:
         relays: Mapping[str, Relay] | None = None,
         breakers: Iterable[Breaker] = (),
         caches: Mapping[str, Cache] | None = None,
-        keys: Mapping[str, Authority] | None = None,
+        keys: Mapping[str, Authority | Issuers] | None = None,
         health: HealthCheck | None = None,
         time_limit: float = 5.0,
         parts: Iterable[AbstractAsyncContextManager[Any]] = (),

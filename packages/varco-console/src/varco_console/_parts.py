@@ -1,7 +1,9 @@
 """The parts of the application: circuit breakers, caches, keys, health."""
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -9,10 +11,11 @@ from starlette.responses import Response
 from varco_console._access import Permission
 from varco_console._errors import RefusedError
 from varco_console._recorded import recorded
-from varco_console._setup import Breaker, Cache
+from varco_console._setup import Breaker, Cache, Setup
 from varco_console._view import View
 
 _LONGEST: Final = 1_000
+_MOST_KEYS: Final = 100
 
 
 async def parts(view: View) -> Response:
@@ -21,7 +24,7 @@ async def parts(view: View) -> Response:
         "parts.html",
         breakers=sorted(view.setup.breakers, key=lambda one: one.name),
         caches={name: cache.stats() for name, cache in view.setup.caches.items()},
-        keys={name: _keys(one) for name, one in view.setup.keys.items()},
+        issuers=list(_issuers(view.setup)),
         health=await _health(view),
     )
 
@@ -35,14 +38,50 @@ async def _health(view: View) -> Mapping[str, str] | None:
     return found
 
 
-def _keys(authority: Any) -> dict[str, Any]:
-    """What may be told of an authority's keys; never the keys."""
-    active: str = getattr(authority, "active_kid", getattr(authority, "kid", ""))
-    return {
-        "issuer": authority.issuer,
-        "active": active,
-        "others": sorted(frozenset(getattr(authority, "kids", ())) - {active}),
-    }
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is shown of a key; see `KeyState` of varco-auth-jwt."""
+
+    kid: str | None
+    algorithm: str | None = None
+    signs: bool = False
+    age: float | None = None
+    ends_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """What is shown of an issuer; see `IssuerState` of varco-auth-jwt."""
+
+    name: str
+    issuer: str
+    keys: Sequence[Key]
+    source: str | None = None
+    fetch: Any = None
+    rotation_due_in: float | None = None
+
+
+def _issuers(setup: Setup) -> Iterable[Issuer]:
+    """What may be told of whose tokens are made and trusted here; never the keys."""
+    for name, one in setup.keys.items():
+        told: Any = one
+        if hasattr(told, "states"):
+            yield from (_issuer(f"{name}: {state.label}", state) for state in told.states())
+        elif hasattr(told, "state"):
+            yield _issuer(name, told.state())
+        else:
+            active: str = getattr(told, "active_kid", getattr(told, "kid", ""))
+            others = sorted(frozenset(getattr(told, "kids", ())) - {active})
+            keys = (Key(active, signs=True), *map(Key, others))
+            yield Issuer(name, told.issuer, keys)
+
+
+def _issuer(name: str, state: Any) -> Issuer:
+    keys = [
+        Key(one.kid, one.algorithm, one.signs, one.age, one.ends_in)
+        for one in itertools.islice(state.keys, _MOST_KEYS)
+    ]
+    return Issuer(name, state.issuer, keys, state.source, state.fetch, state.rotation_due_in)
 
 
 async def breaker(view: View) -> Response:

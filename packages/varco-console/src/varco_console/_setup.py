@@ -66,12 +66,20 @@ class Cache(Protocol):
 class Authority(Protocol):
     """What the console needs of who signs tokens; the authorities of varco-auth-jwt have it.
 
-    `kid`, or `active_kid` and `kids`, are shown where they are there.
+    Of one without `state`, the names of its keys are shown: its `kid`, or `active_kid` and `kids`.
     """
 
     @property
     def issuer(self) -> str:
         """Whose tokens they are."""
+        ...
+
+
+class Issuers(Protocol):
+    """What the console needs of whose tokens are trusted; a `TrustedIssuerRegistry` has it."""
+
+    def states(self) -> Iterable[Any]:
+        """What may be told of each issuer: an `IssuerState` of varco-auth-jwt."""
         ...
 
 
@@ -108,7 +116,7 @@ class Setup:
     relays: Mapping[str, Relay]
     breakers: Iterable[Breaker]
     caches: Mapping[str, Cache]
-    keys: Mapping[str, Authority]
+    keys: Mapping[str, Authority | Issuers]
     health: HealthCheck | None
     time_limit: float
 
