@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from typing import Any, Final
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,7 +30,7 @@ from varco_console._setup import (
     Relay,
     Setup,
 )
-from varco_console._view import Handler, View
+from varco_console._view import Handler, View, logged
 from varco_events import ConsumerStates, EventsError, FailureStore
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,39}")
@@ -207,12 +206,11 @@ class Console:
                 return _error(view, error.http_status, error.title, error.remedy)
             except EventsError as error:
                 if error.http_status >= _SERVER:
-                    _log.warning("%s: %s", request.url.path, error)
+                    _log.warning("%r: %s", request.scope["path"], error)
                 return _error(view, error.http_status, "This could not be done", str(error))
             except Exception:  # noqa: BLE001  # it is logged, and a page says where
-                known_as = uuid4().hex[:8]
-                _log.exception("%s %s failed (%s)", request.method, request.url.path, known_as)
-                text = f"What went wrong is in the log of the process, under {known_as}."
+                # Not request.url: the host that it has may be nonsense.
+                text = logged(f"{request.method} {request.scope['path']!r}")
                 return _error(view, _SERVER, "Something went wrong", text)
 
         return endpoint

@@ -11,7 +11,8 @@ from varco_console._attempts import attempts_on, retried, state_of
 from varco_console._audit import AuditEntry, AuditState
 from varco_console._chart import Chart, chart, sparkline
 from varco_console._errors import RefusedError
-from varco_console._filters import PERIODS, Choice, read_choice
+from varco_console._filters import PERIODS, Choice, read_choice, read_page
+from varco_console._flow import busiest
 from varco_console._redaction import edited_payload, show, shown_headers
 from varco_console._setup import Named
 from varco_console._view import View
@@ -28,14 +29,14 @@ async def groups(view: View) -> Response:
     named, choice = view.named(), read_choice(view.query)
     figures = await view.within(named.store.figures())
     found, over_time = await _grouped(view, named, choice, figures)
-    page = max(int(view.query.get("page", "1")) if view.query.get("page", "").isdigit() else 1, 1)
+    page = read_page(view.query.get("page", "1"))
     begin = (page - 1) * _GROUPS_A_PAGE
     return view.page(
         "groups.html",
         named=named,
         choice=choice,
         periods=PERIODS,
-        channels=sorted(figures.channels),
+        channels=sorted(name for name, _ in busiest(figures)),
         chart=over_time,
         groups=[
             (one, sparkline(one.counts), choice.within(one.within(choice.wanted)))
@@ -73,7 +74,7 @@ async def entries(view: View) -> Response:
         named=named,
         choice=choice,
         periods=PERIODS,
-        channels=sorted(figures.channels),
+        channels=sorted(name for name, _ in busiest(figures)),
         chart=over_time,
         total=sum(one.count for one in found),
         items=[(one, state_of(one, attempts)) for one in page.items],

@@ -21,6 +21,9 @@ _CHARTED: Final = timedelta(days=7)
 _SHORTEST: Final = timedelta(minutes=48)
 _BARS: Final = 48
 _LONGEST: Final = 1_000
+_DIGITS: Final = 7
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9000
 # What people type in, and what only links say: there an empty value means that it is empty.
 _TYPED: Final = {"channel": "channel", "type": "event_type", "key": "key"}
 _LINKED: Final = {"error": "error_type", "handler": "handler", "group": "consumer_group"}
@@ -82,7 +85,7 @@ class Choice:
 
     def query(self, **more: object) -> str:
         """The same as a query string."""
-        return urlencode(self.fields() | more)
+        return urlencode(self.fields() | more, errors="replace")
 
     def within(self, wanted: FailureFilter) -> "Choice":
         """The same with another filter."""
@@ -127,17 +130,32 @@ def read_described(target: Mapping[str, str]) -> FailureFilter:
     return FailureFilter(**words, since=moments.get("since"), until=moments.get("until"))
 
 
+def read_page(text: str) -> int:
+    """The number of a page; 1 for what is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) < _DIGITS
+    return max(int(text), 1) if is_number else 1
+
+
+def read_moment(name: str, text: str) -> datetime:
+    """A moment in UTC.
+
+    Raises:
+        RefusedError: it is none, has no time zone, or is too near to the ends of time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None and _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            return moment.astimezone(UTC)
+    except ValueError:
+        pass
+    raise _wrong(f"{name!r} is a moment with a time zone, such as 2026-05-01T12:00:00+00:00")
+
+
 def _moment(name: str, given: Mapping[str, str]) -> datetime | None:
     text = given.get(name)
     if not text:
         return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise _wrong(f"{name!r} is a moment with a time zone, such as 2026-05-01T12:00:00+00:00")
-    return moment
+    return read_moment(name, text)
 
 
 def _wrong(remedy: str) -> RefusedError:

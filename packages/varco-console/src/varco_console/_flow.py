@@ -12,9 +12,9 @@ from varco_console._recorded import recorded
 from varco_console._setup import Named
 from varco_console._view import View
 from varco_events import (
+    ChannelFigures,
     ConsumerState,
     ConsumerStates,
-    EventsError,
     HeldKey,
     OutboxFailureStore,
     StoreFigures,
@@ -22,6 +22,8 @@ from varco_events import (
 
 _HELD_SHOWN: Final = 100
 _ROWS_SHOWN: Final = 1_000
+#: A store may have any number of channels, and a page has not.
+CHANNELS_SHOWN: Final = 200
 # A look that was taken so many seconds ago or more says how the depth changes.
 _APART: Final = 5.0
 
@@ -45,6 +47,18 @@ class Flow:
     change: int | None = None
     seconds: float = 0.0
     held: list[HeldKey] | None = None
+
+    @property
+    def channels(self) -> list[tuple[str, ChannelFigures]]:
+        """Those with the most to look after, at most `CHANNELS_SHOWN`."""
+        return busiest(self.figures)
+
+
+def busiest(figures: StoreFigures | None) -> list[tuple[str, ChannelFigures]]:
+    """The channels of a store that have the most failures, and then the most on its way."""
+    found = [] if figures is None else list(figures.channels.items())
+    found.sort(key=lambda one: (-one[1].failed, -one[1].waiting, one[0]))
+    return found[:CHANNELS_SHOWN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +138,20 @@ async def flow(view: View, looks: Looks) -> Response:
 
 
 async def _flow_of(view: View, looks: Looks, named: Named) -> Flow:
-    try:
-        figures = await view.within(named.store.figures())
-        held = None
-        if isinstance(named.store, OutboxFailureStore):
-            held = await view.within(named.store.held_keys(limit=_HELD_SHOWN))
-    except (RefusedError, EventsError) as error:
-        return Flow(named, error=str(error))
+    figures, error = await view.asked(named.store.figures())
+    if figures is None:
+        return Flow(named, error=error)
+    held = None
+    if isinstance(named.store, OutboxFailureStore):
+        held, error = await view.asked(named.store.held_keys(limit=_HELD_SHOWN))
     change, seconds = looks.change(named, figures)
-    return Flow(named, figures, None, change, seconds, held)
+    return Flow(named, figures, error, change, seconds, held)
 
 
 async def _bus_of(view: View, name: str, states: ConsumerStates) -> Bus:
-    try:
-        rows = await view.within(states.consumers(limit=_ROWS_SHOWN))
-    except (RefusedError, EventsError) as error:
-        return Bus(name, error=str(error))
+    rows, error = await view.asked(states.consumers(limit=_ROWS_SHOWN))
+    if rows is None:
+        return Bus(name, error=error)
     parts: dict[tuple[str, str], list[ConsumerState]] = {}
     for row in rows:
         parts.setdefault((row.channel, row.group), []).append(row)

@@ -1,12 +1,12 @@
 """The first page, the flow, and the audit."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from varco_console._chart import sparkline
-from varco_console._errors import RefusedError
+from varco_console._filters import read_moment
 from varco_console._setup import Named
 from varco_console._view import View
 from varco_events import FailureFilter, time_edges
@@ -29,13 +29,13 @@ async def overview(view: View) -> Response:
 
 async def _tile(view: View, named: Named) -> dict[str, Any]:
     """A store's figures; or why there are none, which must not hide the other stores."""
-    try:
-        figures = await view.within(named.store.figures())
+    figures, error = await view.asked(named.store.figures())
+    found = None
+    if figures is not None:
         edges = time_edges(figures.at - _DAY, figures.at, _BARS)
-        found = await view.within(
-            named.store.groups(FailureFilter(since=edges[0]), limit=_LATEST, edges=edges)
-        )
-    except RefusedError as error:
+        wanted = FailureFilter(since=edges[0])
+        found, error = await view.asked(named.store.groups(wanted, limit=_LATEST, edges=edges))
+    if found is None:
         return {"named": named, "error": error}
     counts = [sum(one.counts[place] for one in found) for place in range(_BARS)]
     return {
@@ -51,10 +51,7 @@ async def _tile(view: View, named: Named) -> dict[str, Any]:
 async def audit(view: View) -> Response:
     """Who did what."""
     before = view.query.get("before")
-    try:
-        moment = datetime.fromisoformat(before) if before else None
-    except ValueError as error:
-        raise RefusedError(400, "This address cannot be read", "'before' is no moment.") from error
+    moment = read_moment("before", before) if before else None
     found = await view.within(view.setup.audit.latest(before=moment, limit=_AUDIT_PAGE + 1))
     return view.page(
         "audit.html",

@@ -20,22 +20,26 @@ _MOST_KEYS: Final = 100
 
 async def parts(view: View) -> Response:
     """How the parts are."""
+    health, error = await _health(view)
     return view.page(
         "parts.html",
         breakers=sorted(view.setup.breakers, key=lambda one: one.name),
         caches={name: cache.stats() for name, cache in view.setup.caches.items()},
         issuers=list(_issuers(view.setup)),
-        health=await _health(view),
+        health=health,
+        health_error=error,
     )
 
 
-async def _health(view: View) -> Mapping[str, str] | None:
-    """Which part can serve; None where nobody asks them."""
+async def _health(view: View) -> tuple[Mapping[str, str] | None, str | None]:
+    """Which part can serve, or why that cannot be said; None where nobody asks them."""
     if view.setup.health is None:
-        return None
-    answer = await view.within(view.setup.health.ready())
+        return None, None
+    answer, error = await view.asked(view.setup.health.ready())
+    if answer is None:
+        return None, error
     found: Mapping[str, str] = json.loads(answer.body).get("parts", {})
-    return found
+    return found, None
 
 
 @dataclass(frozen=True, slots=True)

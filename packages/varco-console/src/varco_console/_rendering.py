@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -32,6 +33,7 @@ def environment() -> Environment:
         short=short,
         span=span,
         stamp=stamp,
+        urlencode=query,
         words=words,
     )
     return made
@@ -40,6 +42,11 @@ def environment() -> Environment:
 def render(template: str, context: Mapping[str, Any]) -> str:
     """A page."""
     return environment().get_template(template).render(context)
+
+
+def query(fields: Mapping[str, object]) -> str:
+    """A query string; what is half of a character is a question mark in it."""
+    return urlencode(fields, errors="replace")
 
 
 def number(value: int) -> str:

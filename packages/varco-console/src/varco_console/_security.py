@@ -84,5 +84,10 @@ def browser_of(request: Request) -> str:
 def remember(response: Response, request: Request, name: str, value: str) -> None:
     """Set a cookie that scripts and other sites' forms do not get."""
     response.set_cookie(
-        name, value, path="/", httponly=True, samesite="lax", secure=request.url.scheme == "https"
+        name,
+        value,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=request.scope["scheme"] == "https",
     )

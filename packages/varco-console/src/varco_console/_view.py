@@ -1,9 +1,11 @@
 """One request: who sends it, what they may do, and how it is answered."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 import anyio
 from starlette.requests import Request
@@ -14,9 +16,12 @@ from varco_console._errors import RefusedError
 from varco_console._rendering import render
 from varco_console._security import COOKIE, FIELD, HEADERS, browser_of, remember
 from varco_console._setup import Named, Setup
+from varco_events import EventsError
 
 _LARGEST_FORM: Final = 1_000_000
 _MOST_FIELDS: Final = 2_000
+
+_log = logging.getLogger("varco_console")
 
 type Handler = Callable[[View], Awaitable[Response]]
 
@@ -76,8 +81,15 @@ class View:
 
     @property
     def query(self) -> dict[str, str]:
-        """What the URL says: the last value of each name."""
-        return dict(self.request.query_params)
+        """What the URL says: the last value of each name.
+
+        Raises:
+            RefusedError: there is a NUL in it, which databases refuse.
+        """
+        found = dict(self.request.query_params)
+        if _has_nul(found) or _has_nul(found.values()):
+            raise RefusedError(400, "This address cannot be read", "There is a NUL in it.")
+        return found
 
     def may(self, permission: str) -> bool:
         """Whether they may do something."""
@@ -125,6 +137,15 @@ class View:
                 "The store is slow or down. Try again, or choose a shorter period.",
             ) from error
 
+    async def asked[T](self, awaitable: Awaitable[T]) -> tuple[T | None, str | None]:
+        """What is awaited, or why there is nothing: a part that fails must not hide the others."""
+        try:
+            return await self.within(awaitable), None
+        except (RefusedError, EventsError) as error:
+            return None, str(error)
+        except Exception:  # noqa: BLE001  # it is logged, and a page says where
+            return None, f"It could not be asked. {logged('asking a part')}"
+
     async def form(self) -> Form:
         """The form that was sent, if it is one that the console made for this browser and user.
 
@@ -149,6 +170,8 @@ class View:
         values: dict[str, list[str]] = {}
         for name, value in pairs:
             values.setdefault(name, []).append(value)
+        if _has_nul(values) or any(map(_has_nul, values.values())):
+            raise RefusedError(400, "This form cannot be read", "There is a NUL in it.")
         form = Form(values)
         self.setup.forms.check(self.request, form.get(FIELD), self.user)
         return form
@@ -165,12 +188,14 @@ class View:
                 "may": self.may,
                 "csrf": self.setup.forms.token(self._browser, self.user),
                 "section": route_path(self.request).split("/")[1],
-                "live": self.query.get("live") == "on",
+                "live": self.request.query_params.get("live") == "on",
                 "can_sign_in": hasattr(self.setup.identify, "who"),
                 **context,
             },
         )
-        response = HTMLResponse(body, status, dict(HEADERS) | {"cache-control": "no-store"})
+        # What was half of a character where it came from is no UTF-8.
+        content = body.encode("utf-8", "replace")
+        response = HTMLResponse(content, status, dict(HEADERS) | {"cache-control": "no-store"})
         if COOKIE not in self.request.cookies:
             remember(response, self.request, COOKIE, self._browser)
         return response
@@ -178,6 +203,17 @@ class View:
     def go(self, path: str) -> Response:
         """An answer that sends the browser to another page of the console."""
         return RedirectResponse(self.root + path, 303, dict(HEADERS))
+
+
+def logged(what: str) -> str:
+    """Log the error that is handled now; says where to find it, and nothing of it."""
+    known_as = uuid4().hex[:8]
+    _log.exception("%s failed (%s)", what, known_as)
+    return f"What went wrong is in the log of the process, under {known_as}."
+
+
+def _has_nul(texts: Iterable[str]) -> bool:
+    return any("\0" in text for text in texts)
 
 
 def route_path(request: Request) -> str:
