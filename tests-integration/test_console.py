@@ -91,9 +91,8 @@ def tracker(request, tmp_path, monkeypatch):
 
 def token(role, tenant="acme"):
     from tracker.app import authority
-    from tracker.services import context
 
-    claims = authority().token().with_auth_ctx(context(role, role)).claim("tenant", tenant)
+    claims = authority().token().subject(role).claim("roles", [role]).claim("tenant", tenant)
     return claims.expires_in(600).build()
 
 

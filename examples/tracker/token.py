@@ -8,12 +8,12 @@ sys.path[0] = str(Path(__file__).parents[1])  # this folder would hide modules o
 
 if __name__ == "__main__":
     from tracker.app import authority
-    from tracker.services import ROLES, context
+    from tracker.services import ROLES
 
     parser = ArgumentParser(description="Print a token for a day.")
     parser.add_argument("--user", required=True)
     parser.add_argument("--tenant", required=True)
     parser.add_argument("--role", choices=sorted(ROLES), required=True)
     given = parser.parse_args()
-    claims = authority().token().with_auth_ctx(context(given.user, given.role))
-    print(claims.claim("tenant", given.tenant).expires_in(86_400).build())
+    token = authority().token().subject(given.user).claim("roles", [given.role])
+    print(token.claim("tenant", given.tenant).expires_in(86_400).build())

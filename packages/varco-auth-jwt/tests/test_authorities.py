@@ -201,3 +201,34 @@ async def test_a_registry_follows_an_authority_at_once():
     authority.retire("f")
     with pytest.raises(UnknownKidError):
         await registry.verify(old)
+
+
+def test_processes_that_start_at_once_have_one_key_in_a_file(tmp_path):
+    path = tmp_path / "keys" / "key.pem"
+    with pytest.raises(FileNotFoundError):
+        JwtAuthority.from_file(path, issuer=ISSUER)
+    made, gate = [], threading.Barrier(8)
+
+    def start():
+        gate.wait()
+        made.append(JwtAuthority.from_file(path, issuer=ISSUER, create="EdDSA"))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({authority.kid for authority in made}) == 1
+    assert [each.name for each in path.parent.iterdir()] == ["key.pem"]
+    assert path.stat().st_mode & 0o077 == 0
+    token = made[0].token().subject("u").expires_in(60).build()
+    assert JwtAuthority.from_file(path, issuer=ISSUER).verify(token).sub == "u"
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "HS256"])
+def test_the_secrets_of_a_key_are_its_own_and_their_purposes(algorithm):
+    one, other = (generated(algorithm=algorithm) for _ in range(2))
+    assert one.secret("cursors") == one.secret("cursors")
+    secrets = {each.secret(name) for each in (one, other) for name in ("cursors", "forms", "")}
+    assert len(secrets) == 6
+    assert {len(each) for each in secrets} == {32}

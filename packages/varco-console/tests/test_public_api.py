@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import varco_console
+from varco_console import READ_ONLY, Permission
 
 
 def natural(name):
@@ -45,3 +46,16 @@ def test_a_console_needs_no_extra_and_the_audit_says_which_it_needs():
         "except ImportError as error:\n    print(error)"
     )
     assert said == "RepositoryAudit needs varco-domain: pip install 'varco-console[domain]'"
+
+
+def test_access_is_that_of_all_roles_of_an_operator():
+    class User:
+        user_id = "ann"
+
+        def __init__(self, *roles):
+            self.roles = roles
+
+    roles = {"looks": READ_ONLY, "retries": {Permission.RETRY}}
+    access = varco_console.access_by_role(roles)
+    assert access(User("looks", "retries", "another")) == {*READ_ONLY, Permission.RETRY}
+    assert access(User("another")) == access(User()) == set()

@@ -314,3 +314,24 @@ def test_grants_on_a_table_cover_its_rows_only():
     for key in ("posts", "posts:10", "posts:1:1"):
         assert not one.can(Action.READ, key)
     assert ctx.grants_for("posts:1") == {Action.READ}
+
+
+@pytest.mark.parametrize(
+    ("may", "permitted"),
+    [
+        ({Action.READ}, {Action.READ}),
+        ({TABLE: {"read"}, "*": {Action.DELETE}}, {Action.READ}),
+        ({"others": set(Action), "*": [Action.DELETE]}, {Action.DELETE}),
+        ({"others": set(Action)}, set()),
+        ({TABLE: ()}, set()),
+        ((), set()),
+    ],
+)
+def test_a_role_permits_by_resource(may, permitted):
+    authorizer = RoleBasedAuthorizer({"r": may})
+    ctx = AuthContext("u", roles=["r", "unknown"])
+    for action in Action:
+        decision = authorizer.decide(ctx, action, Resource(Document))
+        assert decision is (True if action in permitted else None)
+        compiled = authorizer.compile(ctx, action, Document)
+        assert isinstance(compiled, OrNode) is (action not in permitted)

@@ -17,12 +17,15 @@ from varco_domain import (
     ForeignKey,
     GrantBasedAuthorizer,
     InMemoryRepositoryProvider,
+    ModelDefinitionError,
+    OwnedService,
     PKStrategy,
     PrimaryKey,
     ReferenceViolationError,
     Resource,
     ResourceGrant,
     RoleBasedAuthorizer,
+    ServiceAuthorizationError,
     ServiceValidationError,
     SoftDeleteService,
     TenantAwareService,
@@ -251,3 +254,40 @@ def test_what_is_left_without_a_tenant_has_its_tenant_again():
         with without_tenant():
             assert current_tenant() is None
         assert current_tenant() == "a"
+
+
+class Owned(DomainModel):
+    name: str
+    owner_id: str = ""
+
+
+class Numbered(DomainModel):
+    name: str
+    by: int = 0
+
+
+async def test_what_is_made_belongs_to_who_made_it():
+    class Owneds(OwnedService, AsyncService[Owned]):
+        pass
+
+    class Numbers(OwnedService, AsyncService[Numbered]):
+        owner_field = "by"
+
+    store = InMemoryRepositoryProvider(Owned, Numbered)
+    owned, numbers = Owneds(store, ALL), Numbers(store, ALL)
+    new = generate_dtos(Owned).create
+    assert (await owned.create(new(name="x"), USER)).owner_id == "u"
+    assert (await owned.create(new(name="x", owner_id="bob"), USER)).owner_id == "u"
+    many = await owned.create_many([new(name="x", owner_id="bob")], USER)
+    assert [each.owner_id for each in many] == ["u"]
+    number = generate_dtos(Numbered).create(name="x")
+    assert (await numbers.create(number, AuthContext("7", roles=["r"]))).by == 7
+    for nobody in (AuthContext(None, roles=["r"]), AuthContext("", roles=["r"])):
+        with pytest.raises(ServiceAuthorizationError):
+            await owned.create(new(name="x"), nobody)
+    with pytest.raises(ServiceAuthorizationError):  # no name of an owner in such a field
+        await numbers.create(number, USER)
+    with pytest.raises(ModelDefinitionError, match=r"Wrong\.owner_field"):
+
+        class Wrong(OwnedService, AsyncService[Numbered]):
+            pass

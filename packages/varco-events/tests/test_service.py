@@ -198,3 +198,31 @@ async def test_entity_events_come_back_from_bytes():
     serializer = JsonEventSerializer()
     assert serializer.deserialize(serializer.serialize(event)) == event
     assert event.event_key() == "t/Thing/1"
+
+
+class Promoted(EntityEvent):
+    __event_type__ = "test.promoted"
+
+    title: str
+
+
+class Promoting(ThingService):
+    def _events_of(self, change):
+        return [Promoted.of(change, title=change.after.title)] if change.became(rank=1) else []
+
+
+async def test_an_event_is_made_of_the_change_that_brought_a_value():
+    bus, got = InMemoryEventBus(), []
+    bus.subscribe(Promoted, got.append, channel="things")
+    service = Promoting(InMemoryRepositoryProvider(Thing), GrantBasedAuthorizer())
+    service._event_producer = BusEventProducer(bus)
+    plain = await service.create(new("a"), CTX)
+    first = await service.create(new("b", rank=1), CTX)
+    for rank in (1, 1, 2, 1):
+        await service.update(plain.pk, Dto.update.model_validate({"rank": rank}), CTX)
+    await service.delete(first.pk, CTX)
+    assert [(each.pk, each.title, each.entity_type, each.tenant_id) for each in got] == [
+        (first.pk, "b", "Thing", None),
+        (plain.pk, "a", "Thing", None),
+        (plain.pk, "a", "Thing", None),
+    ]

@@ -51,6 +51,7 @@ async def find(key):
 class Served:
     """An application with what is installed in it, and its clients."""
 
+    Project = Project
     Projects = Projects
     GRANTS = GRANTS
 

@@ -7,8 +7,13 @@ import pytest
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel
 
-from varco_domain import AuthContext, ServiceNotFoundError
-from varco_fastapi import CallerOf, current_caller, resource, service_of
+from varco_domain import (
+    AuthContext,
+    GrantBasedAuthorizer,
+    InMemoryRepositoryProvider,
+    ServiceNotFoundError,
+)
+from varco_fastapi import CallerOf, current_caller, make_app, resource, service_of
 from varco_http import Caller, HttpConfigError, HttpResource, Verb, current_request_id
 
 pytestmark = pytest.mark.anyio
@@ -256,3 +261,28 @@ async def test_a_service_that_nobody_added_is_told_to_the_operator(served, caplo
 def test_options_belong_to_the_resource(served):
     with pytest.raises(TypeError, match="made already"):
         resource(HttpResource(served.Projects, "/projects"), "/elsewhere")
+
+
+async def hello(scope, receive, send):
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+async def test_an_application_is_made_of_resources_and_what_is_mounted(served):
+    app = make_app(
+        served.application,
+        [HttpResource(served.Projects, "/projects")],
+        mounts={"/ops": hello},
+        health_prefix="/up",
+        title="Made",
+    )
+    served.app = app
+    served.application.add(
+        served.Projects(InMemoryRepositoryProvider(served.Project), GrantBasedAuthorizer())
+    )
+    async with served.client() as client:
+        assert (await client.get("/projects")).status_code == 200
+        assert (await client.get("/up/live")).status_code == 200
+        assert (await client.get("/ops/x")).text.endswith("/x")
+        assert (await client.get("/openapi.json")).json()["info"]["title"] == "Made"

@@ -1,9 +1,8 @@
 """What HTTP clients see, as of every adapter."""
 
 import pytest
-from fastapi import FastAPI
 
-from varco_fastapi import install, lifespan, resource
+from varco_fastapi import make_app
 from varco_http.testing import HttpContract, asgi_client
 
 pytestmark = pytest.mark.anyio
@@ -11,8 +10,4 @@ pytestmark = pytest.mark.anyio
 
 class TestFastApi(HttpContract):
     def client(self, application, resources, parts):
-        app = FastAPI(lifespan=lifespan(application, *parts))
-        install(app, application)
-        for each in resources:
-            app.include_router(resource(each))
-        return asgi_client(app)
+        return asgi_client(make_app(application, resources, parts=parts))

@@ -141,3 +141,35 @@ async def test_what_is_no_request_passes_as_it_is():
 
     await RequestContext(app)({"type": "lifespan"}, None, None)
     assert seen == [({"type": "lifespan"}, None)]
+
+
+async def test_a_part_that_can_be_asked_is_asked_while_it_runs():
+    class Store:
+        health_name = "store"
+        answers = True
+
+        async def check_health(self):
+            return self.answers
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *error):
+            pass
+
+    application, store = HttpApplication(Callers(anonymous=True)), Store()
+
+    async def parts():
+        return json.loads((await application.health.ready()).body)["parts"]
+
+    async with application.running([store]):
+        assert await parts() == {"store": "ready"}
+        store.answers = False
+        assert await parts() == {"store": "failed"}
+    assert await parts() == {}
+    async with application.running([lambda _: store]):
+        assert await parts() == {"store": "failed"}
+    with pytest.raises(HttpConfigError, match="store"):
+        async with application.running([store, Store()]):
+            pass
+    assert await parts() == {}

@@ -4,12 +4,12 @@ import pytest
 from litestar import Litestar
 
 from varco_http.testing import HttpContract, asgi_client
-from varco_litestar import VarcoPlugin, resource
+from varco_litestar import VarcoPlugin
 
 pytestmark = pytest.mark.anyio
 
 
 class TestLitestar(HttpContract):
     def client(self, application, resources, parts):
-        routers = [resource(each) for each in resources]
-        return asgi_client(Litestar(routers, plugins=[VarcoPlugin(application, parts=parts)]))
+        plugin = VarcoPlugin(application, resources=resources, parts=parts)
+        return asgi_client(Litestar(plugins=[plugin]))

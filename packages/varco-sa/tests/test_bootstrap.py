@@ -17,7 +17,7 @@ from varco_domain.meta import FieldHint, ForeignKey
 from varco_domain.model import DomainModel
 from varco_events import OutboxEntry
 from varco_query import F, QueryParams
-from varco_sa import SQLAlchemyRepositoryProvider, bootstrap
+from varco_sa import Backend, SQLAlchemyRepositoryProvider, bootstrap, make_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -125,3 +125,17 @@ async def test_an_engine_that_was_used_before_is_set_up_like_a_new_one(tmp_path,
                 assert await uow.packages.count(QueryParams(F.name.ilike("a"))) == 1
     finally:
         await engine.dispose()
+
+
+async def test_a_backend_makes_its_tables_and_tells_whether_it_answers(tmp_path):
+    engine = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'packages.sqlite'}")
+    provider = SQLAlchemyRepositoryProvider(engine, Package)
+    async with Backend(provider, owns_engine=True, create_tables=True) as backend:
+        await backend.check_health()
+        async with backend.uow_provider.make_uow() as uow:
+            await uow.packages.save(Package(name="a"))
+    gone = make_engine("postgresql+asyncpg://127.0.0.1:1/nothing")
+    nowhere = Backend(SQLAlchemyRepositoryProvider(gone, Package), owns_engine=True)
+    with pytest.raises(OSError):
+        await nowhere.check_health()
+    await nowhere.aclose()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from hmac import digest
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, cast
 
 from varco_auth_jwt._builder import JwtBuilder, Signer
 from varco_auth_jwt._claims import Policies, seconds
+from varco_auth_jwt._codec import b64decode
 from varco_auth_jwt._errors import (
     AuthorityError,
     InvalidKeyError,
@@ -19,6 +22,7 @@ from varco_auth_jwt._errors import (
 from varco_auth_jwt._jwk import key_given, refuse_pickling
 from varco_auth_jwt._jwk_builder import JwkBuilder
 from varco_auth_jwt._jwk_set import JsonWebKeySet
+from varco_auth_jwt._key_file import read_or_make
 from varco_auth_jwt._keyring import KeyRing
 from varco_auth_jwt._parser import verified
 from varco_auth_jwt._prepare import prepare
@@ -26,6 +30,7 @@ from varco_auth_jwt._states import IssuerState, KeyState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from os import PathLike
 
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._jwk import JsonWebKey
@@ -111,6 +116,32 @@ class JwtAuthority:
         )
 
     @classmethod
+    def from_file(
+        cls,
+        path: str | PathLike[str],
+        *,
+        issuer: str,
+        create: str | None = None,
+        leeway: Duration = 0,
+        clock: Clock = time.time,
+    ) -> Self:
+        """An authority of the private key in a PEM file, which all processes share.
+
+        Args:
+            path: The file.
+            issuer: The `iss` of every token.
+            create: The algorithm of the key to make where there is no file yet, e.g. "EdDSA". Of
+                processes that start at once one makes it; only its owner may read it.
+            leeway: How far clocks may differ.
+            clock: The time in seconds since 1970.
+
+        Raises:
+            OSError: there is no such file, or it cannot be read or made.
+        """
+        pem = read_or_make(Path(path), create)
+        return cls.from_pem(pem, issuer=issuer, leeway=leeway, clock=clock)
+
+    @classmethod
     def generate(
         cls,
         *,
@@ -123,6 +154,14 @@ class JwtAuthority:
         """An authority of a fresh key."""
         key = JwkBuilder.generate(algorithm, kid=kid)
         return cls(private_key=key, issuer=issuer, leeway=leeway, clock=clock, made_at=clock())
+
+    def secret(self, purpose: str) -> bytes:
+        """32 secret bytes that everyone with this key has: to sign cursors or forms with.
+
+        Those of one purpose tell nothing of the key, nor of those of another.
+        """
+        material = self._key.d or self._key.k or ""
+        return digest(b64decode(material.encode()), f"varco secret: {purpose}".encode(), "sha256")
 
     @property
     def kid(self) -> str:

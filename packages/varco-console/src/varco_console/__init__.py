@@ -9,7 +9,9 @@ if TYPE_CHECKING:
         AccessOf,
         Identify,
         Operator,
+        OperatorWithRoles,
         Permission,
+        access_by_role,
     )
     from varco_console._audit import AuditEntry, AuditLog, AuditState, MemoryAudit
     from varco_console._audit_repository import AuditRecord, RepositoryAudit
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from varco_console._sign_in import TokenSignIn, TokenVerifier
 else:
     _MODULES = {
-        "_access": "AccessOf FULL_ACCESS Identify Operator Permission READ_ONLY",
+        "_access": (
+            "AccessOf FULL_ACCESS Identify Operator OperatorWithRoles Permission READ_ONLY "
+            "access_by_role"
+        ),
         "_audit": "AuditEntry AuditLog AuditState MemoryAudit",
         "_audit_repository": "AuditRecord RepositoryAudit",
         "_console": "Console",
@@ -77,6 +82,7 @@ __all__: tuple[str, ...] = (
     "Issuers",
     "MemoryAudit",
     "Operator",
+    "OperatorWithRoles",
     "Path",
     "Permission",
     "RefusedError",
@@ -84,5 +90,6 @@ __all__: tuple[str, ...] = (
     "RepositoryAudit",
     "TokenSignIn",
     "TokenVerifier",
+    "access_by_role",
     "hidden_by_hints",
 )

@@ -1,6 +1,6 @@
 """Who may look, and who may act."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -48,3 +48,27 @@ type Identify = Callable[[Request], Awaitable[Operator | None]]
 
 type AccessOf[O: Operator] = Callable[[O], Collection[Permission]]
 """Says what somebody may do; nothing unless it is said."""
+
+
+class OperatorWithRoles(Operator, Protocol):
+    """An operator whose roles are known, such as an `AuthContext` of varco-domain."""
+
+    @property
+    def roles(self) -> Collection[str]:
+        """The names of the roles."""
+        ...
+
+
+def access_by_role(
+    permissions: Mapping[str, Collection[Permission]],
+) -> AccessOf[OperatorWithRoles]:
+    """Return what lets somebody do what any of their roles may.
+
+    Args:
+        permissions: What each role may do; other roles may do nothing.
+    """
+
+    def access(operator: OperatorWithRoles) -> frozenset[Permission]:
+        return frozenset(each for role in operator.roles for each in permissions.get(role, ()))
+
+    return access

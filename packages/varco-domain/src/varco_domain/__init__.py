@@ -113,6 +113,7 @@ if TYPE_CHECKING:
         ChangeKind,
         CrossTenantError,
         EntityChange,
+        OwnedService,
         ServiceMixin,
         ServiceProtocol,
         SoftDeleteService,
@@ -176,7 +177,7 @@ else:
         "registry": "DomainModelRegistry register",
         "repository": "AsyncRepository",
         "service": (
-            "Assembler AsyncService ChangeKind CrossTenantError EntityChange "
+            "Assembler AsyncService ChangeKind CrossTenantError EntityChange OwnedService "
             "ServiceMixin ServiceProtocol SoftDeleteService TenantAwareService TenantRequiredError "
             "TenantUoWProvider UnknownTenantError ValidatorServiceMixin cross_tenant_access "
             "current_tenant tenant_context"
@@ -266,6 +267,7 @@ __all__ = (
     "ManyToMany",
     "ModelDefinitionError",
     "ModelValueError",
+    "OwnedService",
     "OwnershipAuthorizer",
     "PKStrategy",
     "PageCursor",

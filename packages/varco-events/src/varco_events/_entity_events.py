@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic_core import to_jsonable_python
 
 from varco_events._event import Event
+
+if TYPE_CHECKING:
+    from varco_domain.service import EntityChange
 
 
 class EntityEvent(Event):
@@ -15,6 +20,21 @@ class EntityEvent(Event):
     entity_type: str
     pk: Any
     tenant_id: str | None = None
+
+    @classmethod
+    def of(cls, change: EntityChange, **fields: Any) -> Self:
+        """The event of a change of a service: whose it is, and the fields of this class.
+
+        Args:
+            change: What a service wrote.
+            fields: What this class has besides.
+        """
+        return cls(
+            entity_type=change.entity_cls.__name__,
+            pk=to_jsonable_python(change.pk),
+            tenant_id=change.tenant_id,
+            **fields,
+        )
 
     def event_key(self) -> str:
         """The entity, within its tenant."""

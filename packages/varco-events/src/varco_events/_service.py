@@ -68,13 +68,8 @@ class EventServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
 
     def _events_of(self, change: EntityChange) -> Sequence[EntityEvent]:
         """The events of one change."""
-        known: dict[str, Any] = {
-            "entity_type": change.entity_cls.__name__,
-            "pk": to_jsonable_python(change.pk),
-            "tenant_id": change.tenant_id,
-        }
         if change.kind in {ChangeKind.DELETED, ChangeKind.PURGED} or change.after is None:
-            return [EntityDeletedEvent(**known)]
+            return [EntityDeletedEvent.of(change)]
         read: Any = cast("Any", self).to_read_dto(change.after)
         event = EntityCreatedEvent if change.kind is ChangeKind.CREATED else EntityUpdatedEvent
-        return [event(**known, payload=to_jsonable_python(read))]
+        return [event.of(change, payload=to_jsonable_python(read))]

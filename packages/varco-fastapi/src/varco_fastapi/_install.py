@@ -8,15 +8,18 @@ from typing import Any, Final, cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from varco_domain import DomainError
 from varco_fastapi._limit import BodyLimit
 from varco_fastapi._openapi import document_of
 from varco_fastapi._operation import Answer
+from varco_fastapi._resource import resource
 from varco_http import (
     Fault,
     HttpApplication,
     HttpError,
+    HttpResource,
     Part,
     RequestContext,
     pointer_of,
@@ -78,6 +81,36 @@ def lifespan(
             yield
 
     return run
+
+
+def make_app(
+    application: HttpApplication,
+    resources: Iterable[HttpResource],
+    *,
+    parts: Iterable[Part] = (),
+    mounts: Mapping[str, ASGIApp] | None = None,
+    health_prefix: str | None = "/health",
+    max_body: int | None = 1_048_576,
+    **options: Any,
+) -> FastAPI:
+    """Make an application of resources: its lifespan, what ``install`` gives, their routers.
+
+    Args:
+        application: Who calls, the services and health.
+        resources: What is served.
+        parts: What lives as long as the application; started in order.
+        mounts: Other ASGI applications by their paths.
+        health_prefix: See ``install``.
+        max_body: See ``install``.
+        options: Those of ``FastAPI``, such as ``title``.
+    """
+    app = FastAPI(lifespan=lifespan(application, *parts), **options)
+    install(app, application, health_prefix=health_prefix, max_body=max_body)
+    for each in resources:
+        app.include_router(resource(each))
+    for path, mounted in (mounts or {}).items():
+        app.mount(path, mounted)
+    return app
 
 
 def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None:

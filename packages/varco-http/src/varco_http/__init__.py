@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         parse_entity_tags,
         version_of,
     )
-    from varco_http._health import Health
+    from varco_http._health import CheckedPart, Health
     from varco_http._idempotency import Idempotency, IdempotencyRecord
     from varco_http._links import page_link, page_links
     from varco_http._merge import merge_patch
@@ -64,6 +64,7 @@ __all__: tuple[str, ...] = (
     "BodyTooLargeError",
     "Caller",
     "Callers",
+    "CheckedPart",
     "Endpoint",
     "EntityTag",
     "EntityTags",

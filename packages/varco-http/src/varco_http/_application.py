@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from varco_http._callers import Caller, Callers
 from varco_http._endpoint import Endpoint
 from varco_http._errors import HttpConfigError
-from varco_http._health import Health
+from varco_http._health import CheckedPart, Health
 from varco_http._message import HttpResponse, asgi_request, parse_headers
 from varco_http._openapi import extend_openapi
 from varco_http._problem import is_answerable, problem_response
@@ -142,7 +142,11 @@ class HttpApplication:
     async def running(self, parts: Iterable[Part]) -> AsyncGenerator[None]:
         """Run parts for the time of a block; started in order, stopped in the opposite one.
 
-        A part that does not start stops those before it.
+        A part that does not start stops those before it. One that can be asked (``CheckedPart``) is
+        asked for readiness while it runs.
+
+        Raises:
+            HttpConfigError: Two parts have one name in the answer of readiness.
         """
         async with AsyncExitStack() as stack:
             for part in parts:
@@ -150,4 +154,7 @@ class HttpApplication:
                 made = hasattr(type(part), "__aenter__")
                 manager = part if made else cast("Callable[..., Any]", part)(self)
                 await stack.enter_async_context(cast("AbstractAsyncContextManager[Any]", manager))
+                if isinstance(manager, CheckedPart):
+                    self.health.register(manager.health_name, manager.check_health)
+                    stack.callback(self.health.unregister, manager.health_name)
             yield

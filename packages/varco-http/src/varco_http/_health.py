@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import anyio
 
@@ -16,6 +16,21 @@ _log = logging.getLogger("varco_http.health")
 
 type Check = Callable[[], Awaitable[Any]]
 """Asks a part whether it can serve: one that raises, or returns False, cannot."""
+
+
+@runtime_checkable
+class CheckedPart(Protocol):
+    """A part of an application that can be asked whether it can serve, such as a database.
+
+    Attributes:
+        health_name: What it is called in the answer of readiness.
+    """
+
+    health_name: str
+
+    async def check_health(self) -> Any:
+        """Return if it can serve; raise, or return False, if it cannot."""
+        ...
 
 
 class Health:

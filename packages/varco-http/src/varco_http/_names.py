@@ -43,7 +43,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "parse_entity_tags",
         "version_of",
     ),
-    "_health": ("Health",),
+    "_health": (
+        "CheckedPart",
+        "Health",
+    ),
     "_idempotency": (
         "Idempotency",
         "IdempotencyRecord",

@@ -1,10 +1,10 @@
 """What an application gets as a whole: problems, request ids, health, a body limit, its parts."""
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
-from litestar import Litestar, get, route
+from litestar import Litestar, asgi, get, route
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.enums import HttpMethod
@@ -14,13 +14,13 @@ from litestar.plugins import InitPlugin, ReceiveRoutePlugin
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.routes import BaseRoute, HTTPRoute
 from litestar.serialization import encode_json
-from litestar.types import Empty, Middleware, Scope
+from litestar.types import ASGIApp, Empty, Middleware, Scope
 
-from varco_http import HttpApplication, HttpResponse, Part, RequestContext
+from varco_http import HttpApplication, HttpResource, HttpResponse, Part, RequestContext
 from varco_litestar._callers import current_caller
 from varco_litestar._openapi import Mounted, completed
 from varco_litestar._problems import answer_error, answer_problem, answer_status
-from varco_litestar._resource import OPERATION, Answer, Operation
+from varco_litestar._resource import OPERATION, Answer, Operation, resource
 
 
 class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
@@ -32,8 +32,11 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
 
     Args:
         application: Who calls, the services and health.
+        resources: What is served, as ``resource`` makes routers of it; those with guards of their
+            own are among the application's handlers instead.
         parts: What lives as long as the application: async context managers, or functions that
             make one of the ``HttpApplication``; started in order.
+        mounts: Other ASGI applications by their paths.
         health_prefix: Where ``/live`` and ``/ready`` are; None for nowhere.
         max_body: The longest body that a route takes, in bytes, unless it, or a router that it is
             in, has a ``request_max_body_size`` of its own; None for no limit.
@@ -44,12 +47,16 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         self,
         application: HttpApplication,
         *,
-        parts: Sequence[Part] = (),
+        resources: Iterable[HttpResource] = (),
+        parts: Iterable[Part] = (),
+        mounts: Mapping[str, ASGIApp] | None = None,
         health_prefix: str | None = "/health",
         max_body: int | None = 1_048_576,
         openapi_path: str | None = "/openapi.json",
     ) -> None:
         self.application: Final = application
+        self._resources = tuple(resources)
+        self._mounts = dict(mounts or {})
         self._parts = tuple(parts)
         self._health_prefix = health_prefix
         self._max_body = max_body
@@ -69,6 +76,9 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         app_config.before_send.append(self._identify)
         app_config.dependencies.setdefault("caller", Provide(current_caller))
         config.lifespan.append(self._running)
+        app_config.route_handlers += [resource(each) for each in self._resources]
+        for path, mounted in self._mounts.items():
+            app_config.route_handlers.append(asgi(path, is_mount=True, copy_scope=True)(mounted))
         if self._health_prefix is not None:
             app_config.route_handlers += self._health(self._health_prefix)
         if app_config.openapi_config is not None:

@@ -21,10 +21,21 @@ from varco_sa._provider import SQLAlchemyRepositoryProvider
 class Backend:
     """A database with its tables made; ``async with`` closes it. Safe to use from several tasks.
 
+    It is a part of an application that can be asked whether it can serve (``check_health``).
+
+    Args:
+        provider: What makes units of work on it.
+        owns_engine: Whether the provider's engine is closed with it.
+        owns_replica: Whether that of the replica is.
+        create_tables: Whether ``async with`` makes the tables that are missing.
+
     Attributes:
         engine: The engine.
         uow_provider: Makes units of work; what services ask for as ``IUoWProvider``.
+        health_name: What it is called where the parts of an application are asked.
     """
+
+    health_name: str = "database"
 
     def __init__(
         self,
@@ -32,7 +43,9 @@ class Backend:
         *,
         owns_engine: bool,
         owns_replica: bool = False,
+        create_tables: bool = False,
     ) -> None:
+        self._creates_tables = create_tables
         self.engine: AsyncEngine = provider.engine
         self.uow_provider = provider
         self._owns_engine = owns_engine
@@ -53,7 +66,22 @@ class Backend:
         """The dead letter queue."""
         return self.uow_provider.dead_letters
 
+    async def check_health(self) -> None:
+        """Return if the database answers.
+
+        Raises:
+            Exception: It does not.
+        """
+        async with self.engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
     async def __aenter__(self) -> Self:
+        if self._creates_tables:
+            try:
+                await self.uow_provider.create_tables()
+            except BaseException:
+                await self.aclose()
+                raise
         return self
 
     async def __aexit__(

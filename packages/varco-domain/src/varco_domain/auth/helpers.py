@@ -1,7 +1,7 @@
 """Ready authorizers, and how to combine them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from varco_domain._fields import FieldKind, FieldMeta
 from varco_domain.auth._base import (
@@ -114,26 +114,54 @@ def _storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-class RoleBasedAuthorizer(BaseAuthorizer):
-    """Permits what the caller's roles permit, on every entity."""
+def own_id(field: FieldMeta, ctx: AuthContext) -> Any:
+    """Return the caller's ``user_id`` as a field holds it; None when it holds no such value."""
+    if not ctx.user_id:
+        return None
+    mine = parse_scalar(field, ctx.user_id)
+    return mine if str(mine) == ctx.user_id else None
 
-    def __init__(self, role_permissions: Mapping[str, Iterable[Action]]) -> None:
-        self._permissions = {role: frozenset(acts) for role, acts in role_permissions.items()}
+
+class RoleBasedAuthorizer(BaseAuthorizer):
+    """Permits what the caller's roles permit, on every entity or on those of some resources.
+
+    Args:
+        role_permissions: What each role may do: actions, on every entity, or the actions by the
+            resources (``"posts"``) whose entities they are for, ``"*"`` being the others.
+    """
+
+    def __init__(
+        self, role_permissions: Mapping[str, Iterable[Action] | Mapping[str, Iterable[Action]]]
+    ) -> None:
+        self._permissions = {
+            role: {name: frozenset(map(Action, acts)) for name, acts in _by_resource(may).items()}
+            for role, may in role_permissions.items()
+        }
 
     def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
         """Look for a role with the action."""
-        del resource
-        return self._permits(ctx, action) or None
+        return self._permits(ctx, action, resource.entity_type) or None
 
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
         """Return all rows or none."""
-        del entity_type
-        return _ALL_ROWS if self._permits(ctx, action) else _NO_ROWS
+        return _ALL_ROWS if self._permits(ctx, action, entity_type) else _NO_ROWS
 
-    def _permits(self, ctx: AuthContext, action: Action) -> bool:
-        return any(action in self._permissions.get(role, ()) for role in ctx.roles)
+    def _permits(self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]) -> bool:
+        for role in ctx.roles:
+            may = self._permissions.get(role)
+            if may and action in may.get(resource_key(entity_type), may.get(EVERY_RESOURCE, ())):
+                return True
+        return False
+
+
+def _by_resource(
+    may: Iterable[Action] | Mapping[str, Iterable[Action]],
+) -> Mapping[str, Iterable[Action]]:
+    if isinstance(may, Mapping):
+        return cast("Mapping[str, Iterable[Action]]", may)
+    return {EVERY_RESOURCE: may}
 
 
 class OwnershipAuthorizer(BaseAuthorizer):
@@ -150,10 +178,10 @@ class OwnershipAuthorizer(BaseAuthorizer):
         """Compare the entity's owner with the caller."""
         del action
         field = MetaReader.read(resource.entity_type).fields.get(self._owner_field)
-        if field is None or not ctx.user_id or resource.entity is None:
+        if field is None or resource.entity is None:
             return None
-        mine = parse_scalar(field, ctx.user_id)
-        if mine is None or str(mine) != ctx.user_id:
+        mine = own_id(field, ctx)
+        if mine is None:
             return None
         return bool(getattr(resource.entity, self._owner_field) == mine) or None
 
@@ -163,10 +191,8 @@ class OwnershipAuthorizer(BaseAuthorizer):
         """Return the caller's rows."""
         del action
         field = MetaReader.read(entity_type).fields.get(self._owner_field)
-        if field is None or not ctx.user_id:
-            return _NO_ROWS
-        mine = parse_scalar(field, ctx.user_id)
-        if mine is None or str(mine) != ctx.user_id:
+        mine = None if field is None else own_id(field, ctx)
+        if mine is None:
             return _NO_ROWS
         return ComparisonNode(self._owner_field, Operation.EQUAL, mine)
 

@@ -2,6 +2,7 @@
 
 from varco_domain.service.base import AsyncService, ChangeKind, EntityChange, IUoWProvider
 from varco_domain.service.mixin import ServiceMixin
+from varco_domain.service.owned import OwnedService
 from varco_domain.service.soft_delete import SoftDeleteService
 from varco_domain.service.tenant import (
     CrossTenantError,
@@ -23,6 +24,7 @@ __all__ = (
     "CrossTenantError",
     "EntityChange",
     "IUoWProvider",
+    "OwnedService",
     "ServiceMixin",
     "ServiceProtocol",
     "SoftDeleteService",

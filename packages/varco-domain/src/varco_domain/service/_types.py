@@ -66,3 +66,16 @@ class EntityChange:
     before: DomainModel | None
     after: DomainModel | None
     tenant_id: str | None = None
+
+    def became(self, **values: Any) -> bool:
+        """Tell whether the entity has these values since this change, and had not before.
+
+        A row that is gone has none.
+        """
+
+        def has(entity: DomainModel | None) -> bool:
+            return entity is not None and all(
+                getattr(entity, name) == value for name, value in values.items()
+            )
+
+        return has(self.after) and not has(self.before)
