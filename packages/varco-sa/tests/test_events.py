@@ -217,6 +217,7 @@ async def test_tables_of_an_older_version_are_migrated_and_their_rows_read(open_
             "failed_at",
             "error_type",
             "consumer_group",
+            "claim_id",
             *ENVELOPE,
         ),
         "varco_dead_letters": (
@@ -226,6 +227,7 @@ async def test_tables_of_an_older_version_are_migrated_and_their_rows_read(open_
             "envelope_channel",
             "consumer_group",
             "origin",
+            "claim_id",
             *ENVELOPE,
         ),
     }

@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pymongo import ReturnDocument
 
 from varco_beanie._collections import KEY
 from varco_beanie._counters import COUNTERS
 from varco_beanie._envelopes import (
+    CLAIM,
     LEASED,
     is_over,
     loaded,
@@ -104,19 +105,20 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
     ) -> list[DeadLetterEntry]:
         """Lease the oldest entries that are visible, by the clock of the server."""
         found: list[DeadLetterEntry] = []
+        claim_id = uuid4()
         async with translated():
             now = await server_time(self._storage.database)
             until = now + timedelta(seconds=visibility_timeout)
             while len(found) < limit:
                 row = await self._rows.find_one_and_update(
                     is_over(LEASED, now),
-                    {"$set": {LEASED: until}},
+                    {"$set": {LEASED: until, CLAIM: claim_id}},
                     sort=[("seq", 1)],
                     return_document=ReturnDocument.AFTER,
                 )
                 if row is None:
                     break
-                found.append(_entry(row))
+                found.append(_entry(row).of_claim(claim_id))
         return found
 
     async def ack(self, entry_id: UUID) -> None:
@@ -124,10 +126,13 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
         async with translated():
             await self._rows.delete_one({KEY: entry_id})
 
-    async def nack(self, entry_id: UUID) -> None:
-        """Make a leased entry visible again, at its old place."""
+    async def nack(self, entry_id: UUID, *, claim_id: UUID | None = None) -> None:
+        """Make a leased entry visible again, at its old place, unless another has leased it."""
+        held: dict[str, Any] = {KEY: entry_id}
+        if claim_id is not None:
+            held[CLAIM] = claim_id
         async with translated():
-            await self._rows.update_one({KEY: entry_id}, {"$unset": {LEASED: ""}})
+            await self._rows.update_one(held, {"$unset": {LEASED: ""}})
 
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""

@@ -20,6 +20,7 @@ type Document = dict[str, Any]
 type Documents = "AsyncCollection[Document]"
 
 LEASED: Final = "leased_until"
+CLAIM: Final = "claim_id"
 # Among the counters: a document that grows with every claim, so that two conflict.
 CLAIMS: Final = "varco_outbox claims"
 

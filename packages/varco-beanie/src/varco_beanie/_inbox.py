@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pymongo import ReturnDocument
 
 from varco_beanie._codecs import FINER
 from varco_beanie._collections import KEY
-from varco_beanie._envelopes import LEASED, is_over, loaded, server_time, stored, translated
+from varco_beanie._envelopes import CLAIM, LEASED, is_over, loaded, server_time, stored, translated
 from varco_domain.backend import utc_now
 from varco_events import InboxEntry, InboxRepository
 
@@ -35,6 +35,7 @@ _FIELDS: Final = (
     LEASED,
     "last_error",
     "available_at",
+    CLAIM,
 )
 _OLDEST: Final = [("received_at", 1), (f"received_at{FINER}", 1), (KEY, 1)]
 
@@ -104,7 +105,8 @@ class BeanieInbox(InboxRepository):
                 "processed_at": None,
                 "$and": [is_over(LEASED, now), is_over("available_at", now), nobodys],
             }
-            attempt = {"$set": {LEASED: now + until}, "$inc": {"attempts": 1}}
+            leased = {LEASED: now + until, CLAIM: uuid4()}
+            attempt = {"$set": leased, "$inc": {"attempts": 1}}
             while len(claimed) < limit:
                 row = await self._rows.find_one_and_update(
                     free, attempt, sort=_OLDEST, return_document=ReturnDocument.AFTER
@@ -126,7 +128,9 @@ class BeanieInbox(InboxRepository):
                 "last_error": entry.last_error,
                 "available_at": due,
             }
-            waiting = {KEY: _key(entry), "processed_at": None}
+            waiting: dict[str, Any] = {KEY: _key(entry), "processed_at": None}
+            if entry.claim_id is not None:
+                waiting[CLAIM] = entry.claim_id
             await self._rows.update_one(waiting, {"$set": values})
 
     async def is_processed(self, entry_id: UUID) -> bool:

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from pymongo import ReturnDocument, UpdateOne
 
 from varco_beanie._collections import KEY
 from varco_beanie._counters import COUNTERS
 from varco_beanie._envelopes import (
+    CLAIM,
     CLAIMS,
     LEASED,
     aware,
@@ -118,6 +119,11 @@ class BeanieOutbox(OutboxRepository):
         async with translated():
             await self._rows.delete_many({KEY: {"$in": list(entry_ids)}})
 
+    async def acknowledge(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget delivered entries, but none that another claim has by now."""
+        async with translated():
+            await self._rows.delete_many(_of_claim(entries))
+
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries by the clock of the server, oldest first.
 
@@ -142,13 +148,13 @@ class BeanieOutbox(OutboxRepository):
         named = {KEY: {"$in": wanted}}
         found = await self._rows.find(named, sort=[("seq", 1)], session=session).to_list()
         batch = self.batch_of([_entry(each) for each in found])
-        until = now + timedelta(seconds=lease)
-        values: dict[str, Any] = {LEASED: until}
+        until, claim_id = now + timedelta(seconds=lease), uuid4()
+        values: dict[str, Any] = {LEASED: until, CLAIM: claim_id}
         if batch[0].is_counted:  # and alone
             values["attempts"] = batch[0].attempts
         leased = {KEY: {"$in": [entry.entry_id for entry in batch]}}
         await self._rows.update_many(leased, {"$set": values}, session=session)
-        return [replace(entry, leased_until=aware(until)) for entry in batch]
+        return [replace(entry, leased_until=aware(until), claim_id=claim_id) for entry in batch]
 
     async def _claimable(self, session: Any, now: datetime, limit: int) -> list[UUID]:
         """The first entries that nobody holds, and that no earlier one of their key holds back."""
@@ -172,7 +178,7 @@ class BeanieOutbox(OutboxRepository):
 
     async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
         """Hold claimed entries for longer, from now on by the clock of the server."""
-        held = {KEY: {"$in": [entry.entry_id for entry in entries]}, LEASED: {"$ne": None}}
+        held = {**_of_claim(entries), LEASED: {"$ne": None}}
         async with translated():
             until = await server_time(self._storage.database) + timedelta(seconds=lease)
             await self._rows.update_many(held, {"$set": {LEASED: until}})
@@ -191,7 +197,7 @@ class BeanieOutbox(OutboxRepository):
         noted = ("attempts", "available_at", "last_error")
         operations = [
             UpdateOne(
-                {KEY: entry.entry_id},
+                _of_claim([entry]),
                 {
                     "$set": {**dict.fromkeys((*noted, LEASED)), **stored(entry, noted)}
                     | {"parked": parked}
@@ -224,6 +230,13 @@ class TransactionalOutbox:
 
     async def _wake(self) -> None:
         self._outbox.notify()
+
+
+def _of_claim(entries: Sequence[OutboxEntry]) -> dict[str, Any]:
+    """These entries, as far as they are of the claims that they are from, if that is known."""
+    named: dict[str, Any] = {KEY: {"$in": [entry.entry_id for entry in entries]}}
+    claims = {entry.claim_id for entry in entries}
+    return named if None in claims else {**named, CLAIM: {"$in": list(claims)}}
 
 
 def _entry(row: dict[str, Any]) -> OutboxEntry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Self
@@ -35,13 +36,15 @@ class DeadLetterEntry:
     """An event in its envelope, the handler that failed on it, and how.
 
     Give an `event`, which is put into an envelope, or an `envelope`, which is kept as it is. Two
-    entries are equal when all but the event objects are. Stores keep the columns of the envelope
-    and these fields; the text of the error is cleaned here, so that every store can.
+    entries are equal when all but the event objects and `claim_id` are. Stores keep the columns of
+    the envelope and these fields; the text of the error is cleaned here, so that every store can.
 
     Attributes:
         handler_name: The full name of the handler, RELAY_HANDLER for a relay.
         group: The group of processes that the handler is in; empty for a bus without groups.
         origin: Which part gave up, for people: a relay, a bus, a listener, a poller.
+        claim_id: Tells one lease of it from another, see `AbstractDeadLetterQueue.nack`; None
+            outside of leases, and from a queue that cannot.
     """
 
     entry_id: UUID
@@ -55,6 +58,7 @@ class DeadLetterEntry:
     last_failed_at: datetime
     group: str
     origin: str
+    claim_id: UUID | None
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class DeadLetterEntry:
         envelope: EventEnvelope | None = None,
         group: str = "",
         origin: str = "",
+        claim_id: UUID | None = None,
     ) -> None:
         if envelope is None:
             if event is None:
@@ -91,6 +96,7 @@ class DeadLetterEntry:
             "last_failed_at": now if last_failed_at is None else last_failed_at,
             "group": group,
             "origin": origin,
+            "claim_id": claim_id,
         }
         self.__dict__.update(values)
 
@@ -108,7 +114,10 @@ class DeadLetterEntry:
             return envelope.raw()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeadLetterEntry) and vars(self) == vars(other)
+        if not isinstance(other, DeadLetterEntry):
+            return False
+        no_claim = {"claim_id": None}
+        return vars(self) | no_claim == vars(other) | no_claim
 
     def __hash__(self) -> int:
         return hash(self.entry_id)
@@ -158,6 +167,12 @@ class DeadLetterEntry:
             group=group,
             origin=origin,
         )
+
+    def of_claim(self, claim_id: UUID) -> Self:
+        """The same as one lease has it, for queues."""
+        leased = copy(self)
+        vars(leased)["claim_id"] = claim_id
+        return leased
 
     def redriven(self) -> EventEnvelope:
         """The envelope that only the handler which failed will see, in its group."""
@@ -218,10 +233,15 @@ class AbstractDeadLetterQueue(ABC):
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""
 
-    async def nack(self, entry_id: UUID) -> None:  # noqa: B027  # its lease ends by itself
+    async def nack(self, entry_id: UUID, *, claim_id: UUID | None = None) -> None:  # noqa: B027  # its lease ends by itself
         """Make a leased entry visible again, at its old place; an unknown id is no error.
 
         Without an implementation it is visible again when its lease is over.
+
+        Args:
+            entry_id: Which.
+            claim_id: That of the entry as `pop_batch` returned it: nothing happens when somebody
+                else has leased it since. Without one, whoever has it loses it.
         """
 
     @abstractmethod
@@ -307,7 +327,10 @@ class AbstractDeadLetterQueue(ABC):
         finally:
             with anyio.CancelScope(shield=True):
                 for entry in batch[delivered:]:
-                    await self.nack(entry.entry_id)
+                    if entry.claim_id is None:  # a queue that cannot tell need not take it
+                        await self.nack(entry.entry_id)
+                    else:
+                        await self.nack(entry.entry_id, claim_id=entry.claim_id)
         return delivered
 
 

@@ -29,7 +29,7 @@ class InboxEntry:
     """One event that was received, for one handler when it has a `handler_name`.
 
     `event_id` and what follows it are the rest of the envelope; rows without them are those of
-    older versions.
+    older versions. `claim_id` tells the claims of a store apart, see `InboxRepository.release`.
     """
 
     entry_id: UUID = field(default_factory=uuid4)
@@ -48,6 +48,7 @@ class InboxEntry:
     leased_until: datetime | None = None
     last_error: str | None = None
     available_at: datetime | None = None
+    claim_id: UUID | None = None
 
     @classmethod
     def from_event(
@@ -121,17 +122,31 @@ class InboxRepository(ABC):
             if len(free) == limit or len(pending) < window:
                 break
             window *= 2  # what is in hand must not hide the others
+        claim_id = uuid4()
         claimed = [
-            replace(entry, leased_until=until, attempts=_attempts(entry, held) + 1)
+            replace(
+                entry,
+                leased_until=until,
+                attempts=known.attempts + 1,
+                last_error=known.last_error,
+                claim_id=claim_id,
+            )
             for entry in free
+            for known in (held.get((entry.entry_id, entry.handler_name), entry),)
         ]
         held.update(((entry.entry_id, entry.handler_name), entry) for entry in claimed)
         return claimed
 
     async def release(self, entry: InboxEntry, *, delay: float = 0.0) -> None:
-        """Keep what happened to a claimed entry; it can be claimed again after `delay` seconds."""
+        """Keep what happened to a claimed entry; it can be claimed again after `delay` seconds.
+
+        Nothing happens to one that another claim has by now: its `claim_id` is another.
+        """
         until = self.now() + timedelta(seconds=delay)
         held: dict[tuple[UUID, str], InboxEntry] = self._held(self.now())
+        known = held.get((entry.entry_id, entry.handler_name))
+        if known is not None and entry.claim_id not in {None, known.claim_id}:
+            return
         held[entry.entry_id, entry.handler_name] = replace(entry, leased_until=until)
 
     def _held(self, now: datetime) -> dict[tuple[UUID, str], InboxEntry]:
@@ -198,7 +213,3 @@ def is_free(
     if entry.available_at is not None and entry.available_at > now:
         return False
     return not _is_leased(held.get((entry.entry_id, entry.handler_name), entry), now)
-
-
-def _attempts(entry: InboxEntry, held: Mapping[tuple[UUID, str], InboxEntry]) -> int:
-    return held.get((entry.entry_id, entry.handler_name), entry).attempts

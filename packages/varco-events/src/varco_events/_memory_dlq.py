@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import islice
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from varco_events._dlq import AbstractDeadLetterQueue, DeadLetterEntry
 from varco_events._errors import DeadLetterQueueFullError
@@ -34,6 +35,7 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
         self._clock = clock
         self._entries: dict[UUID, DeadLetterEntry] = {}
         self._leased_until: dict[UUID, float] = {}
+        self._claims: dict[UUID, UUID] = {}
         self._numbers: dict[UUID, int] = {}
         self._last = 0
 
@@ -56,17 +58,21 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
         visible = (entry for key, entry in self._entries.items() if leased.get(key, now) <= now)
         batch = list(islice(visible, max(limit, 0)))
         leased.update((entry.entry_id, now + visibility_timeout) for entry in batch)
-        return batch
+        claim_id = uuid4()
+        self._claims.update((entry.entry_id, claim_id) for entry in batch)
+        return [entry.of_claim(claim_id) for entry in batch]
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry."""
         self._entries.pop(entry_id, None)
         self._numbers.pop(entry_id, None)
         self._leased_until.pop(entry_id, None)
+        self._claims.pop(entry_id, None)
 
-    async def nack(self, entry_id: UUID) -> None:
-        """Make an entry visible again."""
-        self._leased_until.pop(entry_id, None)
+    async def nack(self, entry_id: UUID, *, claim_id: UUID | None = None) -> None:
+        """Make an entry visible again, unless another has leased it."""
+        if claim_id in {None, self._claims.get(entry_id)}:
+            self._leased_until.pop(entry_id, None)
 
     async def count(self) -> int:
         """How many entries there are."""
@@ -82,5 +88,12 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
 
         made: Made[DeadLetterEntry] = vars(self).setdefault("_made", Made())
         return InMemoryDeadLetterFailures(
-            self, self._entries, self._leased_until, self._numbers, self._clock, made, bus
+            self,
+            self._entries,
+            self._leased_until,
+            self._numbers,
+            self._clock,
+            self._claims,
+            made,
+            bus,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from varco_events._dead_letter_failures import DeadLetterFailureStore
 from varco_events._entry_failures import error_of_parts, inbox_failure, relay_failure
@@ -183,11 +183,14 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         leased_until: dict[UUID, float],
         numbers: dict[UUID, int],
         clock: Callable[[], float],
+        claims: dict[UUID, UUID],
         made: Made[DeadLetterEntry],
         bus: AbstractEventBus | None,
     ) -> None:
         super().__init__(bus)
+        self._claims = claims
         self._made = made
+        self._held: dict[UUID, UUID] = {}
         self._queue = queue
         self._entries = entries
         self._leased_until = leased_until
@@ -227,6 +230,9 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         free = {one for one in entry_ids if one in self._entries}.difference(in_hand)
         until = self._clock() + lease
         self._leased_until.update(dict.fromkeys(free, until))
+        held = dict.fromkeys(free, uuid4())
+        self._claims.update(held)
+        self._held.update(held)
         return [failure for _, failure in self.scan() if failure.entry_id in free], in_hand
 
     async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
@@ -234,7 +240,7 @@ class InMemoryDeadLetterFailures(ScannedFailures, DeadLetterFailureStore):
         for entry_id in done:
             await self._queue.ack(entry_id)
         for entry_id in given_back:
-            await self._queue.nack(entry_id)
+            await self._queue.nack(entry_id, claim_id=self._held.pop(entry_id, None))
 
     async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
         """Remove entries that nobody has in hand."""
@@ -325,7 +331,12 @@ class InMemoryInboxFailures(ScannedFailures):
         self._state.aside.pop(entry_id, None)
         entry = self._state.waiting[entry_id]
         self._state.waiting[entry_id] = replace(
-            entry, attempts=0, available_at=None, leased_until=None, last_error=None
+            entry,
+            attempts=0,
+            available_at=None,
+            leased_until=None,
+            last_error=None,
+            claim_id=uuid4(),  # of nobody
         )
 
     def _act(self, entry_ids: Sequence[UUID], act: Callable[[UUID], None]) -> ActionResult:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from varco_events._inbox import InboxEntry, InboxRepository, is_free
 from varco_events._memory_failures import InboxState, InMemoryInboxFailures
@@ -46,10 +47,10 @@ class InMemoryInboxRepository(InboxRepository):
     async def claim(self, *, limit: int = 100, lease: float = 60.0) -> list[InboxEntry]:
         """Take the oldest entries that nobody has in hand."""
         now = self._clock()
-        until = now + timedelta(seconds=lease)
+        until, claim_id = now + timedelta(seconds=lease), uuid4()
         free = (entry for entry in self._waiting.values() if is_free(entry, {}, now, lease))
         claimed = [
-            replace(entry, leased_until=until, attempts=entry.attempts + 1)
+            replace(entry, leased_until=until, attempts=entry.attempts + 1, claim_id=claim_id)
             for entry in islice(free, limit)
         ]
         self._waiting.update((entry.entry_id, entry) for entry in claimed)
@@ -58,7 +59,7 @@ class InMemoryInboxRepository(InboxRepository):
     async def release(self, entry: InboxEntry, *, delay: float = 0.0) -> None:
         """Keep what happened to a claimed entry."""
         known = self._waiting.get(entry.entry_id)
-        if known is None:
+        if known is None or entry.claim_id not in {None, known.claim_id}:
             return
         due = self._clock() + timedelta(seconds=delay) if delay else None
         self._waiting[entry.entry_id] = replace(entry, leased_until=None, available_at=due)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from varco_events._memory_failures import InMemoryOutboxFailures, OutboxState
 from varco_events._outbox import OutboxEntry, OutboxRepository, utcnow
@@ -63,6 +64,14 @@ class InMemoryOutboxRepository(OutboxRepository):
             for entry_id in entry_ids:
                 self._state.parked.pop(entry_id.int, None)
 
+    async def acknowledge(self, entries: Sequence[OutboxEntry]) -> None:
+        """Forget delivered entries, but none that another claim has by now."""
+        turns = self._turns
+        is_of_claim, pop = turns.is_of_claim, turns.pop
+        for entry in entries:
+            if is_of_claim(entry):
+                pop(entry.entry_id)
+
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
         now, turns = self._clock(), self._turns
@@ -70,8 +79,13 @@ class InMemoryOutboxRepository(OutboxRepository):
         taken = turns.take(now, now + timedelta(seconds=lease), limit)
         if len(taken) != 1 and not ran_out:
             return [kept[place] for place in taken]
+        # What is claimed for the first time is as it was saved; later claims tell themselves apart.
+        claim_id = uuid4()
         claimed = self.batch_of(
-            [replace(kept[place], leased_until=ran_out.get(place)) for place in taken]
+            [
+                replace(kept[place], leased_until=ran_out.get(place), claim_id=claim_id)
+                for place in taken
+            ]
         )
         for place, entry in zip(taken, claimed, strict=False):
             kept[place] = _stored(entry)
@@ -83,18 +97,19 @@ class InMemoryOutboxRepository(OutboxRepository):
     async def renew(self, entries: Sequence[OutboxEntry], *, lease: float = 30.0) -> None:
         """Hold entries for so many seconds from now."""
         until = self._clock() + timedelta(seconds=lease)
-        for entry in entries:
+        for entry in filter(self._turns.is_of_claim, entries):
             self._turns.hold(entry.entry_id, until)
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End leases."""
-        for entry in entries:
-            self._turns.put(_stored(entry))
+        claim_id = uuid4()  # of nobody: who gave it back has it no more
+        for entry in filter(self._turns.is_of_claim, entries):
+            self._turns.put(replace(_stored(entry), claim_id=claim_id))
 
     async def park(self, entry: OutboxEntry) -> None:
         """Put an entry aside."""
         place = self._turns.place_of(entry.entry_id)
-        if place is not None:
+        if place is not None and self._turns.is_of_claim(entry):
             self._turns.pop(entry.entry_id)
             self._state.park(entry, place)
 

@@ -211,7 +211,7 @@ class OutboxRepository(ABC):
 
     async def acknowledge(self, entries: Sequence[OutboxEntry]) -> None:
         """Forget entries that were claimed and delivered."""
-        await self.delete_many([entry.entry_id for entry in entries])
+        await self.delete_many([one.entry_id for one in entries if self._is_of_claim(one)])
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease up to `limit` entries for `lease` seconds, in the order they were saved.
@@ -224,9 +224,9 @@ class OutboxRepository(ABC):
         and a claim of one entry counts its attempt in the store before it is returned: see
         `batch_of`, which does both. The relay gives back an attempt that was none.
 
-        A process that is stopped for longer than its lease does not know what it has lost. A store
-        with several processes gives each claim a `claim_id`, and lets `acknowledge`, `renew`,
-        `release` and `park` change nothing that another claim has by now.
+        A process that is stopped for longer than its lease does not know what it has lost. So each
+        claim has a `claim_id`, and `acknowledge`, `renew`, `release` and `park` change nothing that
+        another claim has by now.
         """
         held = self._held()
         window = limit + len(held)
@@ -241,8 +241,11 @@ class OutboxRepository(ABC):
                 known = {entry.entry_id for entry in pending}
                 for entry_id in [one for one in held if one not in known]:
                     del held[entry_id]
-            until = utcnow() + timedelta(seconds=lease)
-            claimed = [replace(entry, leased_until=until) for entry in self.batch_of(claimed)]
+            until, claim_id = utcnow() + timedelta(seconds=lease), uuid4()
+            claimed = [
+                replace(entry, leased_until=until, claim_id=claim_id)
+                for entry in self.batch_of(claimed)
+            ]
             held.update((entry.entry_id, entry) for entry in claimed)
         return claimed
 
@@ -274,21 +277,27 @@ class OutboxRepository(ABC):
         """
         held, until = self._held(), utcnow() + timedelta(seconds=lease)
         for entry in entries:
-            if entry.entry_id in held:
+            if entry.entry_id in held and self._is_of_claim(entry):
                 held[entry.entry_id] = replace(held[entry.entry_id], leased_until=until)
 
     async def release(self, entries: Sequence[OutboxEntry]) -> None:
         """End the lease of `entries`; keep their `attempts`, `available_at` and `last_error`."""
         held = self._held()
-        for entry in entries:
+        for entry in filter(self._is_of_claim, entries):
             held[entry.entry_id] = replace(
                 entry, leased_until=None, is_counted=False, was_interrupted=False
             )
 
     async def park(self, entry: OutboxEntry) -> None:
         """Keep `entry` but never claim it again; entries of its key go on."""
-        never = datetime.max.replace(tzinfo=UTC)
-        self._held()[entry.entry_id] = replace(entry, leased_until=None, available_at=never)
+        if self._is_of_claim(entry):
+            never = datetime.max.replace(tzinfo=UTC)
+            self._held()[entry.entry_id] = replace(entry, leased_until=None, available_at=never)
+
+    def _is_of_claim(self, entry: OutboxEntry) -> bool:
+        """Whether no other claim of this object has the entry by now."""
+        held = self._held().get(entry.entry_id)
+        return held is None or entry.claim_id in {None, held.claim_id}
 
     def failures(self) -> OutboxFailureStore:
         """The parked entries and the held-back keys as operators see them.

@@ -76,6 +76,11 @@ class Turns:
         """The place of an entry; None of an unknown one."""
         return self._places.get(entry_id.int)
 
+    def is_of_claim(self, entry: OutboxEntry) -> bool:
+        """Whether no other claim has the entry by now, which is there."""
+        kept = self.kept.get(self._places.get(entry.entry_id.int, 0))
+        return kept is entry or (kept is not None and kept.claim_id == entry.claim_id)
+
     def next_place(self) -> int:
         """A place behind all others, for an entry that is put back later."""
         self._last += 1

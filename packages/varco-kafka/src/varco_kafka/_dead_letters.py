@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Self
+from uuid import uuid4
 
 from varco_events import (
     AbstractDeadLetterQueue,
@@ -106,6 +106,7 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
             KafkaConfigError: They are more than 12 hours.
         """
         found: list[UUID] = []
+        claim_id = uuid4()
         asked: set[UUID] = set()
         await self.refresh()
         while len(found) < limit:
@@ -114,12 +115,14 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
             if not wanted:
                 break
             asked.update(wanted)
-            found += await self.lease(wanted, visibility_timeout)
+            found += await self.lease(wanted, visibility_timeout, claim_id)
         kept = self._log.kept
         letters = [kept[one] for one in found if one in kept]
-        return [one.letter for one in sorted(letters, key=lambda one: one.order)]
+        return [one.letter.of_claim(claim_id) for one in sorted(letters, key=lambda one: one.order)]
 
-    async def lease(self, entry_ids: list[UUID], seconds: float) -> list[UUID]:
+    async def lease(
+        self, entry_ids: list[UUID], seconds: float, claim_id: UUID | None = None
+    ) -> list[UUID]:
         """Lease these entries as far as nobody has them; those that were.
 
         Raises:
@@ -130,17 +133,23 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
                 "visibility_timeout", seconds, f"above zero, and at most {_MOST_LEASE:.0f} seconds"
             )
         await self._ensure()
-        return await self._log.lease(entry_ids, os.urandom(16).hex(), seconds)
+        return await self._log.lease(entry_ids, (claim_id or uuid4()).hex, seconds)
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""
         await self._ensure()
         await self._log.remove([entry_id])
 
-    async def nack(self, entry_id: UUID) -> None:
-        """Make a leased entry visible again, at its old place; an unknown id is no error."""
+    async def nack(self, entry_id: UUID, *, claim_id: UUID | None = None) -> None:
+        """Make a leased entry visible again, at its old place; an unknown id is no error.
+
+        Nothing happens to one that another has leased since the claim.
+        """
         await self._ensure()
-        await self._log.free([entry_id])
+        if claim_id is None:
+            await self._log.free([entry_id])
+        else:
+            await self._log.give_back(entry_id, claim_id.hex)
 
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""

@@ -100,6 +100,11 @@ class LetterLog:
         """Write that nobody has letters in hand."""
         await self._write([(f"{_LEASE}{one}", None, []) for one in entry_ids])
 
+    async def give_back(self, entry_id: UUID, holder: str) -> None:
+        """Write that `holder` has a letter no more; of one that another has, it says nothing."""
+        value = json.dumps({"holder": holder, "seconds": 0}).encode()
+        await self._write([(f"{_LEASE}{entry_id}", value, [])])
+
     async def lease(self, entry_ids: Sequence[UUID], holder: str, seconds: float) -> list[UUID]:
         """Ask for letters; those that `holder` has now."""
         value = json.dumps({"holder": holder, "seconds": seconds}).encode()
@@ -187,8 +192,9 @@ class LetterLog:
             return
         if value is None:
             kept.holder, kept.until = "", 0.0
-        elif kept.until <= moment:
-            said: dict[str, Any] = json.loads(value)
+            return
+        said: dict[str, Any] = json.loads(value)
+        if kept.until <= moment or (kept.holder == said["holder"] and not said["seconds"]):
             kept.holder, kept.until = str(said["holder"]), moment + float(said["seconds"])
 
     def _read(self, entry_id: UUID, record: ConsumerRecord[bytes, bytes]) -> DeadLetterEntry:

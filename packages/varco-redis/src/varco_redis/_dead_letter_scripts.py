@@ -4,6 +4,8 @@ KEYS of all: `order`, ids by number; `free`, those of them that nobody has; `tak
 of their lease; `letters`, their bytes; `of`, the kind of each and "k" and its key, when it has one;
 `kinds`; `base`, what the names of all begin with; `last`, the highest number there ever was.
 
+`base` .. "claims" has by id the claim that leased it last, of those that `pop_batch` made.
+
 Numbers are microseconds of Redis' clock, each larger than those before: they say the order and
 when something was put aside. `base` .. "kind:" .. kind and `base` .. "key:" .. key have the ids by
 number as well, so that nothing is looked at that was not asked for.
@@ -16,6 +18,7 @@ from varco_redis._link import Script
 #: What the scripts share.
 COMMON = """
 local order, free, taken, letters, of, kinds, base, last = unpack(KEYS, 1, 8)
+local claims = base .. 'claims'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local function whole(number) return string.format('%.0f', number) end
@@ -43,6 +46,7 @@ local function forget(id)
     redis.call('HDEL', of, id)
   end
   for i = 1, 3 do redis.call('ZREM', KEYS[i], id) end
+  redis.call('HDEL', claims, id)
   return redis.call('HDEL', letters, id)
 end
 local function give_back(id)
@@ -79,7 +83,7 @@ return 1
 
 # What these three took stands under KEYS[9] for a while, for when the call is repeated because an
 # answer was lost.
-# ARGV: how many, milliseconds of the lease, milliseconds of that while.
+# ARGV: how many, milliseconds of the lease, milliseconds of that while, which claim it is.
 POP = Script(
     COMMON
     + """
@@ -94,6 +98,7 @@ for _, id in ipairs(mine) do
     redis.call('RPUSH', KEYS[9], id)
     if redis.call('HEXISTS', letters, id) == 1 then
       redis.call('ZADD', taken, whole(now + ARGV[2]), id)
+      redis.call('HSET', claims, id, ARGV[4])
     else
       forget(id)
     end
@@ -119,6 +124,7 @@ for i = 3, #ARGV do
     if mine[id] or not is_taken(id) then
       redis.call('ZREM', free, id)
       redis.call('ZADD', taken, whole(now + ARGV[1]), id)
+      redis.call('HDEL', claims, id)
       redis.call('RPUSH', KEYS[9], id)
       held[#held + 1] = {id, number}
     else
@@ -166,6 +172,15 @@ SETTLE = Script(
 for i = 2, #ARGV do
   if i <= ARGV[1] + 1 then forget(ARGV[i]) else give_back(ARGV[i]) end
 end
+"""
+)
+
+# ARGV: id, and of which claim, or nothing.
+NACK = Script(
+    COMMON
+    + """
+local claim = ARGV[2]
+if claim == '' or redis.call('HGET', claims, ARGV[1]) == claim then give_back(ARGV[1]) end
 """
 )
 

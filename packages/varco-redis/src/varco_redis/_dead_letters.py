@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from varco_events import (
     AbstractDeadLetterQueue,
@@ -11,7 +12,7 @@ from varco_events import (
     DeadLetterQueueFullError,
     EventSerializer,
 )
-from varco_redis._dead_letter_scripts import FIND, POP, PUSH, SETTLE
+from varco_redis._dead_letter_scripts import FIND, NACK, POP, PUSH, SETTLE
 from varco_redis._errors import RedisConfigError
 from varco_redis._kept_letters import KeptLetters, milliseconds
 from varco_redis._letters import encoded
@@ -81,17 +82,21 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
             return []
         letters = self._letters
         await letters.take_over()
-        lease = milliseconds(visibility_timeout)
-        found = await letters.run_once(POP, limit, lease, letters.patience)
-        return [one.entry for one in await letters.readable(found)]
+        lease, claim_id = milliseconds(visibility_timeout), uuid4()
+        found = await letters.run_once(POP, limit, lease, letters.patience, claim_id.hex)
+        return [one.entry.of_claim(claim_id) for one in await letters.readable(found)]
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good; an unknown id is no error."""
         await self._letters.run(SETTLE, 1, str(entry_id))
 
-    async def nack(self, entry_id: UUID) -> None:
-        """Make a leased entry visible again, at its old place; an unknown id is no error."""
-        await self._letters.run(SETTLE, 0, str(entry_id))
+    async def nack(self, entry_id: UUID, *, claim_id: UUID | None = None) -> None:
+        """Make a leased entry visible again, at its old place; an unknown id is no error.
+
+        Nothing happens to one that another has leased since the claim.
+        """
+        claim = "" if claim_id is None else claim_id.hex
+        await self._letters.run(NACK, str(entry_id), claim)
 
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""

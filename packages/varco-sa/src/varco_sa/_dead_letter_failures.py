@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
@@ -54,6 +54,8 @@ class DeadLetterFailures(DeadLetterFailureStore, TableFailures):
         )
         TableFailures.__init__(self, transactions, shape)
         self._queue = queue
+        # By what this object has leased: nobody's lease but that one is ended.
+        self._held: dict[UUID, UUID] = {}
 
     async def mark(self) -> str:
         """The number of the last one: each has a larger one than those before."""
@@ -75,7 +77,7 @@ class DeadLetterFailures(DeadLetterFailureStore, TableFailures):
         """Lease those that nobody has in hand, by the clock of the database."""
         if not entry_ids:
             return [], ()
-        table = self._shape.table
+        table, claim_id = self._shape.table, uuid4()
 
         def hold(connection: sa.Connection) -> tuple[list[Failure], Collection[UUID]]:
             free, others = self.lock(connection, entry_ids)
@@ -83,20 +85,24 @@ class DeadLetterFailures(DeadLetterFailureStore, TableFailures):
             if free:
                 which = table.c.entry_id.in_([row.entry_id for row in free])
                 until = now + timedelta(seconds=lease)
-                connection.execute(table.update().where(which).values(leased_until=until))
+                leased = {"leased_until": until, "claim_id": claim_id}
+                connection.execute(table.update().where(which).values(leased))
             return self.loaded(free, now), others.keys()
 
-        return await self.run(hold)
+        held, others = await self.run(hold)
+        self._held.update((one.entry_id, claim_id) for one in held)
+        return held, others
 
     async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
         """Forget what is done, and end the leases of what is given back."""
         table = self._shape.table
+        claims = [self._held.pop(one) for one in (*done, *given_back) if one in self._held]
 
         def settle(connection: sa.Connection) -> None:
             if done:
                 connection.execute(table.delete().where(table.c.entry_id.in_(done)))
             if given_back:
-                which = table.c.entry_id.in_(given_back)
+                which = sa.and_(table.c.entry_id.in_(given_back), table.c.claim_id.in_(set(claims)))
                 connection.execute(table.update().where(which).values(leased_until=None))
 
         if done or given_back:

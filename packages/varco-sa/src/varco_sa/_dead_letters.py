@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -81,7 +81,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
         self, *, limit: int = 10, visibility_timeout: float = 30.0
     ) -> list[DeadLetterEntry]:
         """Lease the oldest entries that are visible, by the clock of the database."""
-        table = self._table
+        table, claim_id = self._table, uuid4()
 
         def lease(connection: sa.Connection) -> list[Any]:
             begin_write(connection)
@@ -94,24 +94,27 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
                 .with_for_update(skip_locked=True)
             )
             until = now + timedelta(seconds=visibility_timeout)
+            values = {"leased_until": until, "claim_id": claim_id}
             rows = list(connection.execute(visible).fetchall())
             if rows:
                 leased = table.c.seq.in_([row.seq for row in rows])
-                connection.execute(table.update().where(leased).values(leased_until=until))
+                connection.execute(table.update().where(leased).values(values))
             return rows
 
         rows = await self._transactions.run(lease, isolation="READ COMMITTED")
-        return [_entry(row) for row in rows]
+        return [_entry(row).of_claim(claim_id) for row in rows]
 
     async def ack(self, entry_id: UUID) -> None:
         """Remove an entry for good."""
         statement = self._table.delete().where(self._table.c.entry_id == entry_id)
         await self._transactions.run(lambda connection: connection.execute(statement))
 
-    async def nack(self, entry_id: UUID) -> None:
-        """Make a leased entry visible again, at its old place."""
+    async def nack(self, entry_id: UUID, *, claim_id: UUID | None = None) -> None:
+        """Make a leased entry visible again, at its old place, unless another has leased it."""
         table = self._table
         statement = table.update().where(table.c.entry_id == entry_id).values(leased_until=None)
+        if claim_id is not None:
+            statement = statement.where(table.c.claim_id == claim_id)
         await self._transactions.run(lambda connection: connection.execute(statement))
 
     async def count(self) -> int:

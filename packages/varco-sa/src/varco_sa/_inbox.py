@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -33,6 +33,7 @@ _FIELDS = (
     "leased_until",
     "last_error",
     "available_at",
+    "claim_id",
     *ENVELOPE,
 )
 
@@ -116,9 +117,8 @@ class SQLAlchemyInbox(InboxRepository):
             .with_for_update(skip_locked=True)
         )
         found = [_entry(row) for row in connection.execute(free).fetchall()]
-        claimed = [
-            replace(entry, leased_until=now + lease, attempts=entry.attempts + 1) for entry in found
-        ]
+        leased: dict[str, Any] = {"leased_until": now + lease, "claim_id": uuid4()}
+        claimed = [replace(entry, attempts=entry.attempts + 1, **leased) for entry in found]
         self._note(connection, claimed)
         return claimed
 
@@ -129,13 +129,20 @@ class SQLAlchemyInbox(InboxRepository):
             now = exact_time(connection)
             due = now + timedelta(seconds=delay) if delay else None
             released = replace(entry, leased_until=None, available_at=due)
+            held = None if entry.claim_id is None else self._table.c.claim_id == entry.claim_id
             if entry.last_error is not None:
-                self._note_failure(connection, released, now)
-            self._note(connection, [released])
+                self._note_failure(connection, released, now, held)
+            self._note(connection, [released], held)
 
         await self._transactions.run(release)
 
-    def _note_failure(self, connection: sa.Connection, entry: InboxEntry, now: datetime) -> None:
+    def _note_failure(
+        self,
+        connection: sa.Connection,
+        entry: InboxEntry,
+        now: datetime,
+        held: sa.ColumnElement[bool] | None,
+    ) -> None:
         """Note when the attempt failed, unless it was none and was given back."""
         table = self._table
         connection.execute(
@@ -144,6 +151,7 @@ class SQLAlchemyInbox(InboxRepository):
                 table.c.entry_id == entry.entry_id,
                 table.c.handler_name == entry.handler_name,
                 sa.or_(table.c.failed_at.is_(None), table.c.attempts <= entry.attempts),
+                *([] if held is None else [held]),
             )
             .values(failed_at=now, error_type=parts_of_error(entry.last_error)[0])
         )
@@ -153,15 +161,22 @@ class SQLAlchemyInbox(InboxRepository):
         columns = [self._table.c[name] for name in _FIELDS]
         return InboxFailures(self._transactions, self._table, columns, _entry, self._clock)
 
-    def _note(self, connection: sa.Connection, entries: Sequence[InboxEntry]) -> None:
+    def _note(
+        self,
+        connection: sa.Connection,
+        entries: Sequence[InboxEntry],
+        held: sa.ColumnElement[bool] | None = None,
+    ) -> None:
+        """Write down what became of entries; of those alone that are `held`, if that is asked."""
         table = self._table
-        noted = ("attempts", "leased_until", "last_error", "available_at")
+        noted = ("attempts", "leased_until", "last_error", "available_at", "claim_id")
         statement = (
             table.update()
             .where(
                 table.c.entry_id == sa.bindparam("old_id", type_=table.c.entry_id.type),
                 table.c.handler_name == sa.bindparam("of", type_=table.c.handler_name.type),
                 table.c.processed_at.is_(None),
+                *([] if held is None else [held]),
             )
             .values({name: sa.bindparam(name, type_=table.c[name].type) for name in noted})
         )

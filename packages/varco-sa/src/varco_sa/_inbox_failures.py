@@ -47,7 +47,7 @@ class InboxFailures(TableFailures):
 
     def _given_back(self, which: Column) -> sa.Update:
         nothing = dict.fromkeys(
-            ("available_at", "leased_until", "last_error", "error_type", "failed_at")
+            ("available_at", "leased_until", "last_error", "error_type", "failed_at", "claim_id")
         )
         return self._shape.table.update().where(which).values(attempts=0, **nothing)
 

@@ -65,7 +65,7 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
 
     def _given_back(self, which: Column) -> sa.Update:
         nothing = dict.fromkeys(
-            ("available_at", "leased_until", "last_error", "error_type", "parked_at")
+            ("available_at", "leased_until", "last_error", "error_type", "parked_at", "claim_id")
         )
         return self._shape.table.update().where(which).values(parked=False, attempts=0, **nothing)
 

@@ -78,6 +78,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("failed_at", Timestamp()),
         sa.Column("error_type", Text(length=255)),
         sa.Column("consumer_group", Text(length=200)),
+        sa.Column("claim_id", Identifier()),
         *envelope_columns(),
         sa.Index("ix_varco_inbox_processed_at", "processed_at", "received_at"),
     )
@@ -101,6 +102,7 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
         sa.Column("envelope_channel", Text()),
         sa.Column("consumer_group", Text(length=200)),
         sa.Column("origin", Text()),
+        sa.Column("claim_id", Identifier()),
         *envelope_columns(),
         sa.UniqueConstraint("entry_id", name="uq_varco_dead_letters_entry_id"),
         # What operators choose by.

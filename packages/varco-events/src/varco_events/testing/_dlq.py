@@ -102,6 +102,24 @@ class DeadLetterQueueContract(ABC):
             await queue.nack(uuid4())
             assert await queue.pop_batch() == [entries[0], entries[2]]
 
+    async def test_who_lost_a_lease_hands_nothing_back(self) -> None:
+        async with self.open_queue() as queue:
+            entry = _entry(1)
+            await queue.push(entry)
+            (frozen,) = await queue.pop_batch(visibility_timeout=0.05)
+            if frozen.claim_id is None:
+                pytest.skip("this queue does not tell leases apart")
+            await self.advance(0.1)
+            (mine,) = await queue.pop_batch()
+            await queue.nack(entry.entry_id, claim_id=frozen.claim_id)
+            assert await queue.pop_batch() == []
+            await queue.nack(entry.entry_id, claim_id=mine.claim_id)
+            (again,) = await queue.pop_batch()
+            await queue.nack(entry.entry_id, claim_id=mine.claim_id)
+            assert await queue.pop_batch() == []
+            await queue.nack(entry.entry_id)
+            assert await queue.pop_batch() == [again]
+
     async def test_peeking_leases_nothing(self) -> None:
         async with self.open_queue() as queue:
             entries = [_entry(number) for number in range(3)]

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import anyio
 import pytest
 
 from varco_events._inbox import InboxEntry, InboxRepository
@@ -29,6 +31,22 @@ class InboxContract(ABC):
     @abstractmethod
     def open_inbox(self) -> AbstractAsyncContextManager[InboxRepository]:
         """An empty repository."""
+
+    async def advance(self, seconds: float) -> None:
+        """Let so much time pass for the repository."""
+        await anyio.sleep(seconds)
+
+    async def test_who_lost_a_claim_releases_nothing(self) -> None:
+        async with self.open_inbox() as inbox:
+            await inbox.save(_entry(1))
+            (frozen,) = await inbox.claim(lease=0.05)
+            await self.advance(0.1)
+            (mine,) = await inbox.claim(lease=60)
+            await inbox.release(replace(frozen, last_error="too late"))
+            assert await inbox.claim(lease=60) == []
+            await inbox.release(replace(mine, last_error="in time"))
+            (again,) = await inbox.claim(lease=60)
+            assert (again.attempts, again.last_error) == (3, "in time")
 
     async def test_saved_entries_wait_in_order_until_they_are_processed(self) -> None:
         async with self.open_inbox() as inbox:

@@ -161,6 +161,28 @@ class OutboxContract(ABC):
             await outbox.renew(claimed, lease=60)
             assert await outbox.get_pending() == []
 
+    async def test_who_lost_a_claim_changes_nothing(self) -> None:
+        if not self.counts_attempts:
+            pytest.skip("this outbox does not tell claims apart")
+        async with self.open_outbox() as outbox:
+            await outbox.save_many([_entry(1, "a"), _entry(2, "a")])
+            (frozen,) = await outbox.claim(limit=1, lease=0.05)
+            await self.advance(0.1)
+            (mine,) = await outbox.claim(limit=1, lease=60)
+            assert mine.entry_id == frozen.entry_id
+            await outbox.release([replace(frozen, last_error="too late")])
+            await outbox.renew([frozen], lease=0.01)
+            await outbox.park(replace(frozen, last_error="too late"))
+            await outbox.acknowledge([frozen])
+            await self.advance(0.1)
+            assert await outbox.claim(limit=10, lease=60) == []
+            await outbox.release([replace(mine, last_error="in time")])
+            (again,) = await outbox.claim(limit=1, lease=60)
+            assert (again.entry_id, again.last_error) == (frozen.entry_id, "in time")
+            await outbox.acknowledge([mine])
+            await outbox.acknowledge([again])
+            assert len(await outbox.get_pending()) == 1
+
     async def test_the_envelope_comes_back_whole(self) -> None:
         if not self.counts_attempts:
             pytest.skip("this outbox keeps no headers")
