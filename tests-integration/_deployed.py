@@ -69,7 +69,7 @@ class Process:
         self.code, self.log, self.database = code, Path(log), database
         self.placed, self.shipped = classes(code)
         self.settings = url and RedisEventBusSettings(
-            url=url, key_prefix=prefix, lease=1.0, max_attempts=2, retry_delay=0.01, partitions=4
+            url=url, key_prefix=prefix, lease=60.0, max_attempts=2, retry_delay=0.01, partitions=4
         )
 
     def consumer(self, inbox):

@@ -45,15 +45,12 @@ class Deployment:
         for process in processes:
             process.start()
         for process in processes:
-            process.join(60)
+            process.join(300)
             assert process.exitcode == 0
 
     def handled(self):
-        """By code, kind and number: what the handler was given."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        found = {(kind, number): (code, value) for code, kind, number, value in lines}
-        assert len(found) == len(lines), "handled twice"
-        return found
+        """Code, kind, number and value of what handlers were given; an event may come again."""
+        return {tuple(json.loads(line)) for line in self.log.read_text().splitlines()}
 
     def letters(self):
         async def read():
@@ -70,15 +67,17 @@ class Deployment:
 
 
 def check(handled, *, by_new, by_old):
-    """Every event was handled, with the values that it was written with."""
+    """Every event was handled, by whichever code, with the values that it was written with."""
     numbers = [*by_new, *by_old]
-    assert handled.keys() == {(kind, n) for kind in ("placed", "shipped") for n in numbers}
-    for number in numbers:
-        assert handled["placed", number][1] == number * 100
-        code, coupon = handled["shipped", number]
-        assert coupon == (f"C{number}" if code == "new" and number in by_new else None)
-    for number in by_new:
-        assert handled["placed", number][0] == "new", "old code cannot have read it"
+    assert {(kind, number) for _, kind, number, _ in handled} == {
+        (kind, n) for kind in ("placed", "shipped") for n in numbers
+    }
+    for code, kind, number, value in handled:
+        if kind == "placed":
+            assert value == number * 100
+            assert code == "new" or number in by_old, "old code cannot have read it"
+        else:
+            assert value == (f"C{number}" if code == "new" and number in by_new else None)
 
 
 def test_in_one_process_with_sqlite(tmp_path):
