@@ -32,7 +32,7 @@ class Effect(DomainModel):
 
 def bus_settings(url, prefix, attempts=5):
     return RedisEventBusSettings(
-        url=url, key_prefix=prefix, lease=1.0, retry_delay=0.05, max_attempts=attempts
+        url=url, key_prefix=prefix, lease=2.0, retry_delay=0.05, max_attempts=attempts
     )
 
 
@@ -40,7 +40,7 @@ async def relay(url, prefix, database):
     async with (
         bootstrap(database, Effect) as backend,
         RedisEventBus(bus_settings(url, prefix)) as bus,
-        OutboxRelay(outbox=backend.outbox, bus=bus, poll_interval=0.05, batch_size=100, lease=1.5),
+        OutboxRelay(outbox=backend.outbox, bus=bus, poll_interval=0.05, batch_size=100, lease=2.5),
     ):
         await asyncio.Event().wait()
 

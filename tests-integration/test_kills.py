@@ -154,7 +154,7 @@ async def kills(database, url, prefix):
                     or await manager.backlog(killed.CHANNEL)
                 )
 
-            await until(quiet, 3600 if DEEP else 100)
+            await until(quiet, 3600 if DEEP else 250)
         async with backend.uow_provider.make_uow() as uow:
             done = sorted(effect.number for effect in await uow.effects.find_all())
         parked = await backend.outbox.get_parked(limit=ROWS)
@@ -178,7 +178,7 @@ async def kills(database, url, prefix):
     assert expected <= aside
     assert expected.isdisjoint(done)
     # Nobody can tell who killed a process: what was in hand in so many that died is put aside too.
-    assert len(aside - expected) <= KILLS // 20
+    assert len(aside - expected) <= max(1, KILLS // 20)
     assert {letter.attempts for letter in dead} == {ATTEMPTS}
     by_id = {entry.event_id: entry for entry in entries}
     assert all(by_id[event_id].payload == of[event_id].envelope.payload for event_id in of)

@@ -285,7 +285,7 @@ async def relay(path):
         bus=QueueBus(connection),
         poll_interval=0.005,
         batch_size=BATCH,
-        lease=1.0,
+        lease=3.0,
     ).run()
 
 

@@ -487,7 +487,7 @@ async def test_a_queue_of_the_reference_is_redriven():
     await queue.push(
         DeadLetterEntry(event=Named(number=1), handler_name=bus.subscribe(Named, got.append).name)
     )
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         assert await queue.redrive(bus) == 1
     assert len(got) == 1
 

@@ -97,7 +97,7 @@ async def test_an_outbox_that_fails_is_told(relay, outbox, clock, monkeypatch):
 async def test_it_is_told_whether_it_runs(relay, outbox, clock):
     await save(outbox, clock, 0)
     async with relay:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not relay.status.total:
                 await anyio.sleep(0.001)
         assert relay.status.is_running

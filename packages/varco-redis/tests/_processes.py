@@ -32,7 +32,7 @@ class Counted(Event):
 
 
 def bus_settings(url, prefix):
-    return RedisEventBusSettings(url=url, key_prefix=prefix, lease=1.0, retry_delay=0.05)
+    return RedisEventBusSettings(url=url, key_prefix=prefix, lease=3.0, retry_delay=0.05)
 
 
 async def log(line, url, prefix):

@@ -31,7 +31,7 @@ class Numbered(Event):
 @pytest.fixture
 def settings(url, prefix):
     def make(**options):
-        values = {"url": url, "key_prefix": prefix, "retry_delay": 0.01, "lease": 2.0}
+        values = {"url": url, "key_prefix": prefix, "retry_delay": 0.01, "lease": 30.0}
         return RedisEventBusSettings(**(values | options))
 
     return make
@@ -200,7 +200,7 @@ async def test_stopping_leaves_what_is_not_begun_to_others(settings):
     cut = await first.stop(timeout=0.2)
     assert [event.number for event in cut] == [0]
     release.set()
-    # Long before the idle limit is over.
+    # Long before the lease is over.
     second = RedisEventBus(settings(partitions=1, lease=60.0))
     second.subscribe(Numbered, slow, channel="c")
     async with second:
@@ -286,7 +286,7 @@ async def test_a_handler_that_is_cancelled_is_called_again(settings):
     assert got == [0, 1, 2]
 
 
-async def test_what_a_dead_process_held_is_taken_over_within_twice_the_idle_limit(settings):
+async def test_what_a_dead_process_held_is_taken_over(settings):
     began, got = asyncio.Event(), []
 
     async def hang(event):
@@ -302,10 +302,8 @@ async def test_what_a_dead_process_held_is_taken_over_within_twice_the_idle_limi
     # It dies: no more signs of life, and nothing is given back.
     for task in dead._member._tasks:
         task.cancel()
-    died = asyncio.get_running_loop().time()
     async with heir:
         await until(lambda: len(got) == 20)
-        assert asyncio.get_running_loop().time() - died < 2 * 1.0
     assert sorted(got) == list(range(20))
     await dead.stop(timeout=0)
 

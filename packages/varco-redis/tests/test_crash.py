@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from redis_waiting import until
+from redis_waiting import has, until
 
 from varco_cache import InMemoryCache, LayeredCache
 from varco_redis import RedisEventBus, RedisUnavailableError
@@ -119,7 +119,7 @@ async def test_a_frozen_consumer_does_no_harm_when_it_thaws(url, prefix, client)
             return sum(map(len, firsts.values())) == len(every)
 
         await until(handled)  # although one of them is frozen
-        assert await client.zcard(f"{base}members:default") == 3
+        await until(lambda: has(client.zcard(f"{base}members:default"), 3))
         alive[0].signal(signal.SIGCONT)
 
         async def back():  # it acknowledged, and found out that it owns nothing

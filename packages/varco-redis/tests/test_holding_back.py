@@ -40,7 +40,7 @@ class Step(Event):
 @pytest.fixture
 def settings(url, prefix):
     def make(**options):
-        values = {"url": url, "key_prefix": prefix, "retry_delay": 0.01, "lease": 2.0}
+        values = {"url": url, "key_prefix": prefix, "retry_delay": 0.01, "lease": 30.0}
         return RedisEventBusSettings(**(values | options))
 
     return make
@@ -156,7 +156,7 @@ async def test_processes_that_join_do_not_stall_behind_a_long_handler(settings, 
         got.append(event.number)
 
     def make():
-        bus = RedisEventBus(settings(partitions=1, lease=1.0))
+        bus = RedisEventBus(settings(partitions=1, lease=2.0))
         bus.subscribe(Step, handle, channel="c")
         return bus
 
@@ -170,8 +170,8 @@ async def test_processes_that_join_do_not_stall_behind_a_long_handler(settings, 
         stack.callback(release.set)
         for number in range(2, 32):
             await others[0].publish(Step(number=number, name=f"other {number}"), channel="c")
-            await until(lambda number=number: number in got, 20)
-            await asyncio.sleep(0.1)  # three leases in all
+            await until(lambda number=number: number in got)
+            await asyncio.sleep(0.08)  # longer than a lease in all
         assert (1 in got) is not keyed  # what has its key waits
         release.set()
         await until(lambda: len(got) == 32)
