@@ -120,6 +120,15 @@ if TYPE_CHECKING:
         current_correlation_id,
         generate_correlation_id,
     )
+    from varco_events._transport import (
+        TransportBus,
+        TransportLetters,
+        TransportLink,
+        TransportListener,
+        TransportMember,
+        TransportSettings,
+        TransportUpstream,
+    )
     from varco_events._upcasting import upcaster
     from varco_events._workers import HandlingSettings, Upstream, Workers
 else:
@@ -186,6 +195,10 @@ else:
         "_tracing": (
             "CorrelationIdFilter correlation_context current_causation_id "
             "current_correlation_id generate_correlation_id"
+        ),
+        "_transport": (
+            "TransportBus TransportLetters TransportLink TransportListener TransportMember "
+            "TransportSettings TransportUpstream"
         ),
         "_upcasting": "upcaster",
         "_workers": "HandlingSettings Upstream Workers",
@@ -316,6 +329,13 @@ __all__: tuple[str, ...] = (
     "Serializer",
     "StoreFigures",
     "Subscription",
+    "TransportBus",
+    "TransportLetters",
+    "TransportLink",
+    "TransportListener",
+    "TransportMember",
+    "TransportSettings",
+    "TransportUpstream",
     "UnknownEventTypeError",
     "UpcastError",
     "Upstream",

@@ -13,16 +13,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from varco_events import back_off, describe
 from varco_kafka._partition import Partition
 from varco_kafka._progress import Progress
+from varco_kafka._upstream import Taking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from varco_events import AbstractDeadLetterQueue, Delivery, Workers
-    from varco_kafka._bus_settings import KafkaEventBusSettings
-    from varco_kafka._link import Link
-    from varco_kafka._partition import Ready
     from varco_kafka._received import Received
-    from varco_kafka._topics import Topics
+    from varco_kafka._upstream import Source
 
 logger = logging.getLogger("varco_kafka.bus")
 
@@ -31,38 +26,20 @@ _SOON = 0.02
 _DISCOVER = 5.0
 
 
-class BroadcastListener:
+class BroadcastListener(Taking):
     """Reads the broadcast channels from when it began to, without a group.
 
     Nothing is committed; what fails is tried again and dead-lettered like everything else. One
     event loop owns it.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        topics: Topics,
-        settings: KafkaEventBusSettings,
-        workers: Workers,
-        dead_letters: AbstractDeadLetterQueue,
-        channels: Callable[[], set[str]],
-    ) -> None:
-        self._link = link
-        self._topics = topics
-        self._settings = settings
-        self._workers = workers
-        self._dead_letters = dead_letters
-        self._channels = channels
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
         self._consumer: AIOKafkaConsumer | None = None
         self._partitions: dict[TopicPartition, Partition] = {}
-        self._poked = asyncio.Event()
         self._began = False
         self.ready = asyncio.Event()
         """Whether what is published from now on comes here, as far as is known."""
-
-    def poke(self) -> None:
-        """The channels have changed."""
-        self._poked.set()
 
     async def run(self) -> None:
         """Listen until it is cancelled."""
@@ -147,7 +124,7 @@ class BroadcastListener:
             ends = await consumer.end_offsets(parts)
             places = {part: await consumer.position(part) for part in self._partitions}
         for part in parts:
-            one = Partition(part, topics[part.topic], self, self._workers)
+            one = Partition(part, topics[part.topic], self, self.workers)
             places[part] = ends[part] if part.topic in old else 0
             one.progress, one.until = Progress(places[part]), math.inf
             self._partitions[part] = one
@@ -164,25 +141,7 @@ class BroadcastListener:
 
     # What partitions report.
 
-    async def count(self, begun: Sequence[Ready]) -> list[Ready]:
-        """Nothing is counted but here."""
-        return list(begun)
-
-    async def uncount(self, given_back: Sequence[Ready]) -> None:
-        """Likewise."""
-
     def finished(self, partition: Partition, received: Received) -> None:
         """It need not be known any more."""
         if partition.progress is not None:
             partition.progress.done(int(received.number))
-
-    async def settle(self) -> None:
-        """Nobody wants to know."""
-
-    def dropped(self, partition: Partition, received: Received) -> None:
-        """Nobody goes on with it."""
-
-    async def dead_letter(self, received: Received, delivery: Delivery) -> None:
-        """Push it for each handler that failed."""
-        for entry in received.dead_letters(delivery.failed, self._settings.group):
-            await self._dead_letters.push(entry)

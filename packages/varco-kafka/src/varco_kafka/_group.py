@@ -16,16 +16,15 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from varco_events import back_off, describe
 from varco_kafka._partition import Partition
 from varco_kafka._progress import Progress
+from varco_kafka._upstream import Taking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from varco_events import AbstractDeadLetterQueue, Delivery, InHand, Workers
-    from varco_kafka._bus_settings import KafkaEventBusSettings
-    from varco_kafka._link import Link
+    from varco_events import InHand
     from varco_kafka._partition import Ready
     from varco_kafka._received import Received
-    from varco_kafka._topics import Topics
+    from varco_kafka._upstream import Source
 
 logger = logging.getLogger("varco_kafka.bus")
 
@@ -37,7 +36,7 @@ _DISCOVER = 5.0  # how often it is asked which topics there are, where all are l
 _FAILURES = 3  # of rounds, after which another consumer is made
 
 
-class GroupMember(ConsumerRebalanceListener):
+class GroupMember(Taking, ConsumerRebalanceListener):
     """Takes events of the partitions that it is assigned. One event loop owns it.
 
     A commit is what proves that a partition is ours: Kafka refuses that of a member which was left
@@ -45,34 +44,21 @@ class GroupMember(ConsumerRebalanceListener):
     lock orders commits, so that a later one never says less than one before it.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        topics: Topics,
-        settings: KafkaEventBusSettings,
-        workers: Workers,
-        dead_letters: AbstractDeadLetterQueue,
-        channels: Callable[[], set[str]],
-    ) -> None:
-        self._link = link
-        self._topics = topics
-        self._settings = settings
-        self._workers = workers
-        self._dead_letters = dead_letters
-        self._channels = channels
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
         self._consumer: AIOKafkaConsumer | None = None
         self._listened: dict[str, str] = {}
         self._partitions: dict[TopicPartition, Partition] = {}
         self._dirty: set[Partition] = set()
         self._changed = asyncio.Event()
-        self._poked = asyncio.Event()
         self._commits = asyncio.Lock()
         self._taking = True
         self._discovered = 0.0
         self._over: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # An event that dies before its last attempt but one may be counted before it is there.
-        self._ahead = settings.concurrency if settings.max_attempts > 2 else 0  # noqa: PLR2004
+        concurrency, attempts = self._settings.concurrency, self._settings.max_attempts
+        self._ahead = concurrency if attempts > 2 else 0  # noqa: PLR2004
         self.rebalances = 0
         """How often partitions were dealt out anew."""
 
@@ -83,11 +69,7 @@ class GroupMember(ConsumerRebalanceListener):
             for work in (self._take, self._commit_soon)
         ]
 
-    def poke(self) -> None:
-        """The channels have changed."""
-        self._poked.set()
-
-    def stop_taking(self) -> None:
+    async def stop_taking(self) -> None:
         """Take no more; what is in hand goes on, and so does polling."""
         self._taking = False
 
@@ -165,11 +147,6 @@ class GroupMember(ConsumerRebalanceListener):
             partition.progress.begun(int(received.number), received.attempts)
             self._dirty.add(partition)
             self._changed.set()
-
-    async def dead_letter(self, received: Received, delivery: Delivery) -> None:
-        """Push it for each handler that failed; pushed twice, it is kept once."""
-        for entry in received.dead_letters(delivery.failed, self._settings.group):
-            await self._dead_letters.push(entry)
 
     # Committing.
 
@@ -294,7 +271,7 @@ class GroupMember(ConsumerRebalanceListener):
         return consumer is not None and consumer._coordinator.generation >= 0  # noqa: SLF001  # there is no public way
 
     def _running(self, partitions: Iterable[Partition]) -> set[asyncio.Task[None]]:
-        running = self._workers.running
+        running = self.workers.running
         return {
             task
             for one in partitions
@@ -309,7 +286,7 @@ class GroupMember(ConsumerRebalanceListener):
             channel = by_topic.get(part.topic)
             if channel is not None and self._consumer is not None:
                 self._consumer.pause(part)  # nothing may be taken before it is known what is done
-                self._partitions[part] = Partition(part, channel, self, self._workers)
+                self._partitions[part] = Partition(part, channel, self, self.workers)
 
     async def _restore(self, consumer: AIOKafkaConsumer) -> None:
         """Learn what was committed of partitions that are new, and say that they are ours."""

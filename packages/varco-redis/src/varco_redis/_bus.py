@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import random
@@ -14,18 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from redis.exceptions import NoPermissionError
 
 from varco_events import (
-    CHANNEL_ALL,
-    CHANNEL_DEFAULT,
     AbstractDeadLetterQueue,
-    AbstractEventBus,
     BusStoppedError,
-    Dispatcher,
-    Event,
     EventEnvelope,
     EventMiddleware,
     EventSerializer,
+    HoldingBack,
     JsonEventSerializer,
-    Subscription,
+    TransportBus,
     Workers,
 )
 from varco_redis._bus_scripts import PUBLISH
@@ -42,20 +37,20 @@ from varco_redis._group import GroupMember
 from varco_redis._link import Link
 from varco_redis._listening import BroadcastListener, PubSubListener
 from varco_redis._received import packed, written
+from varco_redis._upstream import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from varco_redis._link import Call, Command
 
 logger = logging.getLogger("varco_redis.bus")
 
-_CHUNK = 250
 _UNKNOWN = -1
 _PAUSE, _MOST_PAUSE = 0.01, 0.25
 
 
-class RedisEventBus(AbstractEventBus):
+class RedisEventBus(TransportBus[RedisEventBusSettings, Link]):
     """Brings events to the handlers of all processes that listen, through Redis Streams.
 
     At least once: an event that `publish` returned for is handled although processes die at any
@@ -74,7 +69,7 @@ class RedisEventBus(AbstractEventBus):
         RedisDataError: Likewise, when there is something else under the keys of the channel.
     """
 
-    is_transport: ClassVar[bool] = True
+    chunk: ClassVar[int] = 250
 
     def __init__(
         self,
@@ -93,97 +88,29 @@ class RedisEventBus(AbstractEventBus):
                 the bus when None.
             middleware: Wrapped around every delivery to a handler, the first outermost.
         """
-        self.settings: RedisEventBusSettings = settings or RedisEventBusSettings()
-        self.serializer: EventSerializer = serializer or JsonEventSerializer()
-        self._link = Link(self.settings)
-        self._names = Names(self.settings)
-        self._dispatcher = Dispatcher(
-            serializer=self.serializer, middleware=middleware, group=self.settings.group
+        settings = settings or RedisEventBusSettings()
+        serializer, own = serializer or JsonEventSerializer(), None
+        if dead_letters is None:
+            own = dead_letters = RedisDeadLetterQueue(
+                _letters_beside(settings), serializer=serializer
+            )
+        super().__init__(
+            settings,
+            Link(settings),
+            serializer=serializer,
+            dead_letters=dead_letters,
+            own_letters=own,
+            middleware=middleware,
+            logger=logger,
         )
-        self._owns_letters = dead_letters is None
-        self.dead_letters: AbstractDeadLetterQueue = dead_letters or RedisDeadLetterQueue(
-            _letters_beside(self.settings), serializer=self.serializer
-        )
-        """Where events go that failed too often."""
+        self._names = Names(settings)
         self._known: set[str] = set()
         self._round_robin = itertools.count(random.randrange(1000))  # noqa: S311 # not for secrets
-        self._workers: Workers | None = None
-        self._member: GroupMember | None = None
-        self._listener: BroadcastListener | PubSubListener | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._stopped = False
 
-    def subscribe[E: Event](
-        self,
-        event_type: type[E] | str,
-        handler: Callable[[E], Awaitable[None] | None],
-        *,
-        channel: str = CHANNEL_ALL,
-        filter: Callable[[E], bool] | None = None,  # noqa: A002 # the reference's name
-        priority: int = 0,
-    ) -> Subscription:
-        """Call `handler` for events of `event_type`, its subclasses included."""
-        subscription = self._dispatcher.subscribe(
-            event_type, handler, channel=channel, filter=filter, priority=priority
-        )
-        self._poke()
-        return subscription
-
-    async def publish(
-        self, event: Event, *, channel: str = CHANNEL_DEFAULT
-    ) -> Awaitable[None] | None:
-        """Hand `event` to Redis; when this returns it is kept there."""
-        await self._publish([self._envelope(event, channel)])
-        return None
-
-    async def deliver(
-        self, event: Event, *, channel: str = CHANNEL_DEFAULT, handler: str | None = None
-    ) -> None:
-        """Hand `event` to Redis, to be handled by all or, in this group, by this handler only."""
-        envelope = self._envelope(event, channel)
-        if handler is not None:
-            envelope = envelope.addressed(handler, self.settings.group)
-        await self._publish([envelope])
-
-    async def publish_many(self, events: Sequence[tuple[Event, str]]) -> None:
-        """Publish pairs of event and channel in order, hundreds in one round trip."""
-        await self._publish([self._envelope(event, channel) for event, channel in events])
-
-    async def send(
-        self,
-        envelopes: Iterable[EventEnvelope],
-        report: Callable[[EventEnvelope, Exception | None], object],
-    ) -> None:
-        """Hand over envelopes as they are, hundreds in one round trip; a full channel is no wait.
-
-        What was not taken holds back the later ones of its channel alone.
-        """
-        waiting = iter(envelopes)
-        while some := list(itertools.islice(waiting, _CHUNK)):
-            errors = await self._sent(some)
-            for envelope in some:
-                report(envelope, errors.get(id(envelope)))
-
-    async def is_healthy(self) -> bool:
-        """Whether Redis answers and takes writes; waits no longer than the time limit."""
-        return await self._link.is_healthy()
-
-    async def start(self) -> None:
-        """Begin to handle events; again after `stop()`. Redis need not be there yet."""
-        self._stopped = False
-        if self._workers is not None:
-            return
-        workers = self._workers = Workers(self._dispatcher, self.settings, self.serializer, logger)
-        if self.settings.mode == BusMode.PUBSUB:
-            listener = self._listener = PubSubListener(
-                self._link, self._names, self.settings, workers, self.dead_letters
-            )
-            self._listening = asyncio.create_task(listener.run(), name="varco-redis listen")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.timeout):
-                    await listener.ready.wait()
-            return
-        shared = (
+    def _parts(
+        self, workers: Workers
+    ) -> tuple[GroupMember | None, BroadcastListener | PubSubListener]:
+        source = Source(
             self._link,
             self._names,
             self.settings,
@@ -191,50 +118,16 @@ class RedisEventBus(AbstractEventBus):
             self.dead_letters,
             self._dispatcher.channels,
         )
-        self._member = GroupMember(*shared)
-        self._member.start()
-        self._listener = BroadcastListener(*shared)
-        with contextlib.suppress(Exception):  # it tries again
-            await self._listener.synchronize()
-        self._listening = asyncio.create_task(self._listener.run(), name="varco-redis broadcast")
-
-    async def stop(self, timeout: float | None = None) -> Sequence[Event]:  # noqa: ASYNC109 # the reference's name
-        """Finish the handlers that run, leave the rest to others, and take no more events.
-
-        Returns:
-            The events whose handling was cut off after `timeout` seconds; they come again.
-        """
-        cut: Sequence[Event] = ()
-        workers, member, listening = self._workers, self._member, self._listening
-        self._workers = self._member = self._listener = self._listening = None
-        try:
-            if listening is not None:
-                listening.cancel()
-                await asyncio.wait([listening])
-            if member is not None:
-                await member.stop_taking()
-            if workers is not None:
-                cut = await workers.drain(timeout)
-            if member is not None:
-                await member.stop()
-        finally:
-            self._stopped = True
-            await self._link.close()
-            if self._owns_letters and isinstance(self.dead_letters, RedisDeadLetterQueue):
-                await self.dead_letters.stop()
-        if cut:
-            logger.warning("stopped after %s s: %d events come again", timeout, len(cut))
-        return cut
-
-    def _envelope(self, event: Event, channel: str) -> EventEnvelope:
-        return EventEnvelope.of(event, channel=channel, serializer=self.serializer)
+        if self.settings.mode == BusMode.PUBSUB:
+            return None, PubSubListener(source)
+        return GroupMember(source), BroadcastListener(source)
 
     async def _publish(self, envelopes: Sequence[EventEnvelope]) -> None:
         """Append all; waits for space within the time limit."""
         until, pause = time.monotonic() + self.settings.timeout, _PAUSE
-        for at in range(0, len(envelopes), _CHUNK):
-            some = list(envelopes[at : at + _CHUNK])
-            while errors := await self._sent(some):
+        for at in range(0, len(envelopes), self.chunk):
+            some = list(envelopes[at : at + self.chunk])
+            while errors := await self._sent(some, HoldingBack()):
                 error = next(iter(errors.values()))
                 if not isinstance(error, RedisBackPressureError) or time.monotonic() > until:
                     raise error
@@ -242,13 +135,27 @@ class RedisEventBus(AbstractEventBus):
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 # not for secrets
                 pause = min(2 * pause, _MOST_PAUSE)
 
-    async def _sent(self, envelopes: Sequence[EventEnvelope]) -> dict[int, Exception]:
+    async def _sent(
+        self, envelopes: Sequence[EventEnvelope], held: HoldingBack
+    ) -> dict[int, Exception]:
         """What was not taken, and why, by the id() of the envelope; each channel by itself."""
+        if self._stopped:
+            return _all(envelopes, BusStoppedError(envelopes[0].event_type))
+        found: dict[int, Exception] = {}
+        if held.is_holding:
+            found = {id(one): why for one in envelopes if (why := held.of(one)) is not None}
+            envelopes = [one for one in envelopes if id(one) not in found]
+        errors = await self._written(envelopes)
+        if errors:
+            for one in envelopes:
+                if id(one) in errors:
+                    held.add(one, errors[id(one)])
+        return found | errors
+
+    async def _written(self, envelopes: Sequence[EventEnvelope]) -> dict[int, Exception]:
         by_channel: dict[str, list[EventEnvelope]] = {}
         for envelope in envelopes:
             by_channel.setdefault(envelope.channel, []).append(envelope)
-        if self._stopped:
-            return _all(envelopes, BusStoppedError(envelopes[0].event_type))
         try:
             if self.settings.mode == BusMode.PUBSUB:
                 return await self._shout(by_channel)
@@ -330,11 +237,6 @@ class RedisEventBus(AbstractEventBus):
         self._known.update(answers.keys() - refused.keys())
         self._poke()
         return refused
-
-    def _poke(self) -> None:
-        for one in (self._member, self._listener):
-            if one is not None:
-                one.poke()
 
 
 def _all(envelopes: Iterable[EventEnvelope], error: Exception) -> dict[int, Exception]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_events import back_off, describe
+from varco_events import TransportUpstream, back_off, describe
 from varco_redis._acks import Acks
 from varco_redis._bus_scripts import (
     COORDINATE,
@@ -25,18 +25,17 @@ from varco_redis._bus_scripts import (
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._membership import Membership
 from varco_redis._partition import Partition
+from varco_redis._received import Received
 from varco_redis._settings import host_name
 from varco_redis._taking import Taker
 from varco_redis._waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from varco_events import AbstractDeadLetterQueue, Delivery, Workers
-    from varco_redis._bus_settings import Names, RedisEventBusSettings
-    from varco_redis._link import Call, Link
+    from varco_redis._link import Call
     from varco_redis._partition import Ready
-    from varco_redis._received import Received
+    from varco_redis._upstream import Source
 
 logger = logging.getLogger("varco_redis.bus")
 
@@ -45,7 +44,7 @@ _MARGIN = 0.8  # the part of the lease for which a process trusts that it owns a
 _TRIM_EVERY = 5.0
 
 
-class GroupMember:
+class GroupMember(TransportUpstream[Partition, Received]):
     """Takes events of the partitions that it owns. One event loop owns it.
 
     Its partitions are a matter of agreement: a process that is frozen loses them, and taking and
@@ -53,22 +52,14 @@ class GroupMember:
     A partition that others should have goes at once; what runs goes on and keeps its key.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        names: Names,
-        settings: RedisEventBusSettings,
-        workers: Workers,
-        dead_letters: AbstractDeadLetterQueue,
-        channels: Callable[[], set[str]],
-    ) -> None:
-        self._mine = Membership(link, names, settings, workers)
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.workers, source.dead_letters, source.settings.group)
+        self._mine = Membership(source.link, source.names, source.settings, source.workers)
         self._taker = Taker(self._mine)
-        self._dead_letters = dead_letters
-        self._channels = channels
+        self._channels = source.channels
         # Partitions that were let go while handlers were at work on their events.
         self._leaving: list[Partition] = []
-        self._acks = Acks(link, settings.group)
+        self._acks = Acks(source.link, source.settings.group)
         self._trimmed = time.monotonic()
         self._over: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -173,11 +164,6 @@ class GroupMember:
             hold = f"h{partition.number}:{received.number}"
             self._acks.let_go(self._mine.names.owners(partition.channel), hold)
             self._mine.changed.set()
-
-    async def dead_letter(self, received: Received, delivery: Delivery) -> None:
-        """Push it for each handler that failed; pushed twice, it is kept once."""
-        for entry in received.dead_letters(delivery.failed, self._mine.settings.group):
-            await self._dead_letters.push(entry)
 
     # Signs of life, and which partitions are ours.
 

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from varco_events import NoSuchHandlerError, back_off, describe
+from varco_events import NoSuchHandlerError, TransportUpstream, back_off, describe
 from varco_redis._errors import RedisUnavailableError
 from varco_redis._partition import Partition
 from varco_redis._received import Received, unpacked
 from varco_redis._waiting import listen, streams_of, wait_for, wait_for_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from varco_events import AbstractDeadLetterQueue, Delivery, Workers
-    from varco_redis._bus_settings import Names, RedisEventBusSettings
-    from varco_redis._link import Link, Own
-    from varco_redis._partition import Ready
+    from varco_redis._link import Own
+    from varco_redis._upstream import Source
 
 logger = logging.getLogger("varco_redis.bus")
 
@@ -32,30 +28,23 @@ _BLOCK = 1.0
 _BACK_MS = 1000
 
 
-class BroadcastListener:
+class BroadcastListener(TransportUpstream[Partition, Received]):
     """Reads the broadcast channels from when it began to, without a group.
 
     Nothing is acknowledged; what fails is tried again and dead-lettered like everything else.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        names: Names,
-        settings: RedisEventBusSettings,
-        workers: Workers,
-        dead_letters: AbstractDeadLetterQueue,
-        channels: Callable[[], set[str]],
-    ) -> None:
-        self._link = link
-        self._names = names
-        self._settings = settings
-        self._workers = workers
-        self._dead_letters = dead_letters
-        self._channels = channels
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.workers, source.dead_letters, source.settings.group)
+        self._link = source.link
+        self._names = source.names
+        self._settings = source.settings
+        self._channels = source.channels
         self._partitions: dict[str, Partition] = {}
         self._changed = asyncio.Event()
         self._offset = 0.0
+        self.ready = asyncio.Event()
+        """Whether it listens, or Redis is not there yet."""
 
     def poke(self) -> None:
         """The channels have changed."""
@@ -72,14 +61,16 @@ class BroadcastListener:
                     attempt = 0
                 except Exception as error:  # noqa: BLE001 # whatever it is, listening goes on
                     logger.warning("listening failed, it goes on: %s", describe(error))
+                    self.ready.set()
                     await asyncio.sleep(back_off(attempt))
                     attempt += 1
 
-    async def synchronize(self) -> None:
+    async def _synchronize(self) -> None:
         """Learn Redis's clock: positions in streams are times."""
         seconds, _ = await self._link.call("TIME")
         self._offset = int(seconds) * 1000.0 - time.monotonic() * 1000.0
         self._note()
+        self.ready.set()
 
     def _note(self) -> None:
         """Begin with channels that are new at what is written from now on."""
@@ -96,7 +87,7 @@ class BroadcastListener:
 
     def _add(self, channel: str) -> None:
         stream = f"{self._names.base(channel)}0"
-        partition = Partition(channel, 0, stream, self, self._workers)
+        partition = Partition(channel, 0, stream, self, self.workers)
         partition.until, partition.unclaimed = math.inf, False
         now = time.monotonic() * 1000.0 + self._offset - _BACK_MS
         partition.position = f"{now:.0f}-0"
@@ -105,7 +96,7 @@ class BroadcastListener:
     async def _round(self, own: Own) -> None:
         self._changed.clear()
         if not self._offset:
-            await self.synchronize()
+            await self._synchronize()
         if "*" in self._channels():
             known = await self._link.call("SMEMBERS", self._names.channels)
             for name in {one.decode(errors="replace") for one in known} - self._partitions.keys():
@@ -158,29 +149,6 @@ class BroadcastListener:
         for name, entries in streams_of(answer):
             ready[name].accept(entries)
 
-    # What partitions report.
-
-    async def count(self, begun: Sequence[Ready]) -> list[Ready]:
-        """Nothing is counted but here."""
-        return list(begun)
-
-    async def uncount(self, given_back: Sequence[Ready]) -> None:
-        """Likewise."""
-
-    def finished(self, partition: Partition, received: Received) -> None:
-        """Nobody wants to know."""
-
-    async def settle(self) -> None:
-        """Likewise."""
-
-    def dropped(self, partition: Partition, received: Received) -> None:
-        """Likewise."""
-
-    async def dead_letter(self, received: Received, delivery: Delivery) -> None:
-        """Push it for each handler that failed."""
-        for entry in received.dead_letters(delivery.failed, self._settings.group):
-            await self._dead_letters.push(entry)
-
 
 class PubSubListener:
     """Hands on what is published while it listens; a handler is tried once, then dead-lettered.
@@ -189,21 +157,14 @@ class PubSubListener:
     reading: Redis keeps a little, then breaks the connection, and the events are missed.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        names: Names,
-        settings: RedisEventBusSettings,
-        workers: Workers,
-        dead_letters: AbstractDeadLetterQueue,
-    ) -> None:
-        self._link = link
-        self._subject = names.subject
-        self._group = settings.group
-        self._workers = workers
-        self._dead_letters = dead_letters
+    def __init__(self, source: Source) -> None:
+        self._link = source.link
+        self._subject = source.names.subject
+        self._group = source.settings.group
+        self._workers = source.workers
+        self._dead_letters = source.dead_letters
         self._number = 0
-        self._room = asyncio.Semaphore(workers.settings.concurrency)
+        self._room = asyncio.Semaphore(source.settings.concurrency)
         self.ready = asyncio.Event()
 
     def poke(self) -> None:
