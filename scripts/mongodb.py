@@ -54,7 +54,7 @@ def start(
     """Start the stand-in on a folder, and return the process and its URL."""
     port = port or _free_port()
     command = [str(program), "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--storage-path", folder, "--sync-on-commit"]
+    command += ["--storage-path", folder]
     silent = subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=silent, stderr=silent)
     return process, f"mongodb://127.0.0.1:{port}/?directConnection=true"

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from pymongo import UpdateOne
 
+from varco_beanie._line import AT_ONCE
 from varco_events.testing import ConservationContract, EventStores
 
 
@@ -29,7 +30,7 @@ class TestCollections(ConservationContract):
     async def advance(self, seconds):
         """The clock of a server cannot be turned: what it is compared with is put back."""
         times = {
-            "varco_outbox": ("leased_until", "available_at"),
+            "varco_outbox": ("leased_until", "available_at", "ready_at"),
             "varco_inbox": ("leased_until", "received_at", "available_at"),
             "varco_dead_letters": ("leased_until",),
         }
@@ -42,7 +43,7 @@ class TestCollections(ConservationContract):
                         "$set": {
                             field: row[field] - timedelta(seconds=seconds)
                             for field in fields
-                            if row.get(field) is not None
+                            if (row.get(field) or AT_ONCE) > AT_ONCE
                         }
                     },
                 )

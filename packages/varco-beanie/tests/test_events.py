@@ -22,6 +22,7 @@ class OnTheServer:
 
 class TestOutbox(OnTheServer, OutboxContract):
     counts_attempts = True
+    lines = 2
 
     @asynccontextmanager
     async def open_outbox(self):

@@ -1,7 +1,5 @@
 """What a claim looks at: nothing that is parked, postponed, or behind such an entry of its key."""
 
-import random
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -12,82 +10,6 @@ from varco_events import OutboxEntry
 from varco_sa import _outbox
 
 pytestmark = pytest.mark.anyio
-
-
-class Steps:
-    """Random use of one outbox, and what has to be true of every claim."""
-
-    def __init__(self, outbox, seed):
-        self.outbox, self.random = outbox, random.Random(seed)
-        self.kept, self.in_hand, self.postponed = {}, [], set()
-
-    async def save(self):
-        keys = self.random.choices([None, "a", "b", "c"], k=self.random.randint(1, 6))
-        entries = [OutboxEntry(event_type="t", key=key) for key in keys]
-        await self.outbox.save_many(entries)
-        self.kept |= {entry.entry_id: entry for entry in entries}
-
-    async def claim(self, limit=None):
-        claimed = await self.outbox.claim(limit=limit or self.random.randint(1, 6), lease=600)
-        ids = [entry.entry_id for entry in claimed]
-        assert ids == [one for one in self.kept if one in set(ids)]
-        for entry in claimed:
-            assert entry.entry_id not in self.postponed
-            assert entry.entry_id not in {one.entry_id for one in self.in_hand}
-            line = [one for one, other in self.kept.items() if other.key == entry.key]
-            earlier = line[: line.index(entry.entry_id)]
-            assert entry.key is None or set(earlier) <= set(ids)
-        self.in_hand += claimed
-        return claimed
-
-    def _some(self, most=100):
-        self.random.shuffle(self.in_hand)
-        cut = self.random.randint(0, min(most, len(self.in_hand)))
-        some, self.in_hand = self.in_hand[:cut], self.in_hand[cut:]
-        return some
-
-    async def delete(self):
-        some = [entry.entry_id for entry in self._some()]
-        await self.outbox.delete_many(some)
-        for entry_id in some:
-            del self.kept[entry_id]
-
-    async def release(self):
-        await self.outbox.release(self._some())
-
-    async def postpone(self):
-        later = datetime.now(UTC) + timedelta(days=1)
-        some = [replace(entry, available_at=later) for entry in self._some(2)]
-        await self.outbox.release(some)
-        self.postponed |= {entry.entry_id for entry in some}
-
-    async def park(self):
-        for entry in self._some(2):
-            await self.outbox.park(entry)
-            del self.kept[entry.entry_id]
-
-    async def drain(self):
-        """When what holds others is gone, everything has its turn."""
-        await self.outbox.delete_many([*self.postponed])
-        await self.outbox.release(self.in_hand)
-        self.kept = {one: entry for one, entry in self.kept.items() if one not in self.postponed}
-        self.in_hand, self.postponed = [], set()
-        while claimed := await self.claim(limit=50):
-            await self.outbox.delete_many([entry.entry_id for entry in claimed])
-            self.in_hand = []
-            for entry in claimed:
-                del self.kept[entry.entry_id]
-        assert not self.kept
-
-
-async def test_claims_keep_the_order_of_keys_and_everything_has_its_turn(databases, kind):
-    async with databases.backend(kind) as backend:
-        for seed in range(12):
-            steps = Steps(backend.outbox, seed)
-            works = [steps.save, steps.claim, steps.claim, steps.delete, steps.release]
-            for work in steps.random.choices([*works, steps.postpone, steps.park], k=25):
-                await work()
-            await steps.drain()
 
 
 async def _looked_at(backend):

@@ -4,10 +4,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-from pymongo import ReturnDocument
+from pymongo import IndexModel, ReturnDocument
 
 from varco_beanie._collections import KEY
 from varco_beanie._counters import COUNTERS
+from varco_beanie._dead_letter_failures import DeadLetterFailures
 from varco_beanie._envelopes import (
     CLAIM,
     LEASED,
@@ -21,6 +22,7 @@ from varco_beanie._envelopes import (
 from varco_beanie._transaction import Transaction
 from varco_events import (
     AbstractDeadLetterQueue,
+    AbstractEventBus,
     DeadLetterEntry,
     DeadLetterQueueFullError,
     EventEnvelope,
@@ -68,8 +70,18 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
         self._max_size = max_size
 
     async def create_indexes(self) -> None:
-        """Create what leases look through."""
-        await self._rows.create_index([("seq", 1)], name="ix_varco_dead_letters_seq")
+        """Create what leases and operators look through."""
+        kind = ("handler_name", "error_type", "group", "seq", "failed_at")
+        await self._rows.create_indexes(
+            [
+                IndexModel([(field, 1) for field in fields], name=f"ix_varco_dead_letters_{name}")
+                for name, fields in (
+                    ("seq", ("seq",)),
+                    ("kind", kind),
+                    ("channel", ("channel", "seq", "failed_at")),
+                )
+            ]
+        )
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append an entry; an entry id that is there already is kept once."""
@@ -85,7 +97,7 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
     async def _push(self, transaction: Transaction, entry: DeadLetterEntry) -> None:
         # With a limit, whoever pushes at the same time conflicts with this, and comes after it.
         session = transaction.session
-        number = await next_number(self._counters, DEAD_LETTERS, 1, session)
+        number, now = await next_number(self._counters, DEAD_LETTERS, 1, session)
         if self._max_size is not None:
             if await self._rows.find_one({KEY: entry.entry_id}, session=session) is not None:
                 return
@@ -93,6 +105,7 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
                 raise DeadLetterQueueFullError(entry.entry_id, self._max_size)
         row = {
             "seq": number,
+            "failed_at": now,
             **stored(entry, _FIELDS),
             "envelope": stored(entry.envelope, _ENVELOPE),
         }
@@ -138,6 +151,10 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
         """How many entries are kept, leased ones included."""
         async with translated():
             return await self._rows.count_documents({})
+
+    def failures(self, bus: AbstractEventBus | None = None) -> DeadLetterFailures:
+        """The entries as operators see them: filtered, grouped, retried and discarded."""
+        return DeadLetterFailures(self._storage, DEAD_LETTERS, _entry, self, bus)
 
     async def peek(self, *, limit: int = 10) -> list[DeadLetterEntry]:
         """The oldest entries, leased ones included, without leasing them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from pymongo import ReturnDocument
@@ -21,6 +21,8 @@ type Documents = "AsyncCollection[Document]"
 
 LEASED: Final = "leased_until"
 CLAIM: Final = "claim_id"
+ASIDE: Final = "aside"
+"""What was put aside later has a larger number there."""
 # Among the counters: a document that grows with every claim, so that two conflict.
 CLAIMS: Final = "varco_outbox claims"
 
@@ -70,6 +72,13 @@ async def server_time(database: "AsyncDatabase[Any]") -> datetime:
     return cast("datetime", hello["localTime"]).replace(tzinfo=None)
 
 
+def ceiled(moment: datetime) -> datetime:
+    """The first moment, as documents have them, that is not before this one."""
+    known = moment.astimezone(UTC)
+    floor = naive(known)
+    return floor if finer(known) is None else floor + timedelta(milliseconds=1)
+
+
 def is_over(name: str, now: datetime) -> Document:
     """The documents in which a moment is not there, or has come."""
     return {"$or": [{name: None}, {name: {"$lte": now}}]}
@@ -77,16 +86,17 @@ def is_over(name: str, now: datetime) -> Document:
 
 async def next_number(
     counters: "Documents", name: str, count: int, session: "AsyncClientSession | None" = None
-) -> int:
-    """Take so many numbers, and return the first."""
+) -> tuple[int, datetime]:
+    """Take so many numbers, and return the first, with the time of the server."""
+    last = {"$add": [{"$ifNull": ["$last", 0]}, count]}
     found: Any = await counters.find_one_and_update(
         {KEY: name},
-        {"$inc": {"last": count}},
+        [{"$set": {"last": last, "at": "$$NOW"}}],
         upsert=True,
         return_document=ReturnDocument.AFTER,
         session=session,
     )
-    return int(found["last"]) - count + 1
+    return int(found["last"]) - count + 1, found["at"]
 
 
 @asynccontextmanager

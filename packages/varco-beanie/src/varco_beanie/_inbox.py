@@ -9,9 +9,23 @@ from pymongo import ReturnDocument
 
 from varco_beanie._codecs import FINER
 from varco_beanie._collections import KEY
-from varco_beanie._envelopes import CLAIM, LEASED, is_over, loaded, server_time, stored, translated
+from varco_beanie._counters import COUNTERS
+from varco_beanie._envelopes import (
+    ASIDE,
+    CLAIM,
+    LEASED,
+    aware,
+    is_over,
+    loaded,
+    next_number,
+    server_time,
+    stored,
+    translated,
+)
+from varco_beanie._failures import aside_of
+from varco_beanie._inbox_failures import FAILED_AT, NOTED, InboxFailures
 from varco_domain.backend import utc_now
-from varco_events import InboxEntry, InboxRepository
+from varco_events import InboxEntry, InboxRepository, inbox_failure
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.client_session import AsyncClientSession
@@ -58,6 +72,13 @@ class BeanieInbox(InboxRepository):
         await self._rows.create_index(
             [("processed_at", 1), *_OLDEST], name="ix_varco_inbox_received"
         )
+        kind = (f"{KEY}.handler", "error_type", "group", FAILED_AT)
+        for name, fields in (("errors", kind), ("channels", ("channel", FAILED_AT))):
+            await self._rows.create_index(
+                [(field, 1) for field in fields],
+                name=f"ix_varco_inbox_{name}",
+                partialFilterExpression={FAILED_AT: {"$exists": True}},
+            )
 
     async def accept(self, session: "AsyncClientSession | None", entry: InboxEntry) -> bool:
         """Insert an entry in a transaction; False if it is there."""
@@ -85,7 +106,11 @@ class BeanieInbox(InboxRepository):
         now = self._clock().astimezone(UTC).replace(tzinfo=None)
         async with translated():
             await self._rows.update_many(
-                {f"{KEY}.id": entry_id}, {"$set": {"processed_at": now, "payload": b""}}
+                {f"{KEY}.id": entry_id},
+                {
+                    "$set": {"processed_at": now, "payload": b""},
+                    "$unset": dict.fromkeys(NOTED, ""),
+                },
             )
 
     async def get_unprocessed(self, *, limit: int = 100) -> list[InboxEntry]:
@@ -128,10 +153,24 @@ class BeanieInbox(InboxRepository):
                 "last_error": entry.last_error,
                 "available_at": due,
             }
+            if entry.last_error is not None:
+                values |= await self._failed(entry)
             waiting: dict[str, Any] = {KEY: _key(entry), "processed_at": None}
             if entry.claim_id is not None:
                 waiting[CLAIM] = entry.claim_id
             await self._rows.update_one(waiting, {"$set": values})
+
+    async def _failed(self, entry: InboxEntry) -> dict[str, Any]:
+        """What is noted with an entry that failed."""
+        counters = self._storage.collection(COUNTERS)
+        number, now = await next_number(counters, aside_of(INBOX), 1)
+        failure = inbox_failure(entry, aware(now), in_hand=False)
+        kind = {"error_type": failure.error_type, "group": failure.consumer_group}
+        return {FAILED_AT: now, ASIDE: number, **kind}
+
+    def failures(self) -> InboxFailures:
+        """The entries that failed and wait for another attempt, as operators see them."""
+        return InboxFailures(self._storage, INBOX, _entry, self._clock)
 
     async def is_processed(self, entry_id: UUID) -> bool:
         """Whether an entry was handled."""

@@ -155,6 +155,26 @@ class Transaction:
             await session.end_session()
 
 
+async def in_transaction[T](
+    client: "AsyncMongoClient[dict[str, Any]]", work: "Callable[[AsyncClientSession], Awaitable[T]]"
+) -> T:
+    """Run commands in a transaction of their own, again when it conflicts with another."""
+    transaction = Transaction(client, transactions=True)
+
+    async def run() -> T:
+        session = transaction.session
+        if session is None:
+            raise RepositoryException(FAILED)
+        return await work(session)
+
+    try:
+        done = await transaction.write(None, run, bulk=True)
+        await transaction.commit()
+    finally:
+        await transaction.rollback()
+    return done
+
+
 def _undoes(error: Exception) -> bool:
     """Whether the server undid the transaction: it, or the network, said the error."""
     return isinstance(error, PyMongoError | OSError)

@@ -19,6 +19,7 @@ from varco_events._memory_bus import InMemoryEventBus
 from varco_events._outbox import OutboxEntry, OutboxRepository
 from varco_events._relay import OutboxRelay
 from varco_events.testing._events import ContractEvent, eventually
+from varco_events.testing._outbox_line import Line
 from varco_resilience import RetryPolicy
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class OutboxContract(ABC):
     """Implement `open_outbox`, and `advance` when the repository has a clock of its own.
 
     Set `counts_attempts` for a repository that keeps whole envelopes, counts the attempts of its
-    claims and renews leases, as relays of several processes need it.
+    claims and renews leases, as relays of several processes need it. `lines` is how often an outbox
+    is used at random.
     """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
     counts_attempts = False
+    lines = 12
 
     @abstractmethod
     def open_outbox(self) -> AbstractAsyncContextManager[OutboxRepository]:
@@ -113,6 +116,11 @@ class OutboxContract(ABC):
             await self.advance(1.1)
             waiting = await outbox.claim(limit=10, lease=60)
             assert _ids(waiting) == _ids([entries[0], entries[1], entries[3]])
+
+    async def test_claims_keep_the_order_of_keys_and_everything_has_its_turn(self) -> None:
+        async with self.open_outbox() as outbox:
+            for seed in range(self.lines):
+                await Line(outbox, seed, self.now).play(25)
 
     async def test_a_key_is_never_claimed_past_an_entry_in_hand(self) -> None:
         async with self.open_outbox() as outbox:

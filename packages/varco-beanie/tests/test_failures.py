@@ -1,0 +1,49 @@
+"""What operators see and do."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+
+from varco_events.testing import (
+    DeadLetterFailuresContract,
+    InboxFailuresContract,
+    OutboxFailuresContract,
+)
+
+pytestmark = [
+    pytest.mark.anyio,
+    # PyMongo leaves open what a cancellation meets while it connects.
+    pytest.mark.filterwarnings(
+        r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
+
+
+class OnTheServer:
+    # A command takes the server of the tests its time.
+    share = 0.01
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server):
+        self.server = server
+
+
+class TestOutbox(OnTheServer, OutboxFailuresContract):
+    @asynccontextmanager
+    async def open_outbox(self):
+        async with self.server.backend() as backend:
+            yield backend.outbox
+
+
+class TestInbox(OnTheServer, InboxFailuresContract):
+    @asynccontextmanager
+    async def open_inbox(self):
+        async with self.server.backend() as backend:
+            yield backend.inbox
+
+
+class TestDeadLetters(OnTheServer, DeadLetterFailuresContract):
+    @asynccontextmanager
+    async def open_queue(self):
+        async with self.server.backend() as backend:
+            yield backend.dead_letters
