@@ -19,7 +19,14 @@ from varco_domain import (
 )
 from varco_domain.exception import RepositoryException
 from varco_events import Event, InboxPoller, InMemoryEventBus, OutboxRelay
-from varco_sa import bootstrap, make_engine, metadata_for, migration_source, upgrade_from_1_0_6
+from varco_sa import (
+    bootstrap,
+    make_engine,
+    metadata_for,
+    migration_source,
+    schema_drift,
+    upgrade_from_1_0_6,
+)
 
 EVENT = (
     b'{"__event_type__": "former.placed", "event_id": "5ac29a97-3d98-4966-b33f-c55cf817a6a2", '
@@ -222,6 +229,57 @@ async def test_a_row_that_does_not_fit_changes_nothing(engine, kind):
         assert [post.title for post in await uow.repository(BlogPost).find_all()] == ["mended"]
         assert [note.post for note in await uow.repository(BlogNote).find_all()] == [7]
         assert len(await backend.outbox.get_pending()) == 1
+
+
+class StoppedError(Exception):
+    """The process dies here."""
+
+
+class Stops:
+    """Ends each run at the first statement that changes something and was not one before.
+
+    Of what commits what went before, as a statement that renames a table does on MariaDB, only that
+    has happened. Elsewhere all is undone, so there it ends where most was done.
+    """
+
+    def __init__(self, kind):
+        self.seen = set()
+        self._commits = kind == "mariadb"
+
+    def __call__(self, _connection, cursor, statement, _parameters, _context, _many):
+        words = statement.split()
+        if words[0] in {"SELECT", "SHOW", "PRAGMA", "DESCRIBE", "COMMIT"}:
+            return
+        if statement in self.seen or not (self._commits or "_1_0_6" in words[-1]):
+            return
+        self.seen.add(statement)
+        if self._commits and words[0] in {"ALTER", "CREATE", "DROP"}:
+            cursor.execute("COMMIT")
+        raise StoppedError(statement)
+
+
+@pytest.mark.anyio
+async def test_it_goes_on_where_it_was_stopped_at_whichever_statement(engine, kind):
+    stops, runs = Stops(kind), 0
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", stops)
+    while True:
+        try:
+            await upgrade_from_1_0_6(engine, *MODELS)
+        except StoppedError:
+            runs += 1
+        else:
+            break
+    sa.event.remove(engine.sync_engine, "before_cursor_execute", stops)
+    assert runs == len(stops.seen) > (20 if kind == "mariadb" else 4)
+    assert any("blognote_1_0_6" in statement for statement in stops.seen)
+    async with bootstrap(engine, *MODELS) as backend:
+        async with backend.uow_provider.make_uow() as uow:
+            assert [post.pk for post in await uow.repository(BlogPost).find_all()] == [7]
+            assert [note.post for note in await uow.repository(BlogNote).find_all()] == [7]
+        assert [one.payload for one in await backend.outbox.get_pending()] == [EVENT]
+        assert [one.payload for one in await backend.inbox.get_unprocessed()] == [EVENT]
+    drift = await schema_drift(engine, metadata_for(*MODELS))
+    assert all("_1_0_6" in line for line in drift), drift
 
 
 @pytest.mark.anyio

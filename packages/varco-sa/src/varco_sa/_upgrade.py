@@ -19,6 +19,11 @@ from varco_sa._provider import SQLAlchemyRepositoryProvider
 from varco_sa._storage import EntityStorage
 
 _BATCH: Final = 500
+# Which models' rows are in their new tables, until the old ones have their names: where renaming
+# commits what was copied before, whoever is stopped in between begins here again.
+_TAKEN: Final = sa.Table(
+    "varco_taken_1_0_6", sa.MetaData(), sa.Column("name", sa.String(255), primary_key=True)
+)
 
 
 async def upgrade_from_1_0_6(engine: AsyncEngine, *models: type[DomainModel]) -> list[str]:
@@ -30,7 +35,7 @@ async def upgrade_from_1_0_6(engine: AsyncEngine, *models: type[DomainModel]) ->
     audit times that are null for now.
 
     Stop what else writes to the database first. On SQLite and PostgreSQL all of it is done or
-    nothing; on MariaDB, run it again when it was interrupted.
+    nothing; on MariaDB, run it again when it was interrupted, wherever that was.
 
     Args:
         engine: The database.
@@ -69,15 +74,20 @@ def _upgrade(connection: sa.Connection, provider: SQLAlchemyRepositoryProvider) 
             rename(table, place)
         sources[table] = sa.Table(place, sa.MetaData(), autoload_with=connection, resolve_fks=False)
     if not sources:
+        _TAKEN.drop(connection, checkfirst=True)
         return done
-    metadata.create_all(connection)
+    taken = _begun(connection, metadata)
     by_table = dict(provider.models_by_table)
     # A row is there before those that refer to it.
     for name in [table.name for table in metadata.sorted_tables]:
         model = by_table.get(name)
         if model is not None and model in former.models:
             source = sources[former.models[model]]
-            number = _take_rows(connection, provider.storage.of(model), source)
+            if name not in taken:
+                _take_rows(connection, provider.storage.of(model), source)
+                connection.execute(_TAKEN.insert().values(name=name))
+            rows = sa.select(sa.func.count()).select_from(source)
+            number = connection.execute(rows).scalar_one()
             aside = f"{source.name.removesuffix(WAITING)}{ASIDE}"
             rename(source.name, aside)
             done.append(f"{number} rows are in {name}, the old table is called {aside}")
@@ -88,22 +98,32 @@ def _upgrade(connection: sa.Connection, provider: SQLAlchemyRepositoryProvider) 
         done.append(
             f"{number} waiting entries are in {name}, the old table is called {name}{ASIDE}"
         )
+    _TAKEN.drop(connection)
     return done
 
 
-def _take_rows(connection: sa.Connection, storage: EntityStorage, source: sa.Table) -> int:
+def _begun(connection: sa.Connection, metadata: sa.MetaData) -> set[str]:
+    """Make the new tables, and say of which the rows are there."""
+    _TAKEN.create(connection, checkfirst=True)
+    metadata.create_all(connection)
+    for table in metadata.tables.values():
+        for index in table.indexes:  # of a table that was created by who was stopped after it
+            index.create(connection, checkfirst=True)
+    return set(connection.execute(sa.select(_TAKEN.c.name)).scalars())
+
+
+def _take_rows(connection: sa.Connection, storage: EntityStorage, source: sa.Table) -> None:
     table, meta = storage.entity.table, storage.entity.meta
     if connection.execute(sa.select(table).limit(1)).first() is not None:
         raise RepositoryException(f"{table.name} has rows already; {source.name} is as it was")
-    number = 0
+    found = False
     for rows in connection.execute(sa.select(source)).mappings().partitions(_BATCH):
         connection.execute(table.insert(), [_row(storage, dict(row)) for row in rows])
-        number += len(rows)
-    if number and meta.pk_strategy is PKStrategy.INT_AUTO:
+        found = True
+    if found and meta.pk_strategy is PKStrategy.INT_AUTO:
         key = storage.entity.columns[meta.pk_fields[0]]
         largest = connection.execute(sa.select(sa.func.max(key))).scalar_one()
         storage.dialect.follow_key(connection, table, key.name, largest)
-    return number
 
 
 def _row(storage: EntityStorage, row: dict[str, Any]) -> dict[str, Any]:
