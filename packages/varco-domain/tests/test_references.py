@@ -226,3 +226,66 @@ async def test_all_observed_services_hear_and_those_of_other_stores_do_not():
     await boxes.purge(box.pk, ROOT)
     assert sorted(heard) == [("first", "deleted", True), ("second", "deleted", True)]
     assert len(kept) == 3
+
+
+class Room(SoftDeleteDomainModel):
+    beside: Annotated[int | None, ForeignKey("rooms", on_delete="CASCADE")] = None
+
+
+class Owner(SoftDeleteDomainModel):
+    name: str = ""
+
+
+class Chair(SoftDeleteDomainModel):
+    room: Annotated[int, ForeignKey(Room, on_delete="CASCADE")]
+    owner: Annotated[int | None, ForeignKey(Owner, on_delete="CASCADE")] = None
+    seen_by: Annotated[int | None, ForeignKey(Owner, on_soft_delete="KEEP")] = None
+
+
+class Rooms(SoftDeleteService, AsyncService[Room, int, Any, Any, Any]):
+    pass
+
+
+class Owners(SoftDeleteService, AsyncService[Owner, int, Any, Any, Any]):
+    pass
+
+
+class Chairs(SoftDeleteService, AsyncService[Chair, int, Any, Any, Any]):
+    pass
+
+
+async def test_what_comes_back_with_one_row_refers_to_no_other_that_is_deleted():
+    provider = InMemoryRepositoryProvider(Room, Owner, Chair)
+    rooms, owners, chairs = (
+        cls(provider, GrantBasedAuthorizer()) for cls in (Rooms, Owners, Chairs)
+    )
+    room = await rooms.create(generate_dtos(Room).create(), ROOT)
+    stays, goes = [await owners.create(generate_dtos(Owner).create(), ROOT) for _ in range(2)]
+    new = generate_dtos(Chair).create
+    kept = await chairs.create(new(room=room.pk, owner=stays.pk, seen_by=goes.pk), ROOT)
+    alone = await chairs.create(new(room=room.pk), ROOT)
+    lost = await chairs.create(new(room=room.pk, owner=goes.pk), ROOT)
+    await rooms.delete(room.pk, ROOT)
+    await owners.delete(goes.pk, ROOT)
+    await rooms.restore(room.pk, ROOT)
+    assert [chair.pk for chair in await chairs.list(ctx=ROOT)] == [kept.pk, alone.pk]
+    with pytest.raises(ReferenceViolationError, match="owner of Chair"):
+        await chairs.restore(lost.pk, ROOT)
+    await owners.restore(goes.pk, ROOT)
+    await chairs.restore(lost.pk, ROOT)
+
+
+async def test_rows_that_refer_to_each_other_come_back_together():
+    provider = InMemoryRepositoryProvider(Room, Owner, Chair)
+    rooms, chairs = (
+        Rooms(provider, GrantBasedAuthorizer()),
+        Chairs(provider, GrantBasedAuthorizer()),
+    )
+    first = await rooms.create(generate_dtos(Room).create(), ROOT)
+    second = await rooms.create(generate_dtos(Room).create(beside=first.pk), ROOT)
+    await rooms.update(first.pk, generate_dtos(Room).update(beside=second.pk), ROOT)
+    await chairs.create(generate_dtos(Chair).create(room=second.pk), ROOT)
+    await rooms.delete(first.pk, ROOT)
+    assert (await rooms.count(ctx=ROOT), await chairs.count(ctx=ROOT)) == (0, 0)
+    await rooms.restore(first.pk, ROOT)
+    assert (await rooms.count(ctx=ROOT), await chairs.count(ctx=ROOT)) == (2, 1)

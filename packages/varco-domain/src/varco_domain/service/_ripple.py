@@ -14,7 +14,13 @@ from varco_domain.meta import ForeignKey, MetaReader, ParsedMeta
 from varco_domain.model import DomainModel
 from varco_domain.service._audience import Audience
 from varco_domain.service._bulk import key_conditions
-from varco_domain.service._references import live, models_of, referenced_field
+from varco_domain.service._references import (
+    live,
+    live_rows,
+    models_of,
+    referenced_field,
+    target_of,
+)
 from varco_domain.service._types import ChangeKind
 from varco_domain.uow import AsyncUnitOfWork, repository_of
 from varco_query import AndNode, ComparisonNode, Operation, QueryParams, TransformerNode
@@ -107,6 +113,8 @@ class Ripple:
     async def restore(self, meta: ParsedMeta, entities: Iterable[DomainModel]) -> None:
         """Take the mark off the rows that were marked together with entities just restored.
 
+        Those that refer to yet another row that is marked keep theirs.
+
         Args:
             meta: Their model.
             entities: As they were, with their marks.
@@ -121,10 +129,11 @@ class Ripple:
                         continue
                     deleted_at = str(child.meta.deleted_at_field)
                     together = (ComparisonNode(deleted_at, Operation.EQUAL, mark),)
-                    for rows in _referring(child, target, back, together):
-                        changes = {deleted_at: None}
-                        found = await self._change(child, rows, changes, ChangeKind.RESTORED)
-                        waiting.append((child.meta, found))
+                    for referring in _referring(child, target, back, together):
+                        for rows in await self._free(child, referring):
+                            changes = {deleted_at: None}
+                            found = await self._change(child, rows, changes, ChangeKind.RESTORED)
+                            waiting.append((child.meta, found))
 
     async def removing(
         self, meta: ParsedMeta, entities: Sequence[DomainModel]
@@ -160,6 +169,28 @@ class Ripple:
             if child.action != "CASCADE":
                 kind, afters = ChangeKind.UPDATED, await self._now(child, befores)
             await self._tell(child, kind, befores, afters)
+
+    async def _free(self, child: Child, rows: QueryParams) -> Sequence[QueryParams]:
+        """Narrow rows to those whose other references lead to no marked row."""
+        others = list(_others(self.uow, child))
+        if not others:
+            return (rows,)
+        found = await repository_of(self.uow, child.model).find_by_query(rows)
+        free: list[QueryParams] = []
+        for some in batched(found, _BATCH):
+            left: Sequence[DomainModel] = some
+            for field, key, target in others:
+                wanted = {getattr(row, field) for row in left} - {None}
+                if wanted:
+                    model: type[DomainModel] = target.entity_cls
+                    repository = repository_of(self.uow, model)
+                    params = QueryParams(live_rows(target, key, wanted, None))
+                    name = referenced_field(target, key)
+                    there = {getattr(row, name) for row in await repository.find_by_query(params)}
+                    left = [row for row in left if getattr(row, field) in {None, *there}]
+            if left:
+                free.append(QueryParams(key_conditions(child.meta, [row.pk for row in left])))
+        return free
 
     async def _change(
         self, child: Child, rows: QueryParams, changes: dict[str, Any], kind: ChangeKind
@@ -213,6 +244,17 @@ class Ripple:
                         seen.add(further.model)
                         waiting.append(further)
         return False
+
+
+def _others(uow: AsyncUnitOfWork, child: Child) -> Iterator[tuple[str, ForeignKey, ParsedMeta]]:
+    """Iterate over the other foreign keys of a model whose rows may be marked."""
+    for field, key in child.meta.foreign_keys.items():
+        target = target_of(uow, key)
+        if field == child.field or key.on_soft_delete == "KEEP" or target is None:
+            continue
+        meta = MetaReader.read(target)
+        if meta.deleted_at_field is not None:
+            yield field, key, meta
 
 
 def _by_mark(

@@ -60,11 +60,11 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             before = await self._find(uow, pk, ctx, where, by_row=by_row)
             await ask(self._authorizer, ctx, Action.DELETE, Resource(self._entity_cls, before))
             entity = domain_replace(before, **{self._mark: None})
-            # It refers anew: to what it referred to may be gone meanwhile.
-            await self._check_references(uow, ctx, [entity], [None])
             await self._check_writes(uow, [entity], [before])
             saved = await self._get_repo(uow).save(entity)
             await self._ripple(uow, ctx).restore(self._meta, [before])
+            # It refers anew: to what may be gone meanwhile, or has just come back with it.
+            await self._check_references(uow, ctx, [entity], [None])
             await self._announce(uow, ctx, ChangeKind.RESTORED, [before], [saved])
             return self._assembler.to_read_dto(saved)
 
