@@ -357,3 +357,40 @@ def test_an_enum_that_could_not_be_stored_is_refused(values):
     members = {f"M{number}": value for number, value in enumerate(values)}
     with pytest.raises(ModelDefinitionError, match="kind"):
         type("Odd", (DomainModel,), {"__annotations__": {"kind": Enum("Kind", members)}})
+
+
+def test_names_that_engines_do_not_keep_apart_are_refused():
+    with pytest.raises(ModelDefinitionError, match="A.userId: .* same name as 'userid'"):
+
+        class A(DomainModel):
+            userid: int
+            userId: int  # noqa: N815 - as somebody may write it
+
+    with pytest.raises(ModelDefinitionError, match="more than 63 bytes"):
+
+        class B(DomainModel):
+            class Meta:
+                table = "t" * 64
+
+    with pytest.raises(ModelDefinitionError, match="C.ä+: .* more than 63 bytes"):
+        type("C", (DomainModel,), {"__annotations__": {"ä" * 32: int}})
+
+
+def test_a_reference_has_the_type_of_what_it_refers_to():
+    class Parent(DomainModel):
+        code: Annotated[str, FieldHint(unique=True)]
+
+    class Child(DomainModel):
+        by_key: Annotated[int | None, ForeignKey(Parent)] = None
+        by_code: Annotated[str | None, ForeignKey(Parent, field="code")] = None
+
+    del Child
+    with pytest.raises(ModelDefinitionError, match="Odd.parent: it is stored as str, .* as int"):
+
+        class Odd(DomainModel):
+            parent: Annotated[str, ForeignKey(Parent)]
+
+    with pytest.raises(ModelDefinitionError, match="Lost.parent: Parent has no field 'cod'"):
+
+        class Lost(DomainModel):
+            parent: Annotated[str, ForeignKey(Parent, field="cod")]

@@ -1,6 +1,6 @@
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Literal
 
 import anyio
 import pytest
@@ -8,12 +8,14 @@ import pytest
 from varco_domain import (
     AsyncUnitOfWork,
     CheckConstraint,
+    CheckViolationError,
     CrossTenantError,
     DomainModel,
     FieldHint,
     FieldNotFound,
     ForeignKey,
     InMemoryRepositoryProvider,
+    ModelDefinitionError,
     PrimaryKey,
     TenantDomainModel,
     TenantRequiredError,
@@ -121,6 +123,51 @@ async def test_a_check_beyond_the_language_is_told(caplog: pytest.LogCaptureFixt
 
     await InMemoryRepositoryProvider(Odd).get_repository(Odd).save(Odd(name="a"))
     assert "not enforced in memory" in caplog.text
+
+
+class Priced(DomainModel):
+    class Meta:
+        constraints = (
+            CheckConstraint('on >= "2000-01-01" AND at < "09:30"', name="times"),
+            CheckConstraint("count > 0.5 AND state IN ('new')", name="others"),
+        )
+
+    on: date = date(2020, 1, 1)
+    at: time = time(9)
+    count: int = 1
+    state: Literal["new", "old"] = "new"
+
+
+@pytest.mark.parametrize(
+    ("check", "values"),
+    [
+        ("times", {"on": date(1999, 12, 31)}),
+        ("times", {"at": time(9, 30)}),
+        ("others", {"count": 0}),
+        ("others", {"state": "old"}),
+    ],
+)
+async def test_a_check_compares_in_the_types_of_the_fields(check, values):
+    rows = InMemoryRepositoryProvider(Priced).get_repository(Priced)
+    await rows.save(Priced())
+    with pytest.raises(CheckViolationError, match=check):
+        await rows.save(Priced(**values))
+
+
+@pytest.mark.parametrize(
+    "condition", ["nope > 1", "name > 5", "on = 'monday'", "count IN (1, 'x')"]
+)
+def test_a_check_that_cannot_decide_is_refused(condition):
+    class Odd(DomainModel):
+        class Meta:
+            constraints = (CheckConstraint(condition),)
+
+        name: str
+        on: date
+        count: int
+
+    with pytest.raises(ModelDefinitionError, match=f"Odd.{condition.split()[0]}: the check"):
+        InMemoryRepositoryProvider(Odd)
 
 
 async def test_autodiscover():

@@ -31,6 +31,7 @@ class Offer(DomainModel):
             CheckConstraint("price > 0.5 AND price < 1000000"),
             CheckConstraint("at >= 2024-01-01T00:00:00.5Z"),
             CheckConstraint("on >= 2024-02-29"),
+            CheckConstraint('on < "2100-01-01" AND at < "2100-01-01T00:00:00Z"'),
         )
 
 
@@ -45,6 +46,8 @@ class Offer(DomainModel):
             {"at": datetime(2024, 1, 1, microsecond=499_999, tzinfo=UTC)},
         ),
         ({"on": date(2024, 2, 29)}, {"on": date(2024, 2, 28)}),
+        ({"on": date(2099, 12, 31)}, {"on": date(2100, 1, 1)}),
+        ({"at": datetime(2099, 12, 31, tzinfo=UTC)}, {"at": datetime(2100, 1, 1, tzinfo=UTC)}),
     ],
 )
 async def test_checks_compare_as_the_model_does(open_backend, url, kept, refused):
@@ -99,11 +102,16 @@ class ByNobody(DomainModel):
     board: Annotated[int, ForeignKey("bords")]
 
 
+class ByText(DomainModel):
+    board: Annotated[str, FieldHint(max_length=40), ForeignKey("boards")]
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (BySlug, r"BySlug\.board: .* boards\.slug, which is not unique among all rows"),
         (ByTitle, r"ByTitle\.board: .* boards\.title, which is not unique"),
+        (ByText, r"ByText\.board: it is stored as str, and boards\.pk, .* as int"),
         (ByNobody, r"ByNobody\.board: .* 'bords', which no registered model has; tables: boards"),
     ],
 )

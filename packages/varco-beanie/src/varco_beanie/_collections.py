@@ -9,11 +9,11 @@ from pymongo import ASCENDING, IndexModel
 
 from varco_beanie._codecs import FINER, Codec, codec_of
 from varco_beanie._filters import Filters
-from varco_domain.backend import MetaReader, ParsedMeta, unique_fields
+from varco_domain.backend import MetaReader, ParsedMeta, check_condition, unique_fields
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.meta import CheckConstraint
 from varco_domain.model import DomainModel
-from varco_query import NotNode, QueryError, QueryParser
+from varco_query import NotNode
 
 KEY: Final = "_id"
 KEY_INDEX: Final = "_id_"
@@ -150,10 +150,7 @@ def _checks(meta: ParsedMeta, filters: Filters) -> tuple[tuple[str, dict[str, An
     for each in meta.constraints:
         if not isinstance(each, CheckConstraint):
             continue
-        try:
-            node = QueryParser().parse(each.condition).node
-        except QueryError:
-            node = None
+        node = check_condition(meta, each)
         if node is None:
             _log.warning(
                 "%s: the check %r is not in the query language and is not enforced by MongoDB",

@@ -3,17 +3,17 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
-from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from varco_domain._conditions import check_condition
 from varco_domain._limits import INT_LIMIT
 from varco_domain._parsed import unique_fields
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import load_entity, no_more_keys
 from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta
 from varco_domain.model import DomainModel
-from varco_query import NotNode, QueryError, compile_predicate
+from varco_query import NotNode, compile_predicate
 
 type Row = dict[str, Any]
 
@@ -35,17 +35,8 @@ class Table:
         self.index: dict[tuple[str, ...], dict[tuple[Any, ...], Any]] = {
             u: {} for u in self.uniques
         }
-
-    @cached_property
-    def checks(self) -> tuple[tuple[str, Callable[[object], bool]], ...]:
+        self.checks: tuple[tuple[str, Callable[[object], bool]], ...] = tuple(_checks(meta))
         """The check constraints as (name, predicate that is true for a row that breaks it)."""
-        found: list[tuple[str, Callable[[object], bool]]] = []
-        for constraint in self.meta.constraints:
-            if isinstance(constraint, CheckConstraint):
-                broken = _broken(constraint, self.meta)
-                if broken is not None:
-                    found.append((constraint.name or constraint.condition, broken))
-        return tuple(found)
 
     def unique_values(self, fields: tuple[str, ...], row: Row) -> tuple[Any, ...] | None:
         """Return the values that have to be unique; None when the row is exempt (null, deleted)."""
@@ -154,13 +145,16 @@ def _hashable(value: Any) -> Any:
     return value
 
 
-def _broken(constraint: CheckConstraint, meta: ParsedMeta) -> Callable[[object], bool] | None:
-    from varco_query import QueryParser  # noqa: PLC0415 - the parser is loaded when there is a check
+def _checks(meta: ParsedMeta) -> Iterator[tuple[str, Callable[[object], bool]]]:
+    for constraint in meta.constraints:
+        if isinstance(constraint, CheckConstraint):
+            broken = _broken(constraint, meta)
+            if broken is not None:
+                yield constraint.name or constraint.condition, broken
 
-    try:
-        node = QueryParser().parse(constraint.condition).node
-    except QueryError:
-        node = None
+
+def _broken(constraint: CheckConstraint, meta: ParsedMeta) -> Callable[[object], bool] | None:
+    node = check_condition(meta, constraint)
     if node is None:
         _log.warning(
             "%s: the check %r is not in the query language and is not enforced in memory",

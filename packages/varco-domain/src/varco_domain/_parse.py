@@ -21,6 +21,7 @@ from varco_domain._hints import (
     UniqueConstraint,
     table_name,
 )
+from varco_domain._keepable import check_names, check_reference
 from varco_domain._parsed import ParsedMeta
 from varco_domain._storable import keyed_fields, storable
 
@@ -66,6 +67,7 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
     ordered = _ordered(fields, pk_fields)
     foreign = {n: f.foreign_key for n, f in ordered.items() if f.foreign_key is not None}
     _check_meta(cls)
+    check_names(cls, ordered)
     generated = set(pk_fields) if strategy is PKStrategy.INT_AUTO else set[str]()
     constraints = _constraints(cls, ordered)
     groups = [c.fields for c in constraints if isinstance(c, UniqueConstraint)]
@@ -119,6 +121,7 @@ def _fields_of(
             raise ModelDefinitionError(cls.__name__, declared.name, str(error)) from None
         _check_hint(cls, declared.name, meta.hint)
         _check_soft_delete(cls, meta)
+        check_reference(cls, meta)
         fields[declared.name] = meta
         if marker is not None:
             markers[declared.name] = marker

@@ -5,6 +5,7 @@ from a store, and whose rows a unit of work may touch.
 """
 
 from varco_domain._compared import stored_as, value_class
+from varco_domain._conditions import check_condition
 from varco_domain._parsed import unique_fields
 from varco_domain._tenancy import Tenancy
 from varco_domain.exception import RepositoryClassCreationFailed
@@ -37,6 +38,7 @@ __all__ = (
     "RepositoryClassCreationFailed",
     "Tenancy",
     "changed_values",
+    "check_condition",
     "check_distinct",
     "children_first",
     "insert_values",

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.types import TypeEngine
 
+from varco_domain.backend import FieldKind, MetaReader
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.model import DomainModel
 from varco_sa._dialect import Dialect
@@ -88,6 +89,13 @@ def check_references(metadata: sa.MetaData, models: Mapping[str, type[DomainMode
                     f"model has; tables: {known}",
                     model or object,
                 ) from None
+            kinds = _kind(models, key.parent), _kind(models, target)
+            if None not in kinds and kinds[0] is not kinds[1]:
+                raise RepositoryClassCreationFailed(
+                    f"{field}: it is stored as {kinds[0]}, and {target}, which it refers to, as "
+                    f"{kinds[1]}",
+                    model or object,
+                )
             if not _is_unique(target):
                 raise RepositoryClassCreationFailed(
                     f"{field}: a foreign key refers to {target}, which is not unique among all "
@@ -95,6 +103,13 @@ def check_references(metadata: sa.MetaData, models: Mapping[str, type[DomainMode
                     "primary key",
                     model or object,
                 )
+
+
+def _kind(models: Mapping[str, type[DomainModel]], column: sa.Column[Any]) -> FieldKind | None:
+    """How a column is stored, where a model says so."""
+    model = models.get(column.table.name)
+    field = None if model is None else MetaReader.read(model).fields.get(column.name)
+    return None if field is None else field.kind
 
 
 def _is_unique(column: sa.Column[Any]) -> bool:

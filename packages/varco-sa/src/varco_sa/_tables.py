@@ -106,7 +106,7 @@ def build_table(
     items += _uniques(meta, columns, constraints, dialect)
     for number, each in enumerate(c for c in meta.constraints if isinstance(c, CheckConstraint)):
         name = constraint_name("ck", meta.table, (each.name or str(number),))
-        expression, fields = check_expression(each.condition, meta, columns, dialect)
+        expression, fields = check_expression(each, meta, columns, dialect)
         items.append(sa.CheckConstraint(expression, name=name))
         constraints[name] = fields
         checks[name] = each.name or each.condition
