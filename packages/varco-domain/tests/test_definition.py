@@ -360,7 +360,7 @@ def test_an_enum_that_could_not_be_stored_is_refused(values):
 
 
 def test_names_that_engines_do_not_keep_apart_are_refused():
-    with pytest.raises(ModelDefinitionError, match="A.userId: .* same name as 'userid'"):
+    with pytest.raises(ModelDefinitionError, match=r"A\.userId: .* same name as 'userid'"):
 
         class A(DomainModel):
             userid: int
@@ -372,7 +372,7 @@ def test_names_that_engines_do_not_keep_apart_are_refused():
             class Meta:
                 table = "t" * 64
 
-    with pytest.raises(ModelDefinitionError, match="C.ä+: .* more than 63 bytes"):
+    with pytest.raises(ModelDefinitionError, match=r"C\.ä+: .* more than 63 bytes"):
         type("C", (DomainModel,), {"__annotations__": {"ä" * 32: int}})
 
 
@@ -385,12 +385,12 @@ def test_a_reference_has_the_type_of_what_it_refers_to():
         by_code: Annotated[str | None, ForeignKey(Parent, field="code")] = None
 
     del Child
-    with pytest.raises(ModelDefinitionError, match="Odd.parent: it is stored as str, .* as int"):
+    with pytest.raises(ModelDefinitionError, match=r"Odd\.parent: it is stored as str, .* as int"):
 
         class Odd(DomainModel):
             parent: Annotated[str, ForeignKey(Parent)]
 
-    with pytest.raises(ModelDefinitionError, match="Lost.parent: Parent has no field 'cod'"):
+    with pytest.raises(ModelDefinitionError, match=r"Lost\.parent: Parent has no field 'cod'"):
 
         class Lost(DomainModel):
             parent: Annotated[str, ForeignKey(Parent, field="cod")]

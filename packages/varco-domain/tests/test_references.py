@@ -1,6 +1,8 @@
 """References among models with tenants and without, to keys and to other unique fields."""
 
+import gc
 from typing import Annotated, Any
+from weakref import ref
 
 import pytest
 
@@ -289,3 +291,34 @@ async def test_rows_that_refer_to_each_other_come_back_together():
     assert (await rooms.count(ctx=ROOT), await chairs.count(ctx=ROOT)) == (0, 0)
     await rooms.restore(first.pk, ROOT)
     assert (await rooms.count(ctx=ROOT), await chairs.count(ctx=ROOT)) == (2, 1)
+
+
+async def test_an_observer_of_a_service_and_its_view_hears_once():
+    provider = InMemoryRepositoryProvider(Room, Owner, Chair)
+    rooms, chairs = (
+        Rooms(provider, GrantBasedAuthorizer()),
+        Chairs(provider, GrantBasedAuthorizer()),
+    )
+    heard: list[str] = []
+
+    async def first(ctx, changes):
+        heard.append("first")
+
+    async def second(ctx, changes):
+        heard.append("second")
+
+    chairs.observe(first)
+    view = chairs.with_deleted()
+    view.observe(second)
+    speaker = Chairs(provider, GrantBasedAuthorizer())
+    room = await rooms.create(generate_dtos(Room).create(), ROOT)
+    await speaker.create(generate_dtos(Chair).create(room=room.pk), ROOT)
+    await rooms.delete(room.pk, ROOT)
+    assert sorted(heard) == ["first", "second"]
+
+
+def test_a_provider_keeps_no_service_alive_that_has_no_hooks():
+    provider = InMemoryRepositoryProvider(Room, Owner, Chair)
+    rooms = ref(Rooms(provider, GrantBasedAuthorizer()))
+    gc.collect()
+    assert rooms() is None

@@ -43,20 +43,14 @@ class _Fitting(ASTTransformer):
     def __init__(self, meta: ParsedMeta, check: CheckConstraint) -> None:
         self._meta = meta
         self._check = check
-        self._schema = QuerySchema(
-            {
-                name: each.annotation
-                for name, each in meta.fields.items()
-                if each.kind not in _OPAQUE
-            }
-        )
+        comparable = {n: f.annotation for n, f in meta.fields.items() if f.kind not in _OPAQUE}
+        self._schema = QuerySchema(comparable)
 
     def visit_comparison(self, node: ComparisonNode) -> TransformerNode:
         field = self._meta.fields.get(node.field)
         if field is None:
-            raise self._wrong(
-                node, f"there is no such field; fields: {', '.join(self._meta.fields)}"
-            )
+            known = ", ".join(self._meta.fields)
+            raise self._wrong(node, f"there is no such field; fields: {known}")
         # An int is asked whether it is above 0.5 as well.
         if field.kind in _OPAQUE or (field.kind in _NUMBERS and _is_number(node.value)):
             return node

@@ -1,12 +1,14 @@
 """What no engine keeps of a declaration: names, and references that cannot hold."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldMeta
 from varco_domain._hints import table_name
-from varco_domain._parsed import ParsedMeta
+
+if TYPE_CHECKING:
+    from varco_domain._parsed import ParsedMeta
 
 # PostgreSQL's; MariaDB keeps 64 characters.
 _NAME_BYTES = 63
