@@ -1,9 +1,11 @@
 """What a model declares of its table means the same on every engine, or is refused by name."""
 
 import keyword
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import IntFlag
 from typing import Annotated
+from uuid import UUID
 
 import pytest
 from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB
@@ -21,16 +23,27 @@ from varco_sa import metadata_for
 pytestmark = pytest.mark.anyio
 
 
+class Level(IntFlag):
+    LOW = 1
+    HIGH = 2
+
+
 class Offer(DomainModel):
     price: Decimal = Decimal(1)
     at: datetime = datetime(2024, 6, 1, tzinfo=UTC)
     on: date = date(2024, 6, 1)
+    opens: time = time(9)
+    token: UUID = UUID(int=1)
+    span: timedelta = timedelta(days=1)
+    level: Level = Level.HIGH
 
     class Meta:
         constraints = (
             CheckConstraint("price > 0.5 AND price < 1000000"),
             CheckConstraint("at >= 2024-01-01T00:00:00.5Z"),
             CheckConstraint("on >= 2024-02-29"),
+            CheckConstraint('opens >= "08:30" AND span > P1H AND level > 1'),
+            CheckConstraint("token != '00000000-0000-0000-0000-000000000000'"),
             CheckConstraint('on < "2100-01-01" AND at < "2100-01-01T00:00:00Z"'),
         )
 
@@ -46,6 +59,10 @@ class Offer(DomainModel):
             {"at": datetime(2024, 1, 1, microsecond=499_999, tzinfo=UTC)},
         ),
         ({"on": date(2024, 2, 29)}, {"on": date(2024, 2, 28)}),
+        ({"opens": time(8, 30)}, {"opens": time(8, 29, 59, 999_999)}),
+        ({"token": UUID(int=2)}, {"token": UUID(int=0)}),
+        ({"span": timedelta(hours=2)}, {"span": timedelta(hours=1)}),
+        ({"level": Level.LOW | Level.HIGH}, {"level": Level.LOW}),
         ({"on": date(2099, 12, 31)}, {"on": date(2100, 1, 1)}),
         ({"at": datetime(2099, 12, 31, tzinfo=UTC)}, {"at": datetime(2100, 1, 1, tzinfo=UTC)}),
     ],

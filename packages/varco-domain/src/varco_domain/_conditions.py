@@ -56,7 +56,9 @@ class _Fitting(ASTTransformer):
             return node
         try:
             return self._schema.coerce(node)
-        except (CoercionError, OperationNotSupportedError) as error:
+        except OperationNotSupportedError:
+            return node  # what services do not let callers ask may still be checked
+        except CoercionError as error:
             raise self._wrong(node, str(error)) from None
 
     def _wrong(self, node: ComparisonNode, reason: str) -> ModelDefinitionError:

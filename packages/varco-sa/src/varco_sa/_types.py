@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
@@ -50,7 +50,10 @@ class Checked(TypeDecorator[Any]):
     def literal_processor(self, dialect: Dialect) -> Processor:
         """In the text of a constraint a value is written as it is stored."""
         impl: Any = self.load_dialect_impl(dialect).dialect_impl(dialect)
-        store, write = self.bind_processor(dialect), impl.literal_processor(dialect)
+        write = impl.literal_processor(dialect)
+        if type(self).bind_processor is TypeDecorator.bind_processor:
+            return cast("Processor", write)  # it stores the value itself
+        store = self.bind_processor(dialect)
 
         def process(value: Any) -> str:
             return str(write(value if store is None else store(value)))
