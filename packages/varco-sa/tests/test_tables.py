@@ -42,7 +42,7 @@ class Offer(DomainModel):
             CheckConstraint("price > 0.5 AND price < 1000000"),
             CheckConstraint("at >= 2024-01-01T00:00:00.5Z"),
             CheckConstraint("on >= 2024-02-29"),
-            CheckConstraint('opens >= "08:30" AND span > P1H AND level > 1'),
+            CheckConstraint('opens >= "08:30" AND span > PT1H AND level > 1'),
             CheckConstraint("token != '00000000-0000-0000-0000-000000000000'"),
             CheckConstraint('on < "2100-01-01" AND at < "2100-01-01T00:00:00Z"'),
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
@@ -50,9 +50,10 @@ class Checked(TypeDecorator[Any]):
     def literal_processor(self, dialect: Dialect) -> Processor:
         """In the text of a constraint a value is written as it is stored."""
         impl: Any = self.load_dialect_impl(dialect).dialect_impl(dialect)
-        write = impl.literal_processor(dialect)
-        if type(self).bind_processor is TypeDecorator.bind_processor:
-            return cast("Processor", write)  # it stores the value itself
+        write: Any = impl.literal_processor(dialect)
+        cls: Any = type(self)
+        if cls.bind_processor is Checked.bind_processor:
+            return write  # it does what the impl's bind_processor does
         store = self.bind_processor(dialect)
 
         def process(value: Any) -> str:
