@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from hmac import digest
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self, cast
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from varco_auth_jwt._builder import JwtBuilder, Signer
 from varco_auth_jwt._claims import Policies, seconds
@@ -158,10 +160,12 @@ class JwtAuthority:
     def secret(self, purpose: str) -> bytes:
         """32 secret bytes that everyone with this key has: to sign cursors or forms with.
 
-        Those of one purpose tell nothing of the key, nor of those of another.
+        Those of one purpose tell nothing of the key, nor of those of another (HKDF, RFC 5869).
         """
-        material = self._key.d or self._key.k or ""
-        return digest(b64decode(material.encode()), f"varco secret: {purpose}".encode(), "sha256")
+        material = self._key.d or self._key.k
+        assert material  # noqa: S101  # `__init__` takes no key that has no private part
+        derived = HKDF(SHA256(), 32, salt=None, info=f"varco secret: {purpose}".encode())
+        return derived.derive(b64decode(material.encode()))
 
     @property
     def kid(self) -> str:
