@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
+    from varco_auth_jwt._authority import JwtAuthority
     from varco_auth_jwt._builder import JwtBuilder
     from varco_auth_jwt._config import AuthorizationConfig
     from varco_auth_jwt._errors import (
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from varco_auth_jwt._registry import TrustedIssuerRegistry
     from varco_auth_jwt._remote import JwksUrlSource, OidcDiscoverySource
     from varco_auth_jwt._revocation import Denylist, InMemoryDenylist
+    from varco_auth_jwt._rotation import MultiKeyAuthority
     from varco_auth_jwt._sources import AuthoritySource, IssuerSource, IssuerSourceFactory
     from varco_auth_jwt._states import FetchState, IssuerState, KeyState
     from varco_auth_jwt._token import JsonWebToken, UnverifiedToken
@@ -66,10 +67,7 @@ if TYPE_CHECKING:
     from varco_auth_jwt._util import SYSTEM_ISSUER, JwtUtil
 else:
     _MODULES = {
-        "_authority": (
-            "JwtAuthority",
-            "MultiKeyAuthority",
-        ),
+        "_authority": ("JwtAuthority",),
         "_builder": ("JwtBuilder",),
         "_config": ("AuthorizationConfig",),
         "_files": (
@@ -103,6 +101,7 @@ else:
             "Denylist",
             "InMemoryDenylist",
         ),
+        "_rotation": ("MultiKeyAuthority",),
         "_sources": (
             "AuthoritySource",
             "IssuerSource",

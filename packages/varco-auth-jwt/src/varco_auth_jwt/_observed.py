@@ -7,9 +7,10 @@ from inspect import iscoroutinefunction, markcoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
 from varco_auth_jwt import _observer
-from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
+from varco_auth_jwt._authority import JwtAuthority
 from varco_auth_jwt._parser import JwtParser
 from varco_auth_jwt._registry import TrustedIssuerRegistry
+from varco_auth_jwt._rotation import MultiKeyAuthority
 
 if TYPE_CHECKING:
     from collections.abc import Callable

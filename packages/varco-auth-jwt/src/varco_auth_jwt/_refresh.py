@@ -24,8 +24,9 @@ from varco_auth_jwt._expiring import ExpiringDict
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
+    from varco_auth_jwt._authority import JwtAuthority
     from varco_auth_jwt._claims import Clock, Duration
+    from varco_auth_jwt._rotation import MultiKeyAuthority
     from varco_auth_jwt._token import JsonWebToken
 
 REFRESH_TYPE: Final = "rt+jwt"

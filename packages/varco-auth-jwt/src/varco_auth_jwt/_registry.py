@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from types import TracebackType
 
-    from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
+    from varco_auth_jwt._authority import JwtAuthority
     from varco_auth_jwt._claims import Clock, Duration
     from varco_auth_jwt._issuers import IssuerConfig
     from varco_auth_jwt._jwk import JsonWebKey
     from varco_auth_jwt._revocation import Denylist
+    from varco_auth_jwt._rotation import MultiKeyAuthority
     from varco_auth_jwt._sources import IssuerSource
     from varco_auth_jwt._states import IssuerState
     from varco_auth_jwt._token import JsonWebToken

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from varco_auth_jwt._errors import KeyLoadError, shown
 
 if TYPE_CHECKING:
-    from varco_auth_jwt._authority import JwtAuthority, MultiKeyAuthority
+    from varco_auth_jwt._authority import JwtAuthority
     from varco_auth_jwt._jwk_set import JsonWebKeySet
+    from varco_auth_jwt._rotation import MultiKeyAuthority
     from varco_auth_jwt._states import IssuerState
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -28,6 +29,7 @@ from varco_http import (
 )
 from varco_query import QueryError
 
+_METHOD_NOT_ALLOWED: Final = 405
 _SERVER: Final = 500
 _log = logging.getLogger("varco_fastapi")
 
@@ -161,6 +163,8 @@ async def _answer_status(request: Request, error: Exception) -> Response:
     headers: Mapping[str, str] = known.headers or {}
     if known.status_code < 400:  # noqa: PLR2004 - a redirection, or nothing to tell, is no error
         return Response(status_code=known.status_code, headers=dict(headers))
+    if known.status_code == _METHOD_NOT_ALLOWED:
+        headers = _allowing(request, headers)
     return Answer(
         status_response(
             known.status_code,
@@ -169,6 +173,17 @@ async def _answer_status(request: Request, error: Exception) -> Response:
             headers=headers.items(),
         )
     )
+
+
+def _allowing(request: Request, headers: Mapping[str, str]) -> dict[str, str]:
+    """Have ``Allow`` list the methods of all routes of a path; FastAPI's has those of the first."""
+    path, root = request.url.path, request.scope.get("root_path", "").rstrip("/")
+    methods = {each.strip() for each in headers.get("Allow", "").split(",") if each.strip()}
+    for each in iter_route_contexts(request.app.routes):
+        pattern = getattr(each, "path_regex", None)
+        if pattern is not None and pattern.match(path.removeprefix(root)):
+            methods.update(getattr(each, "methods", None) or ())
+    return {**headers, "Allow": ", ".join(sorted(methods))}
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

@@ -15,10 +15,19 @@ class AnswersContract(ContractBase):
         async with self.served() as client:
             for target in ("/nowhere", "/projects/1/nowhere", "/", "/%ff", "/projects/1/2/3"):
                 assert code_of(await client("GET", target)) == (404, "http.not_found"), target
-            for method, target in (("PATCH", "/projects"), ("DELETE", "/projects")):
+            row = {"GET", "HEAD", "PUT", "PATCH", "DELETE"}
+            for method, target, allowed in (
+                ("PATCH", "/projects", {"GET", "HEAD", "POST"}),
+                ("DELETE", "/projects", {"GET", "HEAD", "POST"}),
+                ("POST", "/projects/1", row),
+                ("POST", "/projects/1/tickets/1", row),
+                ("POST", "/health/live", {"GET", "HEAD"}),
+                ("DELETE", "/projects/1/break", {"POST"}),
+            ):
                 refused = await client(method, target)
                 assert code_of(refused) == (405, "http.method_not_allowed")
-                assert "GET" in str(refused.header("allow"))
+                told = str(refused.header("allow"))
+                assert allowed == set(told.split(", ")) - {"OPTIONS", "QUERY"}, (method, target)
             assert (await client("BREW", "/projects")).status == 405
             missing = content(await client("GET", "/nowhere"))
             assert missing["instance"] == "/nowhere"

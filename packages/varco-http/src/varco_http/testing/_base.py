@@ -9,12 +9,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from varco_domain.exception import PROBLEM_MEDIA_TYPE
+from varco_domain.memory import InMemoryRepositoryProvider
+from varco_domain.model import DomainModel
+from varco_domain.providers import IUoWProvider
 from varco_http._application import HttpApplication, Part
 from varco_http._message import HttpResponse
 from varco_http._resource import HttpResource
 from varco_http._tenants import TenantOf
 from varco_http.testing._asgi_client import Send
-from varco_http.testing._world import World
+from varco_http.testing._world import MODELS, World
 
 _CLIENT: Final = 400
 _METHOD_NOT_ALLOWED: Final = 405
@@ -45,14 +48,20 @@ class ContractBase(ABC):
         """
 
     @asynccontextmanager
+    async def store(self, *models: type[DomainModel]) -> AsyncGenerator[IUoWProvider]:
+        """Open an empty store of models; in memory unless it is overridden."""
+        yield InMemoryRepositoryProvider(*models)
+
+    @asynccontextmanager
     async def served(
         self, tenant: TenantOf | None = None, *, max_limit: int = 50
     ) -> AsyncGenerator["Client"]:
         """Serve a new world."""
-        world = World(tenant, max_limit=max_limit)
-        async with self.client(world.application, world.resources, [world.part]) as send:
-            document = await send("GET", self.openapi_path)
-            yield Client(world, send, json.loads(document.body))
+        async with self.store(*MODELS) as store:
+            world = World(store, tenant, max_limit=max_limit)
+            async with self.client(world.application, world.resources, [world.part]) as send:
+                document = await send("GET", self.openapi_path)
+                yield Client(world, send, json.loads(document.body))
         assert world.parts == ["started", "stopped"]
 
 

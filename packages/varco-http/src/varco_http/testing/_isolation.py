@@ -31,6 +31,9 @@ _STEPS: Final = 15
 class IsolationContract(ContractBase):
     """Two tenants use every route, with the keys, tags, cursors and rows of each other."""
 
+    chains: int | None = None
+    """How many chains of requests are tried; by default the profile of Hypothesis says."""
+
     def test_no_tenant_sees_or_changes_what_another_has_by_any_route(self) -> None:
         with start_blocking_portal("asyncio") as portal:
 
@@ -40,7 +43,7 @@ class IsolationContract(ContractBase):
                     return stack.enter_context(served), portal.call
 
             test = self
-            chains = max(settings().max_examples // _PART, 5)
+            chains = self.chains or max(settings().max_examples // _PART, 5)
             small = settings(max_examples=chains, stateful_step_count=_STEPS, deadline=None)
             run_state_machine_as_test(Machine, settings=small)
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, ResourceGrant
 from varco_domain.auth.helpers import GrantBasedAuthorizer
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO
-from varco_domain.memory import InMemoryRepositoryProvider
 from varco_domain.meta import FieldHint, ForeignKey
 from varco_domain.model import TenantVersionedDomainModel
+from varco_domain.providers import IUoWProvider
 from varco_domain.service import AsyncService, TenantAwareService
 from varco_http._application import HttpApplication
 from varco_http._callers import BearerTokens, Callers
@@ -73,7 +73,7 @@ class Projects(
 
     slow: Final = "slow"
 
-    def __init__(self, store: InMemoryRepositoryProvider, entered: anyio.Event) -> None:
+    def __init__(self, store: IUoWProvider, entered: anyio.Event) -> None:
         super().__init__(store, GrantBasedAuthorizer())
         self.entered = entered
         self.go_on = anyio.Event()
@@ -154,11 +154,16 @@ _TOKENS: Final[dict[str, Verified]] = {
 }
 
 
+MODELS: Final = (Project, Ticket, IdempotencyRecord)
+
+
 class World:
     """One application, its store and its resources."""
 
-    def __init__(self, tenant: TenantOf | None = None, *, max_limit: int = 50) -> None:
-        self.store: Final = InMemoryRepositoryProvider(Project, Ticket, IdempotencyRecord)
+    def __init__(
+        self, store: IUoWProvider, tenant: TenantOf | None = None, *, max_limit: int = 50
+    ) -> None:
+        self.store: Final = store
         self.entered: Final = anyio.Event()
         self.projects: Final = Projects(self.store, self.entered)
         self.parts: Final[list[str]] = []
