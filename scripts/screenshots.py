@@ -210,6 +210,7 @@ async def shop() -> Console:
         ("shop.pay.Payments.charge", ValueError("the bank refused: card expired"), 61),
         ("shop.news.Newsletter.send", TimeoutError("no answer within 30 s"), 18),
     )
+    letters: list[DeadLetterEntry] = []
     for handler, error, number in kinds:
         for _ in range(number):
             order = chance.randrange(10_000)
@@ -222,7 +223,9 @@ async def shop() -> Console:
                 attempts=5,
                 now=at,
             )
-            await dead.push(letter)
+            letters.append(letter)
+    for letter in sorted(letters, key=lambda one: one.last_failed_at):
+        await dead.push(letter)
     patient = RetryPolicy(max_attempts=5, base_delay=600)
     relay = OutboxRelay(outbox=outbox, bus=PartlyAway(), retry_policy=patient)
     for order in range(52):

@@ -1,8 +1,11 @@
 """What operators do with failures, page by page, without a script."""
 
 import re
+from dataclasses import replace
 
 import pytest
+
+from varco_events import InMemoryEventBus
 
 pytestmark = pytest.mark.anyio
 GROUP = "failures/dead-letters/entries?error=ConnectionError&handler=conftest.Mailer.send&group="
@@ -136,7 +139,7 @@ async def test_many_in_steps_in_order_of_each_key_while_new_ones_arrive(shop, mo
         shop.mailer.error = None
         (version,) = ann.fields("version")
         await ann.post(f"{ann.page.url}/step", version=version)
-    assert f"{total:,} done" in ann.text
+    assert f"{total:,} of {total:,}" in ann.text
     for key in range(keys):
         sent = [int(to.split("@")[0]) for order, to in shop.mailer.sent if order == f"order-{key}"]
         assert sent == list(range(key, total, keys))
@@ -159,7 +162,7 @@ async def test_an_action_goes_on_where_it_was_left_and_once(shop, monkeypatch):
     await ann.post(f"{where}/step", version=version)  # the back button: nothing is done twice
     assert "4 of 5" in ann.text
     await ann.post(f"{where}/step", version=ann.fields("version")[0])
-    assert "5 done" in ann.text
+    assert "5 of 5" in ann.text
     assert len(shop.mailer.sent) == 5
 
 
@@ -229,3 +232,20 @@ async def test_filters_and_pages(shop):
     await ann.get("failures/dead-letters/entries", cursor="bm9uZQ==")
     assert ann.page.status_code == 400
     assert "begin without one" in ann.text
+
+
+async def test_an_action_that_fails_for_one_reason_says_it_once(shop):
+    await shop.mail("a@x.org", "b@x.org", "c@x.org")
+    nobody = InMemoryEventBus()  # no handler listens there
+    setup = shop.console._setup
+    named = setup.stores["dead-letters"]
+    setup.stores["dead-letters"] = replace(named, store=shop.dead_letters.failures(nobody))
+    ann = shop.browser()
+    await ann.get("failures/dead-letters/entries")
+    await ann.post("failures/dead-letters/act", do="retry-matching", confirmed="yes")
+    assert "Finished by ann" in ann.text
+    assert ann.text.count("NoSuchHandlerError") == 1
+    assert "register its consumer first of 3" in ann.text
+    assert "none was handed over" in ann.text
+    await ann.get("audit")
+    assert "all 0 done" in ann.text  # none of them was

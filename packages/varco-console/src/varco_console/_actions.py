@@ -1,7 +1,9 @@
 """Retrying and discarding: what was chosen, or all that match, step by step and on record."""
 
+import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -27,6 +29,7 @@ _LONGEST_STEP: Final = 30.0
 _MOST_ERRORS: Final = 20
 # Who runs a step and says nothing for so long has died.
 _SILENCE: Final = timedelta(seconds=2 * _LONGEST_STEP)
+_OF_FAILURE: Final = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}: ")
 _NEEDS: Final = {"retry": Permission.RETRY, "discard": Permission.DISCARD}
 
 
@@ -104,12 +107,19 @@ async def show(view: View) -> Response:
     return view.page(
         "action.html",
         entry=entry,
+        errors=grouped(entry.errors),
         named=named,
         goes_on=goes_on and named is not None and view.may(_NEEDS.get(entry.action, "")),
         automatic="paused" not in view.query and not entry.errors and not silent,
         group=Choice(read_described(entry.target), "all", entry.at).query() if named else "",
         attempt=await attempt_of(view, named, entry) if named and is_retry else None,
     )
+
+
+def grouped(errors: Iterable[str]) -> list[tuple[str, int]]:
+    """Each error once, without the failure that it is of, and how many had it."""
+    counts = Counter(_OF_FAILURE.sub("", error) for error in errors)
+    return counts.most_common()
 
 
 async def step(view: View) -> Response:

@@ -96,7 +96,7 @@ async def breaker(view: View) -> Response:
     found = next((one for one in view.setup.breakers if one.name == name), None)
     if found is None or action not in {"open", "close", "isolate"}:
         raise RefusedError(400, "Nothing was done", "There is no such breaker any more.")
-    await recorded(view, action, name, {"part": "breaker"}, _turn(found, action))
+    await recorded(view, action, name, {"circuit_breaker": name}, _turn(found, action))
     return view.go("parts")
 
 
