@@ -190,10 +190,18 @@ def served(app: Any) -> Iterator[str]:
         thread.join()
 
 
-def picture(driver: webdriver.Chrome, target: Path, *, most: int = 1_200) -> None:
-    """Write what the browser shows, from its top."""
+def picture(
+    driver: webdriver.Chrome, target: Path, *, begin: str | None = None, most: int = 1_200
+) -> None:
+    """Write what the browser shows, from its top or from the section that has an element in it."""
     size = driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], most), "scale": 1}
+    top = 0
+    if begin is not None:
+        section = "document.getElementById(arguments[0]).closest('section')"
+        rectangle = f"{section}.getBoundingClientRect().top + window.scrollY"
+        top = int(driver.execute_script(f"return {rectangle}", begin)) - MARGIN
+    height = min(size["height"] - top, most)
+    clip = {"x": 0, "y": top, "width": size["width"], "height": height, "scale": 1}
     found = driver.execute_cdp_cmd(
         "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
     )
@@ -226,7 +234,7 @@ async def shop() -> Console:
             letters.append(letter)
     for letter in sorted(letters, key=lambda one: one.last_failed_at):
         await dead.push(letter)
-    patient = RetryPolicy(max_attempts=5, base_delay=600)
+    patient = RetryPolicy(max_attempts=5, base_delay=600, max_delay=3_600, jitter=False)
     relay = OutboxRelay(outbox=outbox, bus=PartlyAway(), retry_policy=patient)
     for order in range(52):
         event = OrderMail(order_id=order, to=f"customer-{order}@example.org")
@@ -275,12 +283,14 @@ async def shop() -> Console:
     )
 
 
+MARGIN = 16
 LONG = 1_500  # what a page of several sections needs
 PAGES = {
     "overview": "",
     "groups": "failures/dead-letters?period=24h",
     "entries": "failures/dead-letters/entries?error=ConnectionError&handler=shop.mail.Mailer.send",
     "flow": "flow",
+    "relays": "flow#relays",
     "parts": "parts",
 }
 
@@ -298,7 +308,9 @@ def main() -> int:
             for page, path in PAGES.items():
                 driver.get(f"{url}/{path}")
                 most = LONG if page in {"flow", "parts"} else size[1]
-                picture(driver, folder / f"console-{page}-{name}.png", most=most)
+                begin = path.partition("#")[2] or None
+                target = folder / f"console-{page}-{name}.png"
+                picture(driver, target, begin=begin, most=most)
     return 0
 
 

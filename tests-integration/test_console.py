@@ -17,7 +17,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from varco_auth_jwt import JwtAuthority
 from varco_cache import InMemoryCache
-from varco_console import READ_ONLY, Console
+from varco_console import READ_ONLY, Console, TokenSignIn
 from varco_domain import AuthContext
 from varco_events import InMemoryDeadLetterQueue
 from varco_resilience import CircuitBreakerRegistry
@@ -247,9 +247,24 @@ def test_every_page_is_accessible_and_fits(driver, axe):
         press(driver, "Discard 240", "Discard · Dead letters")
         sees(driver, "Finished")
         look("action")
+        driver.get(f"{url}/failures/dead-letters")
+        press(driver, "TimeoutError", "TimeoutError")
+        press(driver, "Retry all", "Retry ")
+        press(driver, "Retry ", "Retry · Dead letters")  # which nobody there handles
+        sees(driver, "Nothing got through")
+        look("action that failed")
         for path in ("audit", "failures/outbox", "nowhere"):
             driver.get(f"{url}/{path}")
             look(path)
+    closed = Console({}, identify=TokenSignIn(JwtAuthority.generate(issuer="https://x.example")))
+    with pictures.served(closed) as url:
+        driver.get(f"{url}/")
+        arrives(driver, "Sign in")
+        look("sign-in")
+        driver.find_element(By.NAME, "token").send_keys("none")
+        press(driver, "Sign in")
+        sees(driver, "This token is not accepted")
+        look("sign-in refused")
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 

@@ -52,6 +52,7 @@ def assemble() -> dict[str, Any]:
         title="Tracker",
         secret=tokens.secret("console"),
         audit=RepositoryAudit(store),
+        relays={"Outbox": relay},
         caches={"Cache": cache},
         keys={"Tokens": tokens},
         health=application.health,
