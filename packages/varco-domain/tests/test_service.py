@@ -393,6 +393,9 @@ async def test_limits_and_offsets(service):
         for call in (service.list, service.paged_list):
             with pytest.raises(QueryLimitError, match="max_limit is 1000"):
                 await call(QueryParams(limit=1001), ADMIN)
+        for wrong in (-1, 2**63, 1.5, "5"):
+            with pytest.raises(InvalidNodeError):
+                await service.paged_list(ctx=ADMIN, total=wrong)
         page = await service.paged_list(QueryParams(limit=50, offset=100), ADMIN, total=True)
         assert (page.count, page.total_count, page.next) == (20, 120, None)
         page = await service.paged_list(QueryParams(limit=50, offset=0), ADMIN)

@@ -281,6 +281,8 @@ def test_limits_of_pages_and_sorts():
     for wrong in (
         {"limit": -1},
         {"offset": -1},
+        {"offset": 2**63},
+        {"limit": 2**63},
         {"limit": True},
         {"limit": 1.5},
         {"limit": "5"},

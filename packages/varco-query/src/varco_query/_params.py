@@ -9,6 +9,9 @@ from varco_query._errors import InvalidNodeError, shorten
 from varco_query._node import TransformerNode
 from varco_query._value import check_field
 
+# No store has more rows, nor takes a larger number.
+_MOST = 2**63 - 1
+
 
 class SortOrder(StrEnum):
     """The direction of a sort. Null is the smallest value: first in ASC, last in DESC."""
@@ -52,7 +55,7 @@ class QueryParams:
         cursor: Where the page begins, an opaque string of `CursorCodec`.
 
     Raises:
-        InvalidNodeError: A part is of another type, or a number is negative.
+        InvalidNodeError: A part is of another type, or a number is negative or above 64 bits.
     """
 
     node: TransformerNode | None = None
@@ -92,3 +95,5 @@ def sort_keys(sort: object) -> tuple[SortField, ...]:
 def _check_count(name: str, value: object) -> None:
     if type(value) is not int or value < 0:
         raise InvalidNodeError(f"{name} {shorten(value)} is no whole number from 0")
+    if value > _MOST:
+        raise InvalidNodeError(f"{name} is at most {_MOST}, not {shorten(value)}")

@@ -98,9 +98,9 @@ class Queries:
             statement = self._filtered(sa.select(*self._columns), shape)
             statement = statement.order_by(*self._order(params.sort))
             if limit is not None:
-                statement = statement.limit(sa.bindparam("limit", type_=sa.Integer()))
+                statement = statement.limit(sa.bindparam("limit", type_=sa.BigInteger()))
             if offset is not None:
-                statement = statement.offset(sa.bindparam("offset", type_=sa.Integer()))
+                statement = statement.offset(sa.bindparam("offset", type_=sa.BigInteger()))
             made = self._keep(key, _locked(statement, lock))
         if limit is not None:
             values["limit"] = limit
@@ -117,7 +117,7 @@ class Queries:
             counted: Any = self.entity.table
             if up_to is not None:
                 one = sa.select(sa.literal(1)).select_from(counted)
-                some = sa.bindparam("limit", type_=sa.Integer())
+                some = sa.bindparam("limit", type_=sa.BigInteger())
                 counted = self._filtered(one, shape).limit(some).subquery()
             statement = sa.select(sa.func.count()).select_from(counted)
             whole = self._filtered(statement, shape) if up_to is None else statement

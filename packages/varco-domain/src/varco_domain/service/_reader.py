@@ -177,12 +177,13 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         """
         where, by_row = self.visibility(ctx)
         page = self._pager.page(params, where, current_tenant())
+        # A number of rows is checked as a limit is.
+        up_to = None if isinstance(total, bool) else QueryParams(limit=total).limit
         to_read = self._assembler.to_read_dto
         async with self._uow_provider.make_uow() as uow:
             rows = await self._select(uow, page.query, ctx, by_row=by_row)
             number = None
-            if total is not False:
-                up_to = None if total is True else total
+            if total is True or up_to is not None:
                 number = await self._count(uow, page.all_rows, ctx, by_row=by_row, up_to=up_to)
             return page.respond(rows, to_read, number, raw_query)
 

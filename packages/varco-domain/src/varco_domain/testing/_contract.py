@@ -181,6 +181,9 @@ class RepositoryContract(IdentityContract, RoundTripContract):
             assert await names(sort=[up]) == ["n1", "n4", "n2", "n3", "n0"]
             assert await names(sort=[down]) == ["n0", "n3", "n2", "n1", "n4"]
             assert await names(sort=[up], limit=2, offset=1) == ["n4", "n2"]
+            for many in (2**31, 2**63 - 1):
+                assert await names(sort=[up], offset=many) == []
+                assert len(await names(limit=many)) == len(await names())
             assert await names(limit=0) == []
             greater = ComparisonNode("rank", Operation.GREATER_THAN, 1)
             assert await names(node=greater, sort=[up]) == ["n3", "n0"]
