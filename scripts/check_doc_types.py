@@ -88,7 +88,8 @@ def main() -> int:
         }
         (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
         (folder / "mypy.ini").write_text(
-            "[mypy]\nstrict = true\nexplicit_package_bases = true\n", encoding="utf-8"
+            f"[mypy]\nstrict = true\nexplicit_package_bases = true\ncache_dir = {folder}/cache\n",
+            encoding="utf-8",
         )
         found = pyright(folder)
         alone = [path for path in sources if "/" not in path]

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,8 @@ def uv(*words: str) -> None:
     subprocess.run([UV, *words], cwd=ROOT, check=True)
 
 
-def check(name: str, folder: Path, python: str) -> bool:
+def install(name: str, folder: Path, python: str) -> str:
+    """Make an environment, and return its interpreter."""
     home = folder / name
     interpreter = str(home / "bin" / "python")
     uv("venv", "--quiet", "--python", python, str(home))
@@ -76,6 +78,10 @@ def check(name: str, folder: Path, python: str) -> bool:
     tools = [f"{one['name']}=={one['version']}" for one in LOCK if one["name"] in wanted]
     lowest = ("pip", "install", "--quiet", "-p", interpreter, "--resolution", "lowest-direct")
     uv(*lowest, *ours, *tools)
+    return interpreter
+
+
+def passes(name: str, interpreter: str) -> bool:
     tests = [str(ROOT / "packages" / name / "tests")]
     done = subprocess.run(
         [interpreter, "-m", "pytest", "-q", *tests],
@@ -96,8 +102,18 @@ def main() -> int:
     options = parser.parse_args()
     # An absolute UV_PYTHON would override the environment that pip is told to change.
     os.environ.pop("UV_PYTHON", None)
-    with tempfile.TemporaryDirectory(prefix="varco-lowest-") as folder:
-        passed = [check(name, Path(folder), options.python) for name in options.distribution]
+    with (
+        tempfile.TemporaryDirectory(prefix="varco-lowest-") as folder,
+        ThreadPoolExecutor(1) as ahead,  # the next is installed while one is tested
+    ):
+        installed = [
+            ahead.submit(install, name, Path(folder), options.python)
+            for name in options.distribution
+        ]
+        passed = [
+            passes(name, one.result())
+            for name, one in zip(options.distribution, installed, strict=True)
+        ]
     return 0 if all(passed) else 1
 
 
