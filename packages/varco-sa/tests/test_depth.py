@@ -1,6 +1,7 @@
 """Every filter within the limits of the language runs on every engine, in its worst shape too."""
 
 import asyncio
+import functools
 
 import pytest
 from hypothesis import settings
@@ -147,16 +148,23 @@ def repo(databases, kind, loop):
     loop.run(opened.__aexit__(None, None, None))
 
 
-async def ask_all_ways(repo, node):
+WAYS = ("rows", "one", "number", "update")
+
+
+async def ask(repo, node, ways=WAYS):
     """What a filter is asked for: rows, a number, one row by its key, and an update."""
-    rows = await repo.find_all()
-    wanted = {each.pk for each in rows if compile_predicate(node)(each)}
+    rows, selects = await repo.find_all(), compile_predicate(node)
+    wanted = {each.pk for each in rows if selects(each)}
     # As services do: within the rows that the caller may see.
     params = QueryParams(AndNode(node, F.number >= 0))
-    assert {each.pk for each in await repo.find_by_query(params)} == wanted
-    assert await repo.count(params) == len(wanted)
-    assert await repo.exists(rows[0].pk, where=params.node) is (rows[0].pk in wanted)
-    assert await repo.update_many_by_query(params, {"mark": 1}) == len(wanted)
+    if "rows" in ways:
+        assert {each.pk for each in await repo.find_by_query(params)} == wanted
+    if "number" in ways:
+        assert await repo.count(params) == len(wanted)
+    if "one" in ways:
+        assert await repo.exists(rows[0].pk, where=params.node) is (rows[0].pk in wanted)
+    if "update" in ways:
+        assert await repo.update_many_by_query(params, {"mark": 1}) == len(wanted)
 
 
 # One less: the NOT of a comparison is a level too. Some shapes are the same with several joints.
@@ -169,9 +177,18 @@ TEXTS = {
 }
 
 
+@functools.cache
+def parsed(text):
+    return PARSER.parse(text).node
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=TEXTS.values())
 def test_the_deepest_filter_of_a_shape(repo, loop, text):
-    loop.run(ask_all_ways(repo, PARSER.parse(text).node))
+    # The two joints of a shape are as deep as each other: they share the ways.
+    name, ways = TEXTS[text], WAYS
+    if not DEEP and not name.startswith("two_kinds"):  # which is the same with every joint
+        ways = WAYS[:2] if name.endswith("or") else WAYS[2:]
+    loop.run(ask(repo, parsed(text), ways))
 
 
 def nested(levels):
@@ -182,7 +199,7 @@ def nested(levels):
 
 
 def test_a_deeper_filter_is_asked_in_another_way_or_refused(repo, loop):
-    loop.run(ask_all_ways(repo, nested(200)))
+    loop.run(ask(repo, nested(200)))
     with pytest.raises(QueryLimitError) as caught:
         loop.run(repo.count(QueryParams(nested(10_000))))
     assert caught.value.name == "max_depth"
