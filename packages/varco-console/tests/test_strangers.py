@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
 from starlette.responses import JSONResponse
 
-from varco_console import Permission
+from varco_console import Console, MemoryAudit, Permission
 from varco_events import ConsumerState, DeadLetterEntry, RelayStatus
 
 pytestmark = pytest.mark.anyio
@@ -361,3 +362,54 @@ async def test_a_page_has_only_so_many_channels(shop):
     assert "101 channels with less are not shown." in ann.text
     await ann.get("failures/dead-letters")
     assert ann.page.text.count("<option") <= 210
+
+
+async def test_nobody_waits_for_an_audit_or_an_identity_that_hangs(shop):
+    async def hang(*_, **__):
+        await anyio.sleep_forever()
+
+    audit = MemoryAudit()
+    other = type(shop)(audit=audit, time_limit=0.05, breakers=[Breaker("bank")])
+    await other.mail("a@x.org")
+    ann = type(shop.browser())(other.console)
+    await ann.get("parts")
+    audit.put = hang
+    for path, fields in (
+        ("failures/dead-letters/act", {"do": "retry-matching", "confirmed": "yes"}),
+        ("parts/breakers", {"name": "bank", "do": "open"}),
+    ):
+        with anyio.fail_after(20):
+            await ann.post(path, **fields)
+        assert ann.page.status_code == 503
+    assert other.mailer.sent == []  # nothing is done that is not on record
+    assert await other.dead_letters.count() == 1
+    with anyio.fail_after(20):
+        answer = Console({}, identify=hang, time_limit=0.05)
+        some = type(ann)(answer)
+        await some.get()
+    assert some.page.status_code == 503
+
+
+async def test_the_audit_tells_nothing_of_what_goes_wrong_inside(shop):
+    def broken(*_, **__):
+        raise RuntimeError("password=hunter2")
+
+    bank = Breaker("bank")
+    bank.open = broken
+    other = type(shop)(breakers=[bank])
+    await other.mail("a@x.org")
+    (failure,) = await other.store.find()
+    other.store.edit = broken
+    ann = type(shop.browser())(other.console)
+    await ann.get("parts")
+    await ann.post("parts/breakers", name="bank", do="open")
+    assert ann.page.status_code == 500
+    where = f"failures/dead-letters/entries/{failure.entry_id}/edit"
+    await ann.get(where)
+    await ann.post(where, payload='{"to": "b@x.org"}')
+    assert ann.page.status_code == 500
+    await ann.get("audit")
+    for path in set(re.findall(r"actions/[0-9a-f-]{36}", ann.page.text)):
+        await ann.get(f"http://ops.test/{path}")
+        assert "why is in the log" in ann.text
+        assert "hunter2" not in ann.page.text

@@ -47,18 +47,17 @@ async def act(view: View) -> Response:
         return await _ask(view, named, action, choice, ids)
     # By the clock of the store: what has failed since is told by it.
     now = (await view.within(named.store.figures())).at
-    entry = await view.setup.audit.put(
-        AuditEntry(
-            at=now,
-            actor=view.user,
-            action=action,
-            place=named.name,
-            target=describe(choice.wanted),
-            ids=ids,
-            total=len(ids),
-            state=AuditState.PAUSED,
-        )
+    begun = AuditEntry(
+        at=now,
+        actor=view.user,
+        action=action,
+        place=named.name,
+        target=describe(choice.wanted),
+        ids=ids,
+        total=len(ids),
+        state=AuditState.PAUSED,
     )
+    entry = await view.within(view.setup.audit.put(begun))
     entry = await _step(view, named, entry)
     return view.go(f"actions/{entry.entry_id}")
 
@@ -142,7 +141,8 @@ async def _step(view: View, named: Named, entry: AuditEntry) -> AuditEntry:
     """Act for a second or so. Of several who try at once, the audit lets one."""
     audit = view.setup.audit
     try:
-        entry = await audit.put(replace(entry, state=AuditState.RUNNING, errors=()))
+        running = replace(entry, state=AuditState.RUNNING, errors=())
+        entry = await view.within(audit.put(running))
     except AuditConflictError:
         return entry
     end = time.monotonic() + _STEP_SECONDS
@@ -157,12 +157,12 @@ async def _step(view: View, named: Named, entry: AuditEntry) -> AuditEntry:
     except BaseException:
         text = "It was cut off; why is in the log of the process."
         entry = replace(entry, state=AuditState.PAUSED, errors=(*entry.errors, text))
-        with anyio.CancelScope(shield=True):
+        with anyio.move_on_after(view.setup.time_limit, shield=True):
             await audit.put(entry)
         raise
     if entry.state is AuditState.RUNNING:
         entry = replace(entry, state=AuditState.PAUSED)
-    return await audit.put(entry)
+    return await view.within(audit.put(entry))
 
 
 async def _once(named: Named, entry: AuditEntry) -> AuditEntry:

@@ -198,7 +198,7 @@ class Console:
         async def endpoint(request: Request) -> Response:
             view = View(self._setup, request, None, frozenset())
             try:
-                view = await self._identified(request)
+                view = await self._identified(view)
                 if not is_open and not view.may(Permission.LOOK):
                     return self._refuse(view)
                 return await handler(view)
@@ -215,13 +215,13 @@ class Console:
 
         return endpoint
 
-    async def _identified(self, request: Request) -> View:
+    async def _identified(self, view: View) -> View:
         identify, operator, access = self._setup.identify, None, frozenset[Permission]()
         if identify is not None:
-            operator = await identify(request)
+            operator = await view.within(identify(view.request))
         if operator is not None and operator.user_id:
             access = frozenset(map(Permission, self._setup.access(operator)))
-        return View(self._setup, request, operator, access)
+        return View(self._setup, view.request, operator, access)
 
     def _refuse(self, view: View) -> Response:
         if view.user:
@@ -244,7 +244,7 @@ class Console:
         if view.request.method == "GET":
             return view.page("sign_in.html", error=None)
         token = (await view.form()).get("token").strip()
-        if await identify.who(token) is None:
+        if await view.within(identify.who(token)) is None:
             text = "This token is not accepted. It may have expired: get a new one."
             return view.page("sign_in.html", status=_UNKNOWN, error=text)
         response = view.go("")

@@ -13,6 +13,7 @@ from varco_console._chart import Chart, chart, sparkline
 from varco_console._errors import RefusedError
 from varco_console._filters import PERIODS, Choice, read_choice, read_page
 from varco_console._flow import busiest
+from varco_console._recorded import told
 from varco_console._redaction import edited_payload, show, shown_headers
 from varco_console._setup import Named
 from varco_console._view import View
@@ -121,17 +122,16 @@ async def edit(view: View) -> Response:
     except RefusedError as error:
         return _edit_page(view, failure, text, error)
     audit = view.setup.audit
-    record = await audit.put(
-        AuditEntry(actor=view.user, action="edit", place=named.name, ids=(entry_id,), total=1)
-    )
+    begun = AuditEntry(actor=view.user, action="edit", place=named.name, ids=(entry_id,), total=1)
+    record = await view.within(audit.put(begun))
     try:
         copy = await view.within(named.store.edit(entry_id, payload=payload))
     except Exception as error:
-        await audit.put(replace(record, state=AuditState.FAILED, errors=(str(error),)))
+        failed = replace(record, state=AuditState.FAILED, errors=(told(error),))
+        await view.within(audit.put(failed))
         raise
-    await audit.put(
-        replace(record, state=AuditState.DONE, seen=1, target={"copy": str(copy.entry_id)})
-    )
+    done = replace(record, state=AuditState.DONE, seen=1, target={"copy": str(copy.entry_id)})
+    await view.within(audit.put(done))
     return view.go(f"failures/{named.slug}/entries/{copy.entry_id}")
 
 

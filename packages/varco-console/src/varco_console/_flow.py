@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from starlette.responses import Response
@@ -171,5 +172,5 @@ async def release(view: View) -> Response:
             400, "Nothing was released", f"Tick from 1 to {_HELD_SHOWN} keys of an outbox."
         )
     target = {"key": keys[0]} if len(keys) == 1 else {"keys": f"{len(keys)}: {', '.join(keys)}"}
-    await recorded(view, "release", named.name, target, named.store.release_keys(keys))
+    await recorded(view, "release", named.name, target, partial(named.store.release_keys, keys))
     return view.go("flow")

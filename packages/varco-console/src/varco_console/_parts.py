@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -96,7 +97,7 @@ async def breaker(view: View) -> Response:
     found = next((one for one in view.setup.breakers if one.name == name), None)
     if found is None or action not in {"open", "close", "isolate"}:
         raise RefusedError(400, "Nothing was done", "There is no such breaker any more.")
-    await recorded(view, action, name, {"circuit_breaker": name}, _turn(found, action))
+    await recorded(view, action, name, {"circuit_breaker": name}, partial(_turn, found, action))
     return view.go("parts")
 
 
@@ -116,7 +117,7 @@ async def cache(view: View) -> Response:
         raise RefusedError(
             400, "Nothing was dropped", f"Name a tag or a prefix of at most {_LONGEST} characters."
         )
-    await recorded(view, f"drop {by}", name, {by: text}, _drop(found, by, text))
+    await recorded(view, f"drop {by}", name, {by: text}, partial(_drop, found, by, text))
     return view.go("parts")
 
 
