@@ -10,6 +10,7 @@ import pytest
 
 from varco_events import (
     BusStoppedError,
+    ChannelUnavailableError,
     Event,
     InboxEntry,
     InboxPoller,
@@ -280,3 +281,28 @@ async def test_a_rest_that_fails_in_any_way_is_slept_over(anyio_backend_name, mo
         monkeypatch.setattr(anyio, "sleep", short)
         await filled(Stepped(number=1), outbox=outbox)
         await until(lambda: 1 in naps and len(got) == 1)
+
+
+class Full(InMemoryEventBus):
+    """Takes nothing on one channel."""
+
+    async def deliver(self, event, *, channel="default", handler=None):
+        if channel == "full":
+            raise ChannelUnavailableError(channel, "it is full")
+        await super().deliver(event, channel=channel, handler=handler)
+
+
+async def test_many_of_a_channel_that_takes_nothing_leave_turns_to_others(clock):
+    """More of them than come to their turn before the first are tried again."""
+    outbox, bus, got = InMemoryOutboxRepository(clock=clock), Full(), []
+    bus.subscribe(Stepped, got.append)
+    many = [OutboxEntry.from_event(Stepped(number=n), channel="full") for n in range(60)]
+    await outbox.save_many([*many, OutboxEntry.from_event(Stepped(number=-1), channel="open")])
+    relay = OutboxRelay(outbox=outbox, bus=bus, batch_size=10, poll_interval=1.0)
+    for _ in range(40):
+        await relay.run_once()
+        clock.seconds += 0.25
+    assert [event.number for event in got] == [-1]
+    waits = {(one.available_at - clock()).total_seconds() for one in await outbox.get_pending()}
+    assert len(waits) > 1
+    assert max(waits) <= 60

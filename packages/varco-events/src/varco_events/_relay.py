@@ -18,6 +18,7 @@ from varco_events._dispatch import is_rejection
 from varco_events._dlq import RELAY_HANDLER, AbstractDeadLetterQueue, DeadLetterEntry
 from varco_events._errors import (
     BusUnavailableError,
+    ChannelUnavailableError,
     DeadlyEventError,
     HandlersFailedError,
     HeldBackError,
@@ -43,6 +44,9 @@ logger = logging.getLogger("varco_events.relay")
 _WORKING_SHARE = 0.9
 # The part in which deliveries begin, so that each one has the other half to end in.
 _STARTING_SHARE = 0.45
+
+# Seconds after which what goes to a channel that takes nothing is tried again at the latest.
+_LONGEST_REST = 60.0
 
 _DEFAULT_POLICY = RetryPolicy(max_attempts=10, base_delay=1.0, max_delay=60.0)
 
@@ -139,6 +143,8 @@ class OutboxRelay(Runner):
         self._lease = lease
         self._clock = clock
         self._in_hand: _Batch | None = None
+        # Since when a channel has taken nothing.
+        self._closed: dict[str, datetime] = {}
         self._beside: TaskGroup | None = None
         self._renewing: anyio.CancelScope | None = None
         self._record = RelayRecord(clock)
@@ -274,6 +280,9 @@ class OutboxRelay(Runner):
     async def _settle(self, batch: _Batch) -> None:
         if batch.delivered:
             await self._outbox.acknowledge(batch.delivered)
+            if self._closed:
+                for entry in batch.delivered:
+                    self._closed.pop(entry.channel, None)
         if _observer.observers:
             self._tell(batch)
         released = [_given_back(entry) for entry in batch.untouched()]
@@ -303,7 +312,7 @@ class OutboxRelay(Runner):
         if not isinstance(error, Exception) or is_rejection(error):
             # Nothing was tried, or what the handler awaited was cancelled: it is not counted.
             logger.warning("%s was not taken: %s", entry.entry_id, describe(error))
-            waits, delay = _given_back(entry), self._poll_interval
+            waits, delay = _given_back(entry), self._rest_after(batch, entry, error)
         else:
             attempts = entry.attempts + (not entry.is_counted)
             waits = replace(entry, attempts=attempts, last_error=describe(error))
@@ -321,6 +330,18 @@ class OutboxRelay(Runner):
             available_at=self._now(batch, entry) + timedelta(seconds=delay) if delay else None,
             last_error=describe(error),
         )
+
+    def _rest_after(self, batch: _Batch, entry: OutboxEntry, error: BaseException) -> float:
+        """For how many seconds an entry rests that was not taken.
+
+        Those of one channel as long again as it has taken nothing: were they many, and came again
+        at once, they would have all the turns.
+        """
+        if not isinstance(error, ChannelUnavailableError):
+            return self._poll_interval
+        now = self._now(batch, entry)
+        closed = (now - self._closed.setdefault(entry.channel, now)).total_seconds()
+        return max(self._poll_interval, min(closed, _LONGEST_REST))
 
     def _now(self, batch: _Batch, entry: OutboxEntry) -> datetime:
         """The time of the store, which the end of the lease tells; the host's may be another."""
