@@ -1,6 +1,6 @@
 """Everything a program needs of a MongoDB database, in one call."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +13,7 @@ from varco_beanie._errors import cause_of, translate
 from varco_beanie._inbox import BeanieInbox
 from varco_beanie._outbox import BeanieOutbox
 from varco_beanie._provider import BeanieRepositoryProvider
-from varco_domain.backend import utc_now
+from varco_domain.backend import Opening, utc_now
 from varco_domain.exception import RepositoryException
 from varco_domain.model import DomainModel
 
@@ -68,7 +68,7 @@ class Backend:
             await self.client.close()
 
 
-class bootstrap:  # noqa: N801  # called like a function, awaited or entered
+class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awaited or entered
     """Open a database and create the collections and indexes that are missing.
 
     ``async with bootstrap("mongodb://localhost/shop", Post) as backend:`` closes it at the end;
@@ -96,25 +96,9 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
         self._transactions = transactions
         self._clock = clock
         self._options = client_options
-        self._backend: Backend | None = None
 
-    def __await__(self) -> Generator[Any, None, Backend]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Backend:
-        self._backend = await self._open()
-        return self._backend
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._backend is not None:
-            await self._backend.aclose()
-
-    async def _open(self) -> Backend:
+    async def open(self) -> Backend:
+        """Open the database; see ``Opening``."""
         owns = isinstance(self._database, str)
         if isinstance(self._database, str):
             database = _named(self._database, self._options)

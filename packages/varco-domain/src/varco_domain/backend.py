@@ -6,6 +6,7 @@ from a store, and whose rows a unit of work may touch.
 
 from varco_domain._compared import stored_as, value_class
 from varco_domain._conditions import check_condition
+from varco_domain._opening import Closable, Opening
 from varco_domain._parsed import unique_fields
 from varco_domain._tenancy import Tenancy
 from varco_domain.exception import RepositoryClassCreationFailed
@@ -31,9 +32,11 @@ from varco_domain.meta import FieldKind, FieldMeta, MetaReader, ParsedMeta
 
 __all__ = (
     "AbstractMapper",
+    "Closable",
     "FieldKind",
     "FieldMeta",
     "MetaReader",
+    "Opening",
     "ParsedMeta",
     "RepositoryClassCreationFailed",
     "Tenancy",

@@ -1,6 +1,6 @@
 """Everything a program needs of a database, in one call."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -8,7 +8,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from varco_domain.backend import utc_now
+from varco_domain.backend import Opening, utc_now
 from varco_domain.model import DomainModel
 from varco_sa._dead_letters import SQLAlchemyDeadLetterQueue
 from varco_sa._engine import dispose_engine, make_engine
@@ -104,7 +104,7 @@ class Backend:
                 await dispose_engine(self.engine)
 
 
-class bootstrap:  # noqa: N801  # called like a function, awaited or entered
+class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awaited or entered
     """Open a database and create the tables that are missing, or see that none is.
 
     ``async with bootstrap(url, Post) as backend:`` closes it at the end; after
@@ -139,25 +139,9 @@ class bootstrap:  # noqa: N801  # called like a function, awaited or entered
         self._schema = schema
         self._clock = clock
         self._options = engine_options
-        self._backend: Backend | None = None
 
-    def __await__(self) -> Generator[Any, None, Backend]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Backend:
-        self._backend = await self._open()
-        return self._backend
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._backend is not None:
-            await self._backend.aclose()
-
-    async def _open(self) -> Backend:
+    async def open(self) -> Backend:
+        """Open the database; see ``Opening``."""
         owns = not isinstance(self._database, AsyncEngine)
         owns_replica = self._replica is not None and not isinstance(self._replica, AsyncEngine)
         engine = self._engine(self._database)
