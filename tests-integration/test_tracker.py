@@ -123,6 +123,14 @@ def mails(home, pk):
     raise AssertionError(f"no mail of ticket {pk}: {(home / 'log').read_text()[-2000:]}")
 
 
+def test_a_ticket_on_mongodb(framework, tmp_path, mongodb_database):
+    server = Server(tmp_path, framework, "--database", mongodb_database)
+    try:
+        test_a_ticket_from_its_project_to_its_mail(server)
+    finally:
+        server.kill()
+
+
 def test_a_ticket_from_its_project_to_its_mail(server):
     with server.client(tenant="story") as ann:
         project = ann.post("/projects", json={"key": "AB", "name": "Letters"})

@@ -9,11 +9,10 @@ from tracker.models import Comment, Project, Ticket
 from tracker.services import AUTHORIZER, CommentService, ProjectService, TicketService
 from varco_console import FULL_ACCESS, READ_ONLY, AuditRecord, Console, RepositoryAudit
 from varco_console import TokenSignIn, access_by_role
-from varco_core import AbstractEventBus, AsyncService, CacheBackend, InMemoryCache
+from varco_core import AbstractEventBus, AsyncService, CacheBackend, DomainModel, InMemoryCache
 from varco_core import InMemoryEventBus, JwtAuthority, NoOpCache, OutboxRelay
 from varco_http import BearerTokens, Callers, HttpAction, HttpApplication, HttpResource
 from varco_http import Idempotency, IdempotencyRecord, TenantFromClaim
-from varco_sa import Backend, SQLAlchemyRepositoryProvider, make_engine
 
 HOME = Path(os.environ.get("TRACKER_HOME", Path(__file__).parent / "var"))
 
@@ -26,10 +25,8 @@ def authority() -> JwtAuthority:
 def assemble() -> dict[str, Any]:
     tokens, (bus, cache) = authority(), shared()
     AsyncService.cursor_key = tokens.secret("cursors")
-    url = os.environ.get("TRACKER_DATABASE") or f"sqlite+aiosqlite:///{HOME}/tracker.sqlite"
-    models = Project, Ticket, Comment, IdempotencyRecord, AuditRecord
-    store = SQLAlchemyRepositoryProvider(make_engine(url), *models)
-    backend = Backend(store, owns_engine=True, create_tables=True)
+    backend = stored(Project, Ticket, Comment, IdempotencyRecord, AuditRecord)
+    store = backend.uow_provider
     Mailer(HOME / "mails", backend.dead_letters).register_to(bus)
     relay = OutboxRelay(outbox=backend.outbox, bus=bus, dlq=backend.dead_letters)
     callers = Callers(BearerTokens(tokens), tenant=TenantFromClaim("tenant"))
@@ -63,6 +60,21 @@ def assemble() -> dict[str, Any]:
         "parts": [backend, cache, bus, relay],
         "mounts": {"/ops": console},
     }
+
+
+def stored(*models: type[DomainModel]) -> Any:
+    """Where rows are: in MongoDB, or in a SQL database."""
+    url = os.environ.get("TRACKER_DATABASE") or f"sqlite+aiosqlite:///{HOME}/tracker.sqlite"
+    if url.startswith("mongodb"):
+        from varco_beanie import Backend, BeanieRepositoryProvider, open_database
+
+        provider = BeanieRepositoryProvider(open_database(url), *models)
+        return Backend(provider, owns_client=True, create_collections=True)
+    from varco_sa import Backend as SqlBackend
+    from varco_sa import SQLAlchemyRepositoryProvider, make_engine
+
+    tables = SQLAlchemyRepositoryProvider(make_engine(url), *models)
+    return SqlBackend(tables, owns_engine=True, create_tables=True)
 
 
 def shared() -> tuple[AbstractEventBus, CacheBackend]:

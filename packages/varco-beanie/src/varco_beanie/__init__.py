@@ -13,7 +13,7 @@ if sys.version_info >= (3, 14):
 # Not from typing: importing that costs more than importing this package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from varco_beanie._bootstrap import Backend, bootstrap
+    from varco_beanie._bootstrap import Backend, bootstrap, open_database
     from varco_beanie._dead_letters import BeanieDeadLetterQueue
     from varco_beanie._di import BeanieConfiguration
     from varco_beanie._errors import CommitUnknownError, TransactionAbortedError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from varco_beanie._uow import BeanieUnitOfWork
 else:
     _HOMES = {
-        "_bootstrap": "Backend bootstrap",
+        "_bootstrap": "Backend bootstrap open_database",
         "_dead_letters": "BeanieDeadLetterQueue",
         "_di": "BeanieConfiguration",
         "_errors": "CommitUnknownError TransactionAbortedError",
@@ -62,4 +62,5 @@ __all__: tuple[str, ...] = (
     "CommitUnknownError",
     "TransactionAbortedError",
     "bootstrap",
+    "open_database",
 )

@@ -1,6 +1,6 @@
 """Everything a program needs of a MongoDB database, in one call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,12 +26,30 @@ if TYPE_CHECKING:
 class Backend:
     """A database with its collections made; ``async with`` closes it. Safe for several tasks.
 
+    It is a part of an application that can be asked whether it can serve (``check_health``).
+
+    Args:
+        provider: What makes units of work on it.
+        owns_client: Whether its client is closed with it.
+        create_collections: Whether ``async with`` makes the collections and indexes that are
+            missing.
+
     Attributes:
         client: The client.
         uow_provider: Makes units of work; what services ask for as ``IUoWProvider``.
+        health_name: What it is called where the parts of an application are asked.
     """
 
-    def __init__(self, provider: BeanieRepositoryProvider, *, owns_client: bool) -> None:
+    health_name: str = "database"
+
+    def __init__(
+        self,
+        provider: BeanieRepositoryProvider,
+        *,
+        owns_client: bool,
+        create_collections: bool = False,
+    ) -> None:
+        self._creates_collections = create_collections
         self.client: AsyncMongoClient[dict[str, Any]] = provider.client
         self.uow_provider = provider
         self._owns_client = owns_client
@@ -51,8 +69,32 @@ class Backend:
         """The dead letter queue."""
         return self.uow_provider.dead_letters
 
+    async def check_health(self) -> None:
+        """Return if the database answers.
+
+        Raises:
+            Exception: It does not.
+        """
+        await self.uow_provider.database.command("ping")
+
     async def __aenter__(self) -> Self:
+        if self._creates_collections:
+            try:
+                await self._create()
+            except BaseException:
+                await self.aclose()
+                raise
         return self
+
+    async def _create(self) -> None:
+        try:
+            if self.uow_provider.transactions:
+                await _check_transactions(self.uow_provider.database)
+            await self.uow_provider.create_collections()
+        except Exception as error:
+            if (meant := translate(error)) is error:
+                raise
+            raise meant from cause_of(error)
 
     async def __aexit__(
         self,
@@ -101,28 +143,27 @@ class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awai
         """Open the database; see ``Opening``."""
         owns = isinstance(self._database, str)
         if isinstance(self._database, str):
-            database = _named(self._database, self._options)
+            database = open_database(self._database, **self._options)
         else:
             database = self._database
-        try:
-            provider = BeanieRepositoryProvider(
-                database, *self._models, transactions=self._transactions, clock=self._clock
-            )
-            backend = Backend(provider, owns_client=owns)
-            if self._transactions:
-                await _check_transactions(database)
-            await provider.create_collections()
-        except BaseException as error:
-            if owns:
-                await database.client.close()
-            if isinstance(error, Exception) and (meant := translate(error)) is not error:
-                raise meant from cause_of(error)
-            raise
-        return backend
+        provider = BeanieRepositoryProvider(
+            database, *self._models, transactions=self._transactions, clock=self._clock
+        )
+        backend = Backend(provider, owns_client=owns, create_collections=True)
+        return await backend.__aenter__()
 
 
-def _named(url: str, options: Mapping[str, Any]) -> "Database":
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **options)
+def open_database(url: str, **client_options: Any) -> "Database":
+    """The database that a URL names, with a client of its own, which connects when it is used.
+
+    Args:
+        url: ``mongodb://host:27017/name``.
+        client_options: What ``AsyncMongoClient`` takes besides.
+
+    Raises:
+        RepositoryException: The URL names no database.
+    """
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url, **client_options)
     try:
         return client.get_default_database()
     except ConfigurationError:
