@@ -13,6 +13,7 @@ from redis_waiting import until
 from varco_cache import MISSING
 from varco_events import DeadLetterEntry, Event, FailureFilter
 from varco_redis import (
+    RedisChannelManager,
     RedisDeadLetterQueue,
     RedisDeadLetterQueueSettings,
     RedisEventBus,
@@ -217,6 +218,10 @@ async def test_a_cluster_keeps_together_what_must_be(make_server):
                 await asyncio.sleep(0.02)
     url = f"redis+cluster://{nodes[0]},{nodes[1]}"
     await work(url)
+    async with RedisChannelManager(RedisEventBusSettings(url=url, timeout=20.0)) as manager:
+        rows = await manager.consumers()
+        assert sorted({row.partition for row in rows}) == [0, 1, 2, 3]
+        assert {row.consumer for row in rows} == {None}  # all have stopped
     # More tasks than connections wait for their turn.
     settings = RedisCacheSettings(url=url, max_connections=2, timeout=20.0)
     async with RedisCache(settings) as cache:

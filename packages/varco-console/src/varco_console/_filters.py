@@ -20,6 +20,8 @@ PERIODS: Final[Mapping[str, timedelta | None]] = {
 _CHARTED: Final = timedelta(days=7)
 _SHORTEST: Final = timedelta(minutes=48)
 _BARS: Final = 48
+# With a small chart for each of many groups, which wider bars suit, and which costs half as much.
+_BARS_OF_MANY: Final = 24
 _LONGEST: Final = 1_000
 _DIGITS: Final = 7
 _FIRST_YEAR: Final = 1970
@@ -61,7 +63,8 @@ class Choice:
         """
         until = min(self.wanted.until or self.now, self.now)
         since = self.wanted.since or max(until - _CHARTED, oldest or until)
-        return time_edges(min(since, until - _SHORTEST), until, _BARS)
+        bars = _BARS if self.is_group else _BARS_OF_MANY
+        return time_edges(min(since, until - _SHORTEST), until, bars)
 
     def fields(self, *, absolute: bool = True) -> dict[str, str]:
         """What a form or a URL holds to say the same again.
