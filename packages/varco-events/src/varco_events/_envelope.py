@@ -239,8 +239,7 @@ def to_fields(envelope: EventEnvelope) -> dict[str, bytes]:
     Everything but headers stands under a name that begins with "varco-", and headers under their
     own, so that what a newer version adds survives an older one.
     """
-    fields = {name: value.encode(errors="replace") for name, value in envelope.headers.items()}
-    fields |= {
+    fields = {
         "varco-id": str(envelope.event_id).encode(),
         "varco-type": envelope.event_type.encode(),
         "varco-version": str(envelope.version).encode(),
@@ -250,6 +249,8 @@ def to_fields(envelope: EventEnvelope) -> dict[str, bytes]:
     }
     if envelope.key is not None:
         fields["varco-key"] = envelope.key.encode(errors="surrogatepass")
+    for name, value in envelope.headers.items():
+        fields.setdefault(name, value.encode(errors="replace"))
     return fields
 
 
@@ -260,22 +261,18 @@ def from_fields(fields: Mapping[str, bytes]) -> EventEnvelope:
         EventDecodeError: there is no payload, or an id, version or time that is none.
     """
     rest = dict(fields)
-    if "varco-payload" not in rest:
+    payload = rest.pop("varco-payload", None)
+    if payload is None:
         raise EventDecodeError(f"an envelope needs 'varco-payload'; there is {sorted(rest)}")
-    payload = rest.pop("varco-payload")
-    known = {
-        name: rest.pop(f"varco-{name}").decode(errors="surrogatepass")
-        for name in ("id", "type", "version", "channel", "key", "time")
-        if f"varco-{name}" in rest
-    }
+    channel, key = rest.pop("varco-channel", b"default"), rest.pop("varco-key", None)
     try:
         return EventEnvelope(
-            event_id=UUID(known["id"]),
-            event_type=known["type"],
-            version=int(known.get("version", "1")),
-            channel=known.get("channel", "default"),
-            key=known.get("key"),
-            time=datetime.fromisoformat(known["time"]),
+            event_id=UUID(rest.pop("varco-id").decode()),
+            event_type=rest.pop("varco-type").decode(errors="surrogatepass"),
+            version=int(rest.pop("varco-version", b"1")),
+            channel=channel.decode(errors="surrogatepass"),
+            key=None if key is None else key.decode(errors="surrogatepass"),
+            time=datetime.fromisoformat(rest.pop("varco-time").decode()),
             headers={name: value.decode(errors="replace") for name, value in rest.items()},
             payload=payload,
         )

@@ -195,7 +195,9 @@ class Workers:
     def _go_on(self) -> None:
         if self.room <= 0 or self._held_back or self.stopping.is_set():
             return
-        for upstream in self._ready.keys() - self._counting:
+        for upstream in self._ready:
+            if upstream in self._counting:
+                continue
             self._counting.add(upstream)
             task = self._loop.create_task(self._begin_ready(upstream))
             self.tasks.add(task)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from varco_events import EventDecodeError, EventEnvelope, InHand, from_fields, to_fields
 from varco_redis._errors import RedisPoisonError
 
 # Short names, which processes of the first version read as well; the stream says the channel.
-_SHORT = {"varco-payload": b"e", "varco-key": b"k", "varco-handler": b"h"}
-_LONG = {short: name for name, short in _SHORT.items()}
+_SHORT = {"varco-payload": "e", "varco-key": "k", "varco-handler": "h"}
+_LONG = {short.encode(): name for name, short in _SHORT.items()}
 _CHANNEL, _PAYLOAD = "varco-channel", "varco-payload"
 _PACKED = b'{"envelope": '
 
@@ -42,11 +43,12 @@ class Received(InHand):
 
 def written(envelope: EventEnvelope) -> list[str | bytes]:
     """The fields and values of the entry of `envelope`."""
-    flat: list[str | bytes] = []
-    for name, value in to_fields(envelope).items():
-        if name != _CHANNEL:
-            flat += (_SHORT.get(name, name), value)
-    return flat
+    fields = to_fields(envelope)
+    del fields[_CHANNEL]
+    for name, short in _SHORT.items():
+        if name in fields:
+            fields[short] = fields.pop(name)
+    return list(chain.from_iterable(fields.items()))
 
 
 def packed(envelope: EventEnvelope, **more: Any) -> bytes:
