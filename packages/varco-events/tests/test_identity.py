@@ -175,7 +175,7 @@ async def test_a_redrive_gives_back_what_it_has_no_time_for():
     for number in range(5):
         await bus.publish(Told(number=number))
     broken = False
-    assert await dlq.redrive(bus, visibility_timeout=0.02) == 5
+    assert await dlq.redrive(bus, lease=0.02) == 5
     assert got == list(range(5))
     assert dlq.batches == (5, 4, 3, 2, 1)
     assert await dlq.count() == 0

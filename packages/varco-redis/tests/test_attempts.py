@@ -650,7 +650,7 @@ async def test_leases_go_by_the_clock_of_redis(settings, monkeypatch, days):
     letters = RedisDeadLetterQueueSettings(url=options.url, key_prefix=options.key_prefix)
     async with RedisDeadLetterQueue(letters) as one, RedisDeadLetterQueue(letters) as other:
         await one.push(DeadLetterEntry(event=Job(number=0)))
-        assert len(await one.pop_batch(visibility_timeout=60)) == 1
+        assert len(await one.pop_batch(lease=60)) == 1
         async with first:
             await first.publish(Job(number=1), channel="c")
             await until(lambda: began == [1])

@@ -277,7 +277,7 @@ async def test_two_who_pop_get_nothing_twice_and_what_is_handed_back_keeps_its_p
         for batch in reversed(batches[1::2]):
             for entry in reversed(batch):
                 await other.nack(entry.entry_id)
-        left = await other.pop_batch(limit=40, visibility_timeout=0.05)
+        left = await other.pop_batch(limit=40, lease=0.05)
         assert [entry.event.number for entry in left] == sorted(
             entry.event.number for entry in left
         )

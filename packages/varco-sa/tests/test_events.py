@@ -119,7 +119,7 @@ async def test_leases_go_by_the_clock_of_the_database(open_backend, url):
     await backend.dead_letters.push(DeadLetterEntry(envelope=envelope()))
     (held,) = await backend.outbox.claim(lease=60)
     (received,) = await backend.inbox.claim(lease=60)
-    assert len(await backend.dead_letters.pop_batch(visibility_timeout=60)) == 1
+    assert len(await backend.dead_letters.pop_batch(lease=60)) == 1
     async with backend.engine.connect() as connection:
         now = await connection.run_sync(store_time)
     for until in (held.leased_until, received.leased_until):

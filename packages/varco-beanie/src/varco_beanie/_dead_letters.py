@@ -26,6 +26,7 @@ from varco_events import (
     DeadLetterEntry,
     DeadLetterQueueFullError,
     EventEnvelope,
+    takes_former_names,
 )
 
 if TYPE_CHECKING:
@@ -113,15 +114,14 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
             {KEY: entry.entry_id}, {"$setOnInsert": row}, upsert=True, session=session
         )
 
-    async def pop_batch(
-        self, *, limit: int = 10, visibility_timeout: float = 30.0
-    ) -> list[DeadLetterEntry]:
+    @takes_former_names(visibility_timeout="lease")
+    async def pop_batch(self, *, limit: int = 10, lease: float = 30.0) -> list[DeadLetterEntry]:
         """Lease the oldest entries that are visible, by the clock of the server."""
         found: list[DeadLetterEntry] = []
         claim_id = uuid4()
         async with translated():
             now = await server_time(self._storage.database)
-            until = now + timedelta(seconds=visibility_timeout)
+            until = now + timedelta(seconds=lease)
             while len(found) < limit:
                 row = await self._rows.find_one_and_update(
                     is_over(LEASED, now),

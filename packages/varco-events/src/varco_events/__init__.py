@@ -106,6 +106,7 @@ if TYPE_CHECKING:
     from varco_events._registry import event_class
     from varco_events._relay import OutboxRelay
     from varco_events._relay_status import RelayStatus
+    from varco_events._renaming import takes_former_names
     from varco_events._scanned_failures import Aside, ScannedFailures
     from varco_events._sending import HoldingBack
     from varco_events._serialization import JsonSerializer, NoOpSerializer, Serializer
@@ -185,6 +186,7 @@ else:
         "_registry": "event_class",
         "_relay": "OutboxRelay",
         "_relay_status": "RelayStatus",
+        "_renaming": "takes_former_names",
         "_scanned_failures": "Aside ScannedFailures",
         "_sending": "HoldingBack",
         "_serialization": "JsonSerializer NoOpSerializer Serializer",
@@ -367,6 +369,7 @@ __all__: tuple[str, ...] = (
     "relay_failure",
     "remove_context",
     "remove_event_observer",
+    "takes_former_names",
     "time_edges",
     "to_cloudevent",
     "to_fields",

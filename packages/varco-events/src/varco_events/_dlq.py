@@ -16,6 +16,7 @@ import anyio
 from varco_events._diagnostics import clean, message_of
 from varco_events._errors import EventsConfigError
 from varco_events._outbox import utcnow
+from varco_events._renaming import takes_former_names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -211,7 +212,7 @@ class AbstractDeadLetterQueue(ABC):
     """Keeps failed events, in order, until somebody acknowledges them.
 
     Entries that `pop_batch` returned are leased: nobody else gets them until they are acknowledged
-    (gone), handed back with `nack` (at their old place), or the visibility timeout is over.
+    (gone), handed back with `nack` (at their old place), or the lease is over.
     `push`, `pop_batch`, `ack` and `count` are enough for a queue that is redriven.
     """
 
@@ -224,10 +225,8 @@ class AbstractDeadLetterQueue(ABC):
         """
 
     @abstractmethod
-    async def pop_batch(
-        self, *, limit: int = 10, visibility_timeout: float = 30.0
-    ) -> list[DeadLetterEntry]:
-        """Lease the oldest entries that are visible, for `visibility_timeout` seconds."""
+    async def pop_batch(self, *, limit: int = 10, lease: float = 30.0) -> list[DeadLetterEntry]:
+        """Lease the oldest entries that are visible, for `lease` seconds."""
 
     @abstractmethod
     async def ack(self, entry_id: UUID) -> None:
@@ -272,12 +271,13 @@ class AbstractDeadLetterQueue(ABC):
             f"{type(self).__name__} cannot show failures to {bus}; implement failures()"
         )
 
+    @takes_former_names(visibility_timeout="lease")
     async def redrive(
         self,
         bus: AbstractEventBus,
         *,
         limit: int | None = None,
-        visibility_timeout: float = 60.0,
+        lease: float = 60.0,
     ) -> int:
         """Deliver the entries again in order, each to the handler that failed.
 
@@ -287,7 +287,7 @@ class AbstractDeadLetterQueue(ABC):
         Args:
             bus: Where the handlers are subscribed, or a transport that brings events to them.
             limit: At most so many entries.
-            visibility_timeout: Seconds for which a batch is leased. Deliveries begin in its first
+            lease: Seconds for which a batch is leased. Deliveries begin in its first
                 half: keep it above twice what the slowest handler needs.
 
         Returns:
@@ -296,8 +296,8 @@ class AbstractDeadLetterQueue(ABC):
         left = await self.count() if limit is None else min(limit, await self.count())
         delivered = 0
         while left > 0:
-            last_start = time.monotonic() + visibility_timeout / 2
-            batch = await self._leased(min(left, 100), visibility_timeout)
+            last_start = time.monotonic() + lease / 2
+            batch = await self._leased(min(left, 100), lease)
             if not batch:
                 break
             done = await self._redrive(bus, batch, last_start)
@@ -306,11 +306,14 @@ class AbstractDeadLetterQueue(ABC):
         return delivered
 
     async def _leased(self, limit: int, seconds: float) -> list[DeadLetterEntry]:
-        # A queue of varco-core 1.0.6 takes a limit alone.
-        takes = signature(self.pop_batch).parameters.values()
-        if any(one.name == "visibility_timeout" or one.kind is one.VAR_KEYWORD for one in takes):
-            return await self.pop_batch(limit=limit, visibility_timeout=seconds)
-        return await self.pop_batch(limit=limit)
+        # A queue of varco-core 1.0.6 takes a limit alone, and others have a former name.
+        takes = signature(self.pop_batch).parameters
+        options: dict[str, float] = {}
+        if "visibility_timeout" in takes:
+            options["visibility_timeout"] = seconds
+        elif "lease" in takes or any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+            options["lease"] = seconds
+        return await self.pop_batch(limit=limit, **options)
 
     async def _redrive(
         self, bus: AbstractEventBus, batch: list[DeadLetterEntry], last_start: float

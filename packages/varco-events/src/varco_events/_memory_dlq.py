@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from varco_events._dlq import AbstractDeadLetterQueue, DeadLetterEntry
 from varco_events._errors import DeadLetterQueueFullError
+from varco_events._renaming import takes_former_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,15 +50,14 @@ class InMemoryDeadLetterQueue(AbstractDeadLetterQueue):
         self._last += 1
         self._numbers[entry.entry_id] = self._last
 
-    async def pop_batch(
-        self, *, limit: int = 10, visibility_timeout: float = 30.0
-    ) -> list[DeadLetterEntry]:
+    @takes_former_names(visibility_timeout="lease")
+    async def pop_batch(self, *, limit: int = 10, lease: float = 30.0) -> list[DeadLetterEntry]:
         """Lease the oldest visible entries."""
         now = self._clock()
         leased = self._leased_until
         visible = (entry for key, entry in self._entries.items() if leased.get(key, now) <= now)
         batch = list(islice(visible, max(limit, 0)))
-        leased.update((entry.entry_id, now + visibility_timeout) for entry in batch)
+        leased.update((entry.entry_id, now + lease) for entry in batch)
         claim_id = uuid4()
         self._claims.update((entry.entry_id, claim_id) for entry in batch)
         return [entry.of_claim(claim_id) for entry in batch]

@@ -13,6 +13,7 @@ from varco_events import (
     DeadLetterEntry,
     DeadLetterQueueFullError,
     EventSerializer,
+    takes_former_names,
 )
 from varco_kafka._bus_settings import KafkaEventBusSettings
 from varco_kafka._errors import KafkaChannelRefusedError, KafkaConfigError
@@ -97,10 +98,9 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
                 raise DeadLetterQueueFullError(entry.entry_id, limit)
         await self._log.push(entry)
 
-    async def pop_batch(
-        self, *, limit: int = 10, visibility_timeout: float = 30.0
-    ) -> list[DeadLetterEntry]:
-        """Lease the oldest entries that are visible, for `visibility_timeout` seconds.
+    @takes_former_names(visibility_timeout="lease")
+    async def pop_batch(self, *, limit: int = 10, lease: float = 30.0) -> list[DeadLetterEntry]:
+        """Lease the oldest entries that are visible, for `lease` seconds.
 
         Raises:
             KafkaConfigError: They are more than 12 hours.
@@ -115,7 +115,7 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
             if not wanted:
                 break
             asked.update(wanted)
-            found += await self.lease(wanted, visibility_timeout, claim_id)
+            found += await self.lease(wanted, lease, claim_id)
         kept = self._log.kept
         letters = [kept[one] for one in found if one in kept]
         return [one.letter.of_claim(claim_id) for one in sorted(letters, key=lambda one: one.order)]
@@ -130,7 +130,7 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
         """
         if not 0 < seconds <= _MOST_LEASE:
             raise KafkaConfigError(
-                "visibility_timeout", seconds, f"above zero, and at most {_MOST_LEASE:.0f} seconds"
+                "lease", seconds, f"above zero, and at most {_MOST_LEASE:.0f} seconds"
             )
         await self._ensure()
         return await self._log.lease(entry_ids, (claim_id or uuid4()).hex, seconds)

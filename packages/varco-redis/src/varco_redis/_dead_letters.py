@@ -11,6 +11,7 @@ from varco_events import (
     DeadLetterEntry,
     DeadLetterQueueFullError,
     EventSerializer,
+    takes_former_names,
 )
 from varco_redis._dead_letter_scripts import FIND, NACK, POP, PUSH, SETTLE
 from varco_redis._errors import RedisConfigError
@@ -74,16 +75,15 @@ class RedisDeadLetterQueue(RedisPart, AbstractDeadLetterQueue):
         if not await self._letters.push(PUSH, limit, entry, encoded(entry)):
             raise DeadLetterQueueFullError(entry.entry_id, limit)
 
-    async def pop_batch(
-        self, *, limit: int = 10, visibility_timeout: float = 30.0
-    ) -> list[DeadLetterEntry]:
-        """Lease the oldest entries that are visible, for `visibility_timeout` seconds."""
+    @takes_former_names(visibility_timeout="lease")
+    async def pop_batch(self, *, limit: int = 10, lease: float = 30.0) -> list[DeadLetterEntry]:
+        """Lease the oldest entries that are visible, for `lease` seconds."""
         if limit < 1:
             return []
         letters = self._letters
         await letters.take_over()
-        lease, claim_id = milliseconds(visibility_timeout), uuid4()
-        found = await letters.run_once(POP, limit, lease, letters.patience, claim_id.hex)
+        life, claim_id = milliseconds(lease), uuid4()
+        found = await letters.run_once(POP, limit, life, letters.patience, claim_id.hex)
         return [one.entry.of_claim(claim_id) for one in await letters.readable(found)]
 
     async def ack(self, entry_id: UUID) -> None:

@@ -13,6 +13,7 @@ from varco_events import (
     DeadLetterEntry,
     DeadLetterQueueFullError,
     EventEnvelope,
+    takes_former_names,
 )
 from varco_sa._dead_letter_failures import DeadLetterFailures
 from varco_sa._dialects import begin_write, dialect_of
@@ -77,13 +78,12 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
 
         await self._transactions.run(insert)
 
-    async def pop_batch(
-        self, *, limit: int = 10, visibility_timeout: float = 30.0
-    ) -> list[DeadLetterEntry]:
+    @takes_former_names(visibility_timeout="lease")
+    async def pop_batch(self, *, limit: int = 10, lease: float = 30.0) -> list[DeadLetterEntry]:
         """Lease the oldest entries that are visible, by the clock of the database."""
         table, claim_id = self._table, uuid4()
 
-        def lease(connection: sa.Connection) -> list[Any]:
+        def take(connection: sa.Connection) -> list[Any]:
             begin_write(connection)
             now = store_time(connection)
             visible = (
@@ -93,7 +93,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
                 .limit(max(limit, 0))
                 .with_for_update(skip_locked=True)
             )
-            until = now + timedelta(seconds=visibility_timeout)
+            until = now + timedelta(seconds=lease)
             values = {"leased_until": until, "claim_id": claim_id}
             rows = list(connection.execute(visible).fetchall())
             if rows:
@@ -101,7 +101,7 @@ class SQLAlchemyDeadLetterQueue(AbstractDeadLetterQueue):
                 connection.execute(table.update().where(leased).values(values))
             return rows
 
-        rows = await self._transactions.run(lease, isolation="READ COMMITTED")
+        rows = await self._transactions.run(take, isolation="READ COMMITTED")
         return [_entry(row).of_claim(claim_id) for row in rows]
 
     async def ack(self, entry_id: UUID) -> None:

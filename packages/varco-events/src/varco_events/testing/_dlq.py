@@ -75,7 +75,7 @@ class DeadLetterQueueContract(ABC):
             entries = [_entry(number) for number in range(3)]
             for entry in entries:
                 await queue.push(entry)
-            await queue.pop_batch(limit=1, visibility_timeout=0.05)
+            await queue.pop_batch(limit=1, lease=0.05)
             await queue.ack(entries[0].entry_id)
             await queue.ack(uuid4())
             await self.advance(0.1)
@@ -87,8 +87,8 @@ class DeadLetterQueueContract(ABC):
             entries = [_entry(number) for number in range(3)]
             for entry in entries:
                 await queue.push(entry)
-            await queue.pop_batch(limit=2, visibility_timeout=1)
-            assert await queue.pop_batch(limit=1, visibility_timeout=0.05) == entries[2:]
+            await queue.pop_batch(limit=2, lease=1)
+            assert await queue.pop_batch(limit=1, lease=0.05) == entries[2:]
             await self.advance(1.1)
             assert await queue.pop_batch() == entries
 
@@ -106,7 +106,7 @@ class DeadLetterQueueContract(ABC):
         async with self.open_queue() as queue:
             entry = _entry(1)
             await queue.push(entry)
-            (frozen,) = await queue.pop_batch(visibility_timeout=0.05)
+            (frozen,) = await queue.pop_batch(lease=0.05)
             if frozen.claim_id is None:
                 pytest.skip("this queue does not tell leases apart")
             await self.advance(0.1)

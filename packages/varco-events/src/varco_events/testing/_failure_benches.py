@@ -200,7 +200,7 @@ class _QueueBench(FailureBench):
 
     async def grasp(self) -> tuple[Collection[UUID], Collection[str | None]]:
         """A redrive has leased some."""
-        popped = await self.queue.pop_batch(limit=2, visibility_timeout=600.0)
+        popped = await self.queue.pop_batch(limit=2, lease=600.0)
         self.held |= {letter.entry_id for letter in popped}
         return self.held, ()
 

@@ -341,7 +341,7 @@ class World:
         self._redrives += 1
         bus, seconds = process.buses[0], self.contract.lease
         with suppress(Exception):  # what is not mended fails again, and ends it
-            await process.dead_letters.redrive(bus, visibility_timeout=seconds)
+            await process.dead_letters.redrive(bus, lease=seconds)
 
     # The end.
 
@@ -365,9 +365,7 @@ class World:
 
     async def _redrive_each(self, process: _Process) -> None:
         self._redrives += 1
-        batch = await process.dead_letters.pop_batch(
-            limit=_ALL, visibility_timeout=self.contract.lease
-        )
+        batch = await process.dead_letters.pop_batch(limit=_ALL, lease=self.contract.lease)
         for letter in batch:
             if self._can_be_read(letter) and await _was_sent(process.buses[0], letter):
                 await process.dead_letters.ack(letter.entry_id)
