@@ -66,11 +66,8 @@ class InMemoryOutboxRepository(OutboxRepository):
 
     async def acknowledge(self, entries: Sequence[OutboxEntry]) -> None:
         """Forget delivered entries, but none that another claim has by now."""
-        turns = self._turns
-        is_of_claim, pop = turns.is_of_claim, turns.pop
-        for entry in entries:
-            if is_of_claim(entry):
-                pop(entry.entry_id)
+        is_of_claim = self._turns.is_of_claim
+        await self.delete_many([entry.entry_id for entry in entries if is_of_claim(entry)])
 
     async def claim(self, *, limit: int = 100, lease: float = 30.0) -> list[OutboxEntry]:
         """Lease entries, in order, and in order per key."""
