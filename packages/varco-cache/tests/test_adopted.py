@@ -129,9 +129,9 @@ async def test_times_that_are_none_are_refused_alike(no_span, least):
         lambda: SnapshotCacheWarmer(load, ttl=span),
         lambda: LayeredCache(cache, promote_ttl=span),
         lambda: LayeredCache(cache, flush_interval=span),
-        lambda: LayeredCache(cache, time_limit=span),
+        lambda: LayeredCache(cache, timeout=span),
         lambda: LayeredCache(cache, retry_after=span),
-        lambda: GuardedCache(cache, time_limit=span),
+        lambda: GuardedCache(cache, timeout=span),
         lambda: GuardedCache(cache, retry_after=span),
     ):
         with pytest.raises(CacheConfigError):
@@ -176,3 +176,12 @@ def test_a_strategy_refuses_what_it_cannot_tell_to_forget():
         ExplicitStrategy().bind(LayeredCache(InMemoryCache()))
     with pytest.raises(CacheConfigError, match="strategy"):
         InMemoryCache(strategy="lru")
+
+
+@pytest.mark.parametrize("make", [GuardedCache, LayeredCache])
+def test_a_timeout_may_have_its_former_name(make):
+    with pytest.warns(DeprecationWarning, match="'time_limit' of .* is called 'timeout' now"):
+        make(InMemoryCache(), time_limit=2.0)
+    make(InMemoryCache(), time_limit=2.0)  # it warns once
+    with pytest.raises(TypeError, match="'timeout', not 'time_limit'"):
+        make(InMemoryCache(), time_limit=2.0, timeout=2.0)

@@ -39,7 +39,7 @@ async def test_a_time_limit_that_is_reached_in_the_same_round_swallows_no_cancel
     clock, outer_comes
 ):
     line = FaultyCache(InMemoryCache(clock=clock), lambda name: Fault.HANG_BEFORE)
-    cache = GuardedCache(line, time_limit=0.5, clock=clock)
+    cache = GuardedCache(line, timeout=0.5, clock=clock)
     loop = asyncio.get_running_loop()
     task = loop.create_task(cache.delete("k"))
     await rounds()
@@ -54,7 +54,7 @@ async def test_a_time_limit_that_is_reached_in_the_same_round_swallows_no_cancel
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_time_limit_that_is_reached_inside_an_outer_one_is_a_failure(clock):
     line = FaultyCache(InMemoryCache(clock=clock), lambda name: Fault.HANG_BEFORE)
-    cache = GuardedCache(line, time_limit=0.5, clock=clock)
+    cache = GuardedCache(line, timeout=0.5, clock=clock)
     with anyio.fail_after(5):
         assert await cache.get("k", 7) == 7
     assert cache.stats().errors == 1

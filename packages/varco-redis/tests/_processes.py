@@ -128,7 +128,7 @@ async def race(line, url, prefix, seed, rounds):
 async def herd(line, url, prefix, kind):
     cache = RedisCache(RedisCacheSettings(url=url, key_prefix=f"{prefix}cache:", timeout=30))
     if kind == "layered":
-        cache = LayeredCache(InMemoryCache(), cache, time_limit=30)
+        cache = LayeredCache(InMemoryCache(), cache, timeout=30)
     bare = redis.asyncio.Redis.from_url(url)
 
     async def load():

@@ -39,7 +39,7 @@ class TestTracked(Real):
 
 class TestGuarded(Real):
     def make(self, settings):
-        return GuardedCache(RedisCache(settings), time_limit=30.0)
+        return GuardedCache(RedisCache(settings), timeout=30.0)
 
 
 class TestLayered(Real):
@@ -48,4 +48,4 @@ class TestLayered(Real):
         return {"write_mode": request.param}
 
     def make(self, settings, **options):
-        return LayeredCache(InMemoryCache(), RedisCache(settings), time_limit=30.0, **options)
+        return LayeredCache(InMemoryCache(), RedisCache(settings), timeout=30.0, **options)

@@ -16,6 +16,7 @@ from varco_cache._entry import MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheError
 from varco_cache._journal import Journal
 from varco_cache._lease import Lease, LeaseBook
+from varco_cache._renaming import takes_time_limit
 from varco_cache._tags import checked_tags
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("varco_cache")
 
-TIME_LIMIT = 0.5
+TIMEOUT = 0.5
 RETRY_AFTER = 5.0
 _FAILURES = 3
 _JOURNAL = 10_000
@@ -48,7 +49,7 @@ class GuardedLease(Lease):
 
 
 class GuardedCache(CacheBackend):
-    """A view of a cache that never fails, and waits at most `time_limit` seconds for it.
+    """A view of a cache that never fails, and waits at most `timeout` seconds for it.
 
     Only a `CacheError` is raised: what was asked for is impossible, whether the cache is up or not.
 
@@ -65,15 +66,16 @@ class GuardedCache(CacheBackend):
 
     reliable: bool = True
 
+    @takes_time_limit
     def __init__(
         self,
         cache: CacheBackend,
         *,
-        time_limit: float = TIME_LIMIT,
+        timeout: float = TIMEOUT,
         retry_after: float = RETRY_AFTER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._time_limit = checked_seconds(time_limit, "time_limit")
+        self._timeout = checked_seconds(timeout, "timeout")
         self._retry_after = checked_seconds(retry_after, "retry_after")
         self.cache: CacheBackend = self._views.adopted(cache)
         self._view_of = self.cache
@@ -307,7 +309,7 @@ class GuardedCache(CacheBackend):
                 return _FAILED
             self._retry_at = now + self._retry_after
         try:
-            with anyio.fail_after(self._time_limit + patience):
+            with anyio.fail_after(self._timeout + patience):
                 answer = await call()
         except CacheError:
             raise
@@ -334,7 +336,7 @@ class GuardedCache(CacheBackend):
             return False
         self._replaying = True
         try:
-            until = self._clock() + self._time_limit
+            until = self._clock() + self._timeout
             while self.journal and self._clock() < until:
                 answer = await self._ask(lambda: self.journal.replay_some(self.cache))
                 if isinstance(answer, _Failed):

@@ -13,9 +13,10 @@ from varco_cache._backend import CacheBackend, GuardedCache, adopted
 from varco_cache._checks import checked_seconds, checked_ttl
 from varco_cache._entry import FOREVER, MISSING, CacheEntry, CacheStats
 from varco_cache._errors import CacheConfigError
-from varco_cache._guard import RETRY_AFTER, TIME_LIMIT
+from varco_cache._guard import RETRY_AFTER, TIMEOUT
 from varco_cache._keylock import KeyLocks
 from varco_cache._lease import Lease
+from varco_cache._renaming import takes_time_limit
 from varco_cache._tags import checked_tags
 from varco_cache._write_back import WriteBuffer
 from varco_cache._write_mode import WriteMode
@@ -49,12 +50,13 @@ class LayeredCache(CacheBackend):
 
     reliable: bool = True
 
+    @takes_time_limit
     def __init__(
         self,
         *layers: CacheBackend,
         write_mode: WriteMode | str = WriteMode.WRITE_THROUGH,
         promote_ttl: float | None = None,
-        time_limit: float = TIME_LIMIT,
+        timeout: float = TIMEOUT,
         retry_after: float = RETRY_AFTER,
         flush_interval: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +68,7 @@ class LayeredCache(CacheBackend):
             write_mode: "write-through", "write-around" or "write-back".
             promote_ttl: Most seconds that a copy lives in the layers before the last, written or
                 promoted; never longer than the original.
-            time_limit: Seconds to wait for a layer that is not in this process.
+            timeout: Seconds to wait for a layer that is not in this process.
             retry_after: Seconds to leave such a layer alone after three failures in a row.
             flush_interval: Seconds between the background writes of "write-back".
             clock: Seconds, never going back.
@@ -81,12 +83,12 @@ class LayeredCache(CacheBackend):
         self._layers = layers
         self._around = self._mode is WriteMode.WRITE_AROUND
         self._promote_ttl = checked_ttl(promote_ttl, "promote_ttl")
-        checked_seconds(time_limit, "time_limit")
+        checked_seconds(timeout, "timeout")
         checked_seconds(retry_after, "retry_after")
         self._caches = [
             layer
             if layer.reliable
-            else GuardedCache(layer, time_limit=time_limit, retry_after=retry_after, clock=clock)
+            else GuardedCache(layer, timeout=timeout, retry_after=retry_after, clock=clock)
             for layer in map(adopted, layers)
         ]
         self.shared: bool = any(cache.shared for cache in self._caches)
