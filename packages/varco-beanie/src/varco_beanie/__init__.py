@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from varco_beanie._bootstrap import Backend, bootstrap, open_database
     from varco_beanie._dead_letters import BeanieDeadLetterQueue
     from varco_beanie._di import BeanieConfiguration
+    from varco_beanie._drift import schema_drift
     from varco_beanie._errors import CommitUnknownError, TransactionAbortedError
     from varco_beanie._inbox import BeanieInbox
     from varco_beanie._outbox import BeanieOutbox
@@ -27,6 +28,7 @@ else:
         "_bootstrap": "Backend bootstrap open_database",
         "_dead_letters": "BeanieDeadLetterQueue",
         "_di": "BeanieConfiguration",
+        "_drift": "schema_drift",
         "_errors": "CommitUnknownError TransactionAbortedError",
         "_inbox": "BeanieInbox",
         "_outbox": "BeanieOutbox",
@@ -63,4 +65,5 @@ __all__: tuple[str, ...] = (
     "TransactionAbortedError",
     "bootstrap",
     "open_database",
+    "schema_drift",
 )

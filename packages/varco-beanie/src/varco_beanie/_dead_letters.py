@@ -70,19 +70,19 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
         self._counters = storage.collection(COUNTERS)
         self._max_size = max_size
 
-    async def create_indexes(self) -> None:
-        """Create what leases and operators look through."""
+    @property
+    def indexes(self) -> list[IndexModel]:
+        """What leases and operators look through."""
         kind = ("handler_name", "error_type", "group", "seq", "failed_at")
-        await self._rows.create_indexes(
-            [
-                IndexModel([(field, 1) for field in fields], name=f"ix_varco_dead_letters_{name}")
-                for name, fields in (
-                    ("seq", ("seq",)),
-                    ("kind", kind),
-                    ("channel", ("channel", "seq", "failed_at")),
-                )
-            ]
-        )
+        fields = {"seq": ("seq",), "kind": kind, "channel": ("channel", "seq", "failed_at")}
+        return [
+            IndexModel([(each, 1) for each in of], name=f"ix_varco_dead_letters_{name}")
+            for name, of in fields.items()
+        ]
+
+    async def create_indexes(self) -> None:
+        """Create those that are missing."""
+        await self._rows.create_indexes(self.indexes)
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append an entry; an entry id that is there already is kept once."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-from pymongo import ReturnDocument
+from pymongo import IndexModel, ReturnDocument
 
 from varco_beanie._codecs import FINER
 from varco_beanie._collections import KEY
@@ -66,19 +66,22 @@ class BeanieInbox(InboxRepository):
         self._rows = storage.collection(INBOX)
         self._clock = clock
 
+    @property
+    def indexes(self) -> list[IndexModel]:
+        """What claims, marks and operators look through."""
+        failed = {FAILED_AT: {"$exists": True}}
+        kind = [(f"{KEY}.handler", 1), ("error_type", 1), ("group", 1), (FAILED_AT, 1)]
+        channel = [("channel", 1), (FAILED_AT, 1)]
+        return [
+            IndexModel([(f"{KEY}.id", 1)], name="ix_varco_inbox_id"),
+            IndexModel([("processed_at", 1), *_OLDEST], name="ix_varco_inbox_received"),
+            IndexModel(kind, name="ix_varco_inbox_errors", partialFilterExpression=failed),
+            IndexModel(channel, name="ix_varco_inbox_channels", partialFilterExpression=failed),
+        ]
+
     async def create_indexes(self) -> None:
-        """Create what claims and marks look through."""
-        await self._rows.create_index([(f"{KEY}.id", 1)], name="ix_varco_inbox_id")
-        await self._rows.create_index(
-            [("processed_at", 1), *_OLDEST], name="ix_varco_inbox_received"
-        )
-        kind = (f"{KEY}.handler", "error_type", "group", FAILED_AT)
-        for name, fields in (("errors", kind), ("channels", ("channel", FAILED_AT))):
-            await self._rows.create_index(
-                [(field, 1) for field in fields],
-                name=f"ix_varco_inbox_{name}",
-                partialFilterExpression={FAILED_AT: {"$exists": True}},
-            )
+        """Create those that are missing."""
+        await self._rows.create_indexes(self.indexes)
 
     async def accept(self, session: "AsyncClientSession | None", entry: InboxEntry) -> bool:
         """Insert an entry in a transaction; False if it is there."""

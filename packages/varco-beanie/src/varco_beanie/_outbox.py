@@ -72,21 +72,24 @@ class BeanieOutbox(OutboxRepository):
         self._counters = storage.collection(COUNTERS)
         self._looks_for_lost = 0.0
 
-    async def create_indexes(self) -> None:
-        """Create what claims and operators look through."""
+    @property
+    def indexes(self) -> list[IndexModel]:
+        """What claims and operators look through."""
         held, aside = {HELD: True}, {PARKED: True}
-        await self._rows.create_indexes(
-            [
-                IndexModel([(PARKED, 1), (SEQ, 1)], name="ix_varco_outbox_seq"),
-                IndexModel([(READY, 1), (SEQ, 1)], name="ix_varco_outbox_ready"),
-                IndexModel([("key", 1), (PARKED, 1), (SEQ, 1)], name="ix_varco_outbox_line"),
-                IndexModel([(BEHIND, 1)], name="ix_varco_outbox_behind", sparse=True),
-                _index("held", ("key",), held),
-                _index("postponed", ("available_at", SEQ), held),
-                _index("errors", ("error_type", SEQ, "parked_at"), aside),
-                _index("channels", ("channel", SEQ, "parked_at"), aside),
-            ]
-        )
+        return [
+            IndexModel([(PARKED, 1), (SEQ, 1)], name="ix_varco_outbox_seq"),
+            IndexModel([(READY, 1), (SEQ, 1)], name="ix_varco_outbox_ready"),
+            IndexModel([("key", 1), (PARKED, 1), (SEQ, 1)], name="ix_varco_outbox_line"),
+            IndexModel([(BEHIND, 1)], name="ix_varco_outbox_behind", sparse=True),
+            _index("held", ("key",), held),
+            _index("postponed", ("available_at", SEQ), held),
+            _index("errors", ("error_type", SEQ, "parked_at"), aside),
+            _index("channels", ("channel", SEQ, "parked_at"), aside),
+        ]
+
+    async def create_indexes(self) -> None:
+        """Create those that are missing."""
+        await self._rows.create_indexes(self.indexes)
 
     async def insert(
         self,
