@@ -9,14 +9,18 @@ from varco_events import (
     RELAY_HANDLER,
     Event,
     EventConsumer,
+    EventEnvelope,
     EventMiddleware,
     EventObserver,
+    HandlerOutcome,
+    InHand,
     InMemoryDeadLetterQueue,
     InMemoryEventBus,
     InMemoryOutboxRepository,
     NoopEventBus,
     OutboxEntry,
     OutboxRelay,
+    Outcome,
     add_event_observer,
     current_envelope,
     listen,
@@ -141,3 +145,17 @@ async def test_who_is_removed_is_told_no_more(spy):
     await outbox.save(OutboxEntry.from_event(Noted()))
     await OutboxRelay(outbox=outbox, bus=NoopEventBus()).run_once()
     assert spy.told == []
+
+
+async def test_a_bus_that_dead_letters_what_it_took_says_so(spy):
+    class Taken(InHand):
+        origin = "test"
+        poison = RuntimeError
+
+        def _read(self):
+            return EventEnvelope.of(Noted())
+
+    taken = Taken(stream="s", number=1, channel="default", attempts=3)
+    (letter,) = taken.dead_letters([HandlerOutcome("m.on", Outcome.FAILED, OSError())], "group")
+    assert letter.handler_name == "m.on"
+    assert spy.told == [("given up", "on", "OSError", 3)]

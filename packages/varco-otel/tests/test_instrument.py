@@ -122,6 +122,27 @@ def test_without_a_provider_nothing_is_in_the_way_and_it_can_be_called_again_wit
     assert said == "['process E']"
 
 
+def test_a_meter_provider_that_is_set_later_gets_everything_once():
+    said = run(
+        "import asyncio, varco_otel\n"
+        "from varco_events import InMemoryOutboxRepository\n"
+        "sampler = varco_otel.Sampler({'Outbox': InMemoryOutboxRepository().failures()})\n"
+        "varco_otel.instrument()\n"
+        "asyncio.run(sampler.sample())\n"
+        "from opentelemetry import metrics\n"
+        "from opentelemetry.sdk.metrics import MeterProvider\n"
+        "from opentelemetry.sdk.metrics.export import InMemoryMetricReader\n"
+        "reader = InMemoryMetricReader()\n"
+        "metrics.set_meter_provider(MeterProvider([reader]))\n"
+        "varco_otel.instrument()\n"
+        "asyncio.run(sampler.sample())\n"
+        "found = [m.name for r in reader.get_metrics_data().resource_metrics\n"
+        "    for s in r.scope_metrics for m in s.metrics for p in m.data.data_points]\n"
+        "print(found.count('varco.store.waiting'), len(found) == len(set(found)))"
+    )
+    assert said == "1 True"
+
+
 async def test_log_records_have_the_ids(seen):
     record = logging.LogRecord("shop", logging.INFO, __file__, 1, "hello", None, None)
     assert TraceIdFilter(fallback="none").filter(record)

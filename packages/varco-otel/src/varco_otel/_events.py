@@ -12,6 +12,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, SpanKind
 
 from varco_events import (
+    RELAY_HANDLER,
     ContextPart,
     EventObserver,
     add_context,
@@ -196,7 +197,8 @@ class _Watching(EventObserver):
         span = trace.get_current_span()
         if span.is_recording():
             span.add_event("varco.given_up", measured)
-            mark(span, error)  # it is raised to nobody
+            if self._tracer is not None and handler != RELAY_HANDLER:
+                mark(span, error)  # that of the handler, which raises it to nobody
 
 
 def _name(event: Event) -> str:

@@ -144,11 +144,16 @@ class Instruments:
 
 
 _made: Final[WeakKeyDictionary[MeterProvider, Instruments]] = WeakKeyDictionary()
+# Those of the provider of the process, whichever that will be: the API binds them when it is set.
+_of_the_process: Final[list[Instruments]] = []
 
 
 def instruments_of(provider: MeterProvider | None) -> Instruments:
     """The instruments of a provider, by default of the one of the process, set or not yet."""
-    provider = metrics.get_meter_provider() if provider is None else provider
+    if provider is None:
+        if not _of_the_process:
+            _of_the_process.append(Instruments(metrics.get_meter(NAME, VERSION)))
+        return _of_the_process[0]
     found = _made.get(provider)
     if found is None:
         found = _made[provider] = Instruments(provider.get_meter(NAME, VERSION))
