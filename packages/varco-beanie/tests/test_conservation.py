@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
+from hypothesis import settings
 from pymongo import UpdateOne
 
 from varco_beanie._line import AT_ONCE
@@ -13,7 +14,8 @@ from varco_events.testing import ConservationContract, EventStores
 class TestCollections(ConservationContract):
     lease = 60.0
     # A command takes the server of the tests its time.
-    share, stride = 0.01, 211
+    share = 0.01
+    stride = 211 if settings.get_current_profile_name() == "deep" else 499
 
     @pytest.fixture(autouse=True)
     def _server(self, server):
