@@ -19,7 +19,7 @@ class Plain:
     """Looks at every entry for every claim."""
 
     def __init__(self):
-        self.kept, self.leases = {}, {}
+        self.kept, self.leases, self.claims = {}, {}, {}
 
     def claim(self, now, limit, lease):
         claimable, blocked = [], set()
@@ -84,6 +84,7 @@ class Outboxes(RuleBasedStateMachine):
             (one.entry_id, one.attempts, one.was_interrupted) for one in wanted
         ]
         self.in_hand += claimed
+        self.plain.claims |= {one.entry_id: one.claim_id for one in claimed}
 
     @rule(seconds=st.sampled_from([1, 4, 20]))
     def wait(self, seconds):
@@ -94,24 +95,27 @@ class Outboxes(RuleBasedStateMachine):
     def end(self, data, what):
         entry = data.draw(st.sampled_from(self.in_hand))
         entry_id = entry.entry_id
+        holds = self.plain.claims.get(entry_id) == entry.claim_id  # else it lost it to a later one
         if what == "renew":
             self.call(self.outbox.renew, [entry], lease=10)
-            if entry_id in self.plain.leases:
+            if holds and entry_id in self.plain.leases:
                 self.plain.leases[entry_id] = self.now + timedelta(seconds=10)
             return
-        self.in_hand = [one for one in self.in_hand if one.entry_id != entry_id]
+        self.in_hand.remove(entry)
         if what == "delete":
             self.plain.drop(entry_id)
             self.call(self.outbox.delete_many, [entry_id])
         elif what == "park":
-            self.plain.drop(entry_id)
+            if holds:
+                self.plain.drop(entry_id)
             self.call(self.outbox.park, entry)
         else:
             later = self.now + timedelta(seconds=5) if what == "postpone" else None
             entry = replace(entry, available_at=later)
-            if entry_id in self.plain.kept:
+            if holds and entry_id in self.plain.kept:
                 self.plain.kept[entry_id] = stored(entry)
                 self.plain.leases.pop(entry_id, None)
+                self.plain.claims[entry_id] = "nobody's"
             self.call(self.outbox.release, [entry])
 
     @invariant()
