@@ -63,7 +63,7 @@ class Server:
 
     def client(self, user="ann", role="admin", tenant="acme", cls=httpx.Client, **options):
         pem = (self.home / "key.pem").read_bytes()
-        authority = JwtAuthority.from_pem(pem, issuer="https://tracker.example")
+        authority = JwtAuthority.from_pem(pem, issuer="https://tracker.test")
         claims = authority.token().subject(user).claim("roles", [role]).claim("tenant", tenant)
         headers = {"authorization": f"Bearer {claims.expires_in(600).build()}"}
         # To read certificates, which nobody needs here, takes longer than most stories.

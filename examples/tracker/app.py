@@ -1,6 +1,7 @@
 """The tracker put together: the only file that knows where things are kept."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tracker.models import Comment, Project, Ticket
 from tracker.services import AUTHORIZER, CommentService, ProjectService, TicketService
 from varco_console import FULL_ACCESS, READ_ONLY, AuditRecord, Console, RepositoryAudit
 from varco_console import TokenSignIn, access_by_role
-from varco_core import AbstractEventBus, AsyncService, CacheBackend, DomainModel, InMemoryCache
+from varco_core import AbstractEventBus, AsyncService, CacheBackend, InMemoryCache
 from varco_core import InMemoryEventBus, JwtAuthority, NoOpCache, OutboxRelay
 from varco_http import BearerTokens, Callers, HttpAction, HttpApplication, HttpResource
 from varco_http import Idempotency, IdempotencyRecord, TenantFromClaim
@@ -18,14 +19,15 @@ HOME = Path(os.environ.get("TRACKER_HOME", Path(__file__).parent / "var"))
 
 
 def authority() -> JwtAuthority:
-    path = HOME / "key.pem"
-    return JwtAuthority.from_file(path, issuer="https://tracker.example", create="EdDSA")
+    return JwtAuthority.from_file(HOME / "key.pem", issuer="https://tracker.test", create="EdDSA")
 
 
 def assemble() -> dict[str, Any]:
     tokens, (bus, cache) = authority(), shared()
     AsyncService.cursor_key = tokens.secret("cursors")
-    backend = stored(Project, Ticket, Comment, IdempotencyRecord, AuditRecord)
+    url = os.environ.get("TRACKER_DATABASE") or f"sqlite+aiosqlite:///{HOME}/tracker.sqlite"
+    database = import_module("varco_beanie" if url.startswith("mongodb") else "varco_sa")
+    backend = database.Backend.at(url, Project, Ticket, Comment, IdempotencyRecord, AuditRecord)
     store = backend.uow_provider
     Mailer(HOME / "mails", backend.dead_letters).register_to(bus)
     relay = OutboxRelay(outbox=backend.outbox, bus=bus, dlq=backend.dead_letters)
@@ -60,21 +62,6 @@ def assemble() -> dict[str, Any]:
         "parts": [backend, cache, bus, relay],
         "mounts": {"/ops": console},
     }
-
-
-def stored(*models: type[DomainModel]) -> Any:
-    """Where rows are: in MongoDB, or in a SQL database."""
-    url = os.environ.get("TRACKER_DATABASE") or f"sqlite+aiosqlite:///{HOME}/tracker.sqlite"
-    if url.startswith("mongodb"):
-        from varco_beanie import Backend, BeanieRepositoryProvider, open_database
-
-        provider = BeanieRepositoryProvider(open_database(url), *models)
-        return Backend(provider, owns_client=True, create_collections=True)
-    from varco_sa import Backend as SqlBackend
-    from varco_sa import SQLAlchemyRepositoryProvider, make_engine
-
-    tables = SQLAlchemyRepositoryProvider(make_engine(url), *models)
-    return SqlBackend(tables, owns_engine=True, create_tables=True)
 
 
 def shared() -> tuple[AbstractEventBus, CacheBackend]:

@@ -42,7 +42,7 @@ from varco_resilience import (
 pytestmark = pytest.mark.anyio
 
 
-class Shipped(Event):
+class ParcelMeasured(Event):
     number: int = 0
 
 
@@ -53,9 +53,9 @@ def named(points, **attributes):
 
 async def deliver(handler, *, most=10, dlq=None):
     outbox, bus = InMemoryOutboxRepository(), InMemoryEventBus()
-    bus.subscribe(Shipped, handler)
+    bus.subscribe(ParcelMeasured, handler)
     with tenant_context("acme"):
-        await outbox.save(OutboxEntry.from_event(Shipped(), key="order-7"))
+        await outbox.save(OutboxEntry.from_event(ParcelMeasured(), key="order-7"))
     policy = RetryPolicy(max_attempts=most, base_delay=0.001)
     await OutboxRelay(outbox=outbox, bus=bus, dlq=dlq, retry_policy=policy).run_once()
     return outbox
@@ -67,7 +67,9 @@ async def test_events(on):
 
     await deliver(lambda event: None)
     await deliver(fail, most=1, dlq=InMemoryDeadLetterQueue())
-    assert on.points("varco.events.created") == {frozenset({("varco.event.type", "Shipped")}): 2}
+    assert on.points("varco.events.created") == {
+        frozenset({("varco.event.type", "ParcelMeasured")}): 2
+    }
     assert sum(on.points("varco.outbox.time").values()) == 1
     attempts = on.points("varco.outbox.attempts")
     assert named(attempts, varco__outcome="sent") == 1
@@ -177,7 +179,7 @@ async def test_caches(on):
 
 async def test_stores_are_sampled_by_a_task_that_is_owned(on):
     outbox = InMemoryOutboxRepository()
-    await outbox.save_many([OutboxEntry.from_event(Shipped()) for _ in range(3)])
+    await outbox.save_many([OutboxEntry.from_event(ParcelMeasured()) for _ in range(3)])
     sampled = asyncio.Event()
 
     class Told:

@@ -43,7 +43,7 @@ DTO = generate_dtos(Order)
 NEW = DTO.create(title="a secret title")
 
 
-class Ordered(Event):
+class OrderTraced(Event):
     title: str = ""
 
 
@@ -58,7 +58,7 @@ class Orders(AsyncService[Order, int, Any, Any, Any]):
 
     async def _after_write(self, uow, ctx, changes):
         await super()._after_write(uow, ctx, changes)
-        await self.outbox.save(OutboxEntry.from_event(Ordered(title="a secret title")))
+        await self.outbox.save(OutboxEntry.from_event(OrderTraced(title="a secret title")))
 
 
 def service():
@@ -83,16 +83,16 @@ async def test_a_request_is_one_whole_from_the_service_to_the_handler(on):
         with tracer.start_as_current_span("what the handler does"):
             pass
 
-    bus.subscribe(Ordered, handle)
+    bus.subscribe(OrderTraced, handle)
     with tracer.start_as_current_span("request"):
         await orders.create(NEW)
     await OutboxRelay(outbox=orders.outbox, bus=bus).run_once()
 
     request, create = on.one("request"), on.one("Orders.create")
     made, sent, handled = (
-        on.one("create Ordered"),
+        on.one("create OrderTraced"),
         on.one("send from outbox"),
-        on.one("process Ordered"),
+        on.one("process OrderTraced"),
     )
     assert is_child(create, request)
     assert is_child(on.one("InMemoryRepository.save"), create)
@@ -119,28 +119,28 @@ async def test_handlers_are_children_by_declaration(seen):
         seen.exporter.clear()
         instrument(**seen.providers, handlers=handlers)
         outbox, bus = InMemoryOutboxRepository(), InMemoryEventBus()
-        bus.subscribe(Ordered, first)
-        bus.subscribe(Ordered, second)
-        await outbox.save(OutboxEntry.from_event(Ordered()))
+        bus.subscribe(OrderTraced, first)
+        bus.subscribe(OrderTraced, second)
+        await outbox.save(OutboxEntry.from_event(OrderTraced()))
         await OutboxRelay(outbox=outbox, bus=bus).run_once()
-        made = seen.one("create Ordered")
-        children = [is_child(span, made) for span in seen.named("process Ordered")]
+        made = seen.one("create OrderTraced")
+        children = [is_child(span, made) for span in seen.named("process OrderTraced")]
         assert children == [True, handlers == "parent"]
 
 
 async def test_an_event_of_this_process_is_handled_within_what_published_it(on):
     bus = InMemoryEventBus()
-    bus.subscribe(Ordered, lambda event: None)
+    bus.subscribe(OrderTraced, lambda event: None)
     with on.tracer_provider.get_tracer("test").start_as_current_span("request"):
-        await bus.publish(Ordered())
-    assert is_child(on.one("process Ordered"), on.one("request"))
+        await bus.publish(OrderTraced())
+    assert is_child(on.one("process OrderTraced"), on.one("request"))
 
 
 async def test_baggage_travels_and_that_of_the_relay_does_not(on):
     outbox, bus, got = InMemoryOutboxRepository(), InMemoryEventBus(), []
-    bus.subscribe(Ordered, lambda event: got.append(dict(baggage.get_all())))
+    bus.subscribe(OrderTraced, lambda event: got.append(dict(baggage.get_all())))
     token = context.attach(baggage.set_baggage("plan", "gold"))
-    await outbox.save(OutboxEntry.from_event(Ordered()))
+    await outbox.save(OutboxEntry.from_event(OrderTraced()))
     context.detach(token)
     token = context.attach(baggage.set_baggage("of", "the relay"))
     await OutboxRelay(outbox=outbox, bus=bus).run_once()
@@ -152,11 +152,11 @@ async def test_baggage_travels_and_that_of_the_relay_does_not(on):
 async def test_an_event_without_a_trace_is_handled_in_one_of_its_own(on):
     uninstrument()
     outbox, bus = InMemoryOutboxRepository(), InMemoryEventBus()
-    bus.subscribe(Ordered, lambda event: None)
-    await outbox.save(OutboxEntry.from_event(Ordered()))
+    bus.subscribe(OrderTraced, lambda event: None)
+    await outbox.save(OutboxEntry.from_event(OrderTraced()))
     instrument(**on.providers)
     await OutboxRelay(outbox=outbox, bus=bus).run_once()
-    handled = on.one("process Ordered")
+    handled = on.one("process OrderTraced")
     assert (handled.parent, handled.links) == (None, ())
 
 
@@ -164,14 +164,14 @@ async def test_values_and_texts_of_errors_are_in_no_span(on):
     orders, bus, letters = service(), InMemoryEventBus(), InMemoryDeadLetterQueue()
 
     class Mails(EventConsumer):
-        @listen(Ordered, dlq=letters)
+        @listen(OrderTraced, dlq=letters)
         async def on(self, event):
             raise FailingError("a secret title")
 
     Mails().register_to(bus)
     await orders.create(NEW)
     await OutboxRelay(outbox=orders.outbox, bus=bus).run_once()
-    handled = on.one("process Ordered")
+    handled = on.one("process OrderTraced")
     assert handled.status.status_code is StatusCode.ERROR
     assert handled.attributes["error.type"] == f"{__name__}.FailingError"
     for span in on.spans:
@@ -233,7 +233,7 @@ async def test_tasks_have_contexts_of_their_own(on):
     requests = [on.one(f"request {number}") for number in range(20)]
     parents = {span.parent.span_id for span in creates.values()}
     assert parents == {span.context.span_id for span in requests}
-    for made in on.named("create Ordered"):
+    for made in on.named("create OrderTraced"):
         assert made.context.trace_id == creates[made.parent.span_id].context.trace_id
 
 
@@ -242,9 +242,9 @@ async def test_the_conventions_of_messaging_are_asked_for(seen, monkeypatch):
         seen.exporter.clear()
         instrument(**seen.providers)
         bus = InMemoryEventBus()
-        bus.subscribe(Ordered, lambda event: None)
-        await bus.publish(Ordered(), channel="orders")
-        return seen.one("process Ordered").attributes
+        bus.subscribe(OrderTraced, lambda event: None)
+        await bus.publish(OrderTraced(), channel="orders")
+        return seen.one("process OrderTraced").attributes
 
     assert not [name for name in await handled() if name.startswith("messaging.")]
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http, messaging")
@@ -255,9 +255,11 @@ async def test_the_conventions_of_messaging_are_asked_for(seen, monkeypatch):
 
 async def test_a_handler_for_another_wakes_with_the_batch_of_many_linked(on):
     outbox, bus = InMemoryOutboxRepository(), InMemoryEventBus()
-    bus.subscribe(Ordered, lambda event: None)
-    await outbox.save_many([OutboxEntry.from_event(Ordered()) for _ in range(3)])
+    bus.subscribe(OrderTraced, lambda event: None)
+    await outbox.save_many([OutboxEntry.from_event(OrderTraced()) for _ in range(3)])
     await OutboxRelay(outbox=outbox, bus=bus).run_once()
     sent = on.one("send from outbox")
-    assert sorted(links_of(sent)) == sorted(s.context.span_id for s in on.named("create Ordered"))
+    assert sorted(links_of(sent)) == sorted(
+        s.context.span_id for s in on.named("create OrderTraced")
+    )
     assert sent.attributes["varco.batch.size"] == 3

@@ -66,9 +66,15 @@ class Line:
         if self._life.is_over:
             writer.transport.abort()
             return
-        there = await asyncio.open_connection(self._there.hostname, self._there.port or 6379)
-        self._writers |= {writer, there[1]}
-        await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
+        self._writers.add(writer)  # it may be cut before there is another end
+        try:
+            there = await asyncio.open_connection(self._there.hostname, self._there.port or 6379)
+            self._writers.add(there[1])
+            if writer.transport.is_closing():
+                there[1].transport.abort()
+            await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
+        finally:
+            writer.transport.abort()
 
     async def _pump(self, reader, writer):
         with contextlib.suppress(OSError):

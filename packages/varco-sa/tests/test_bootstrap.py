@@ -128,9 +128,8 @@ async def test_an_engine_that_was_used_before_is_set_up_like_a_new_one(tmp_path,
 
 
 async def test_a_backend_makes_its_tables_and_tells_whether_it_answers(tmp_path):
-    engine = make_engine(f"sqlite+aiosqlite:///{tmp_path / 'packages.sqlite'}")
-    provider = SQLAlchemyRepositoryProvider(engine, Package)
-    async with Backend(provider, owns_engine=True, create_tables=True) as backend:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'packages.sqlite'}"
+    async with Backend.at(url, Package) as backend:
         await backend.check_health()
         async with backend.uow_provider.make_uow() as uow:
             await uow.packages.save(Package(name="a"))

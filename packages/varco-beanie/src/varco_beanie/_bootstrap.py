@@ -54,6 +54,24 @@ class Backend:
         self.uow_provider = provider
         self._owns_client = owns_client
 
+    @classmethod
+    def at(cls, url: str, *models: type[DomainModel], **client_options: Any) -> Self:
+        """Return the backend of a URL, which nothing connects to before ``async with``.
+
+        That makes the collections and indexes that are missing, and closes the client at the end:
+        a part of an application, where ``bootstrap`` opens one at once.
+
+        Args:
+            url: ``mongodb://host:27017/name``.
+            models: The models.
+            client_options: What ``AsyncMongoClient`` takes besides.
+
+        Raises:
+            RepositoryException: The URL names no database.
+        """
+        provider = BeanieRepositoryProvider(open_database(url, **client_options), *models)
+        return cls(provider, owns_client=True, create_collections=True)
+
     @property
     def outbox(self) -> BeanieOutbox:
         """The outbox, for relays: each call is a transaction of its own."""
