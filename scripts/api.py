@@ -37,15 +37,15 @@ def snapshot(name: str, root: Path = ROOT) -> str:
     top = loader.load(name.replace("-", "_"))
     loader.resolve_aliases(external=False)
     assert isinstance(top, griffe.Module)
-    return "\n\n".join("\n".join(_module(module)) for module in _public_modules(top)) + "\n"
+    return "\n\n".join("\n".join(_module(module)) for module in public_modules(top)) + "\n"
 
 
-def _public_modules(module: griffe.Module) -> Iterator[griffe.Module]:
+def public_modules(module: griffe.Module) -> Iterator[griffe.Module]:
     if module.exports is not None:
         yield module
     for name, inner in sorted(module.modules.items()):
         if not name.startswith("_") and not inner.is_alias:
-            yield from _public_modules(inner)
+            yield from public_modules(inner)
 
 
 def _module(module: griffe.Module) -> Iterator[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from varco_domain.auth import AuthContext
 
 SYSTEM_ISSUER: Final = "varco:system"
+"""The issuer of tokens that a system issues to itself."""
 
 
 class JwtUtil:

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 class Backend:
-    """A database with its collections made; ``async with`` closes it. Safe for several tasks.
+    """A database with its collections made; `async with` closes it. Safe for several tasks.
 
-    It is a part of an application that can be asked whether it can serve (``check_health``).
+    It is a part of an application that can be asked whether it can serve (`check_health`).
 
     Args:
         provider: What makes units of work on it.
         owns_client: Whether its client is closed with it.
-        create_collections: Whether ``async with`` makes the collections and indexes that are
+        create_collections: Whether `async with` makes the collections and indexes that are
             missing.
 
     Attributes:
         client: The client.
-        uow_provider: Makes units of work; what services ask for as ``IUoWProvider``.
+        uow_provider: Makes units of work; what services ask for as `IUoWProvider`.
         health_name: What it is called where the parts of an application are asked.
     """
 
@@ -131,16 +131,16 @@ class Backend:
 class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awaited or entered
     """Open a database and create the collections and indexes that are missing.
 
-    ``async with bootstrap("mongodb://localhost/shop", Post) as backend:`` closes it at the end;
-    after ``backend = await bootstrap(url, Post)`` the caller does, with ``await backend.aclose()``.
+    `async with bootstrap("mongodb://localhost/shop", Post) as backend:` closes it at the end;
+    after `backend = await bootstrap(url, Post)` the caller does, with `await backend.aclose()`.
 
     Args:
-        database: A URL that names a database, or one of PyMongo's ``AsyncMongoClient``.
+        database: A URL that names a database, or one of PyMongo's `AsyncMongoClient`.
         models: The models.
         transactions: Whether units of work are transactions. A standalone server has none; with
             False each write is final at once, and a rollback undoes nothing.
         clock: Tells the time.
-        client_options: Passed on to ``AsyncMongoClient`` when a URL is given.
+        client_options: Passed on to `AsyncMongoClient` when a URL is given.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awai
         self._options = client_options
 
     async def open(self) -> Backend:
-        """Open the database; see ``Opening``."""
+        """Open the database; see `Opening`."""
         owns = isinstance(self._database, str)
         if isinstance(self._database, str):
             database = open_database(self._database, **self._options)
@@ -175,8 +175,8 @@ def open_database(url: str, **client_options: Any) -> "Database":
     """The database that a URL names, with a client of its own, which connects when it is used.
 
     Args:
-        url: ``mongodb://host:27017/name``.
-        client_options: What ``AsyncMongoClient`` takes besides.
+        url: `mongodb://host:27017/name`.
+        client_options: What `AsyncMongoClient` takes besides.
 
     Raises:
         RepositoryException: The URL names no database.

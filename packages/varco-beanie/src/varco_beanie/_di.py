@@ -12,11 +12,11 @@ from varco_events import AbstractDeadLetterQueue, InboxRepository, OutboxReposit
 
 @Configuration
 class BeanieConfiguration:
-    """Binds the backend of ``VARCO_MONGODB_URL`` with the registered models.
+    """Binds the backend of `VARCO_MONGODB_URL` with the registered models.
 
-    ``await container.ainstall(BeanieConfiguration)`` gives ``IUoWProvider``,
-    ``OutboxRepository``, ``InboxRepository`` and ``AbstractDeadLetterQueue``; get ``Backend`` with
-    ``aget`` first, and close it at the end.
+    `await container.ainstall(BeanieConfiguration)` gives `IUoWProvider`,
+    `OutboxRepository`, `InboxRepository` and `AbstractDeadLetterQueue`; get `Backend` with
+    `aget` first, and close it at the end.
     """
 
     @Provider(singleton=True)

@@ -21,7 +21,7 @@ _TOLD: Final = ("unique", "sparse", "partialFilterExpression", "expireAfterSecon
 async def schema_drift(provider: "BeanieRepositoryProvider") -> list[str]:
     """What the live collections lack or have besides the models, a line each; empty if nothing.
 
-    It looks at collections, indexes and validators, and changes nothing. ``create_collections``
+    It looks at collections, indexes and validators, and changes nothing. `create_collections`
     makes what is missing, leaves validators as they are, and fails at an index that differs.
 
     Args:

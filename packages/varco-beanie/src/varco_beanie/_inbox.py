@@ -57,7 +57,7 @@ _OLDEST: Final = [("received_at", 1), (f"received_at{FINER}", 1), (KEY, 1)]
 class BeanieInbox(InboxRepository):
     """The inbox as consumers use it; every call is a command of its own.
 
-    An event that is handled with ``uow.inbox`` is marked in the transaction that its handler writes
+    An event that is handled with `uow.inbox` is marked in the transaction that its handler writes
     in, so that its effect happens once. Safe to use from several tasks.
     """
 

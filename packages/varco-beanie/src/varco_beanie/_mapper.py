@@ -16,7 +16,7 @@ type Document = dict[str, Any]
 class DocumentMapper:
     """Makes entities of documents and documents of entities.
 
-    ``entity.raw()`` is the document it was loaded from or stored as: what a later save compares
+    `entity.raw()` is the document it was loaded from or stored as: what a later save compares
     with. Null is in no document. Has no state that changes; shared by all units of work.
     """
 

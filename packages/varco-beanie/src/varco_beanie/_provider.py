@@ -61,7 +61,7 @@ class BeanieRepositoryProvider(RepositoryProvider):
         self.storage.add(domain_classes)
 
     def make_uow(self) -> BeanieUnitOfWork:
-        """Return a new unit of work."""
+        """A new unit of work."""
         return BeanieUnitOfWork(
             self.client,
             self.storage,

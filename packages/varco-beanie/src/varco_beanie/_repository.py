@@ -30,11 +30,11 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
 
     @property
     def collection(self) -> "AsyncCollection[dict[str, Any]]":
-        """The collection, for commands of your own in ``uow.session``."""
+        """The collection, for commands of your own in `uow.session`."""
         return self._storage.rows
 
     async def find_by_id(self, pk: Any, *, where: TransformerNode | None = None) -> D | None:
-        """Return the entity with this key, if there is one that satisfies ``where``."""
+        """The entity with this key, if there is one that satisfies `where`."""
         storage = self._storage
         condition = storage.queries.by_key(pk, where)
         async with self._uow.reading(storage) as session:
@@ -47,7 +47,7 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
         return entity
 
     async def find_all(self) -> list[D]:
-        """Return all entities, ordered by key."""
+        """All entities, ordered by key."""
         return await self.find_by_query(QueryParams())
 
     async def save(self, entity: D) -> D:
@@ -62,7 +62,7 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
         await self._uow.write(self._storage, lambda t: writes.delete(t, entity))
 
     async def find_by_query(self, params: QueryParams) -> list[D]:
-        """Return the entities that a query selects, in its order; ties are in order of the key."""
+        """The entities that a query selects, in its order; ties are in order of the key."""
         async with self._uow.reading(self._storage) as session:
             cursor = self._cursor(params, session)
             documents = [] if cursor is None else await cursor.to_list()
@@ -92,7 +92,7 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
             return await self._storage.rows.count_documents(condition, session=session, **limit)
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
-        """Tell whether the key has a document that satisfies ``where``."""
+        """Tell whether the key has a document that satisfies `where`."""
         condition = self._storage.queries.by_key(pk, where)
         async with self._uow.reading(self._storage) as session:
             if condition is None:
@@ -115,7 +115,7 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
         return saved
 
     async def delete_many(self, entities: Sequence[D]) -> None:
-        """Remove all or, with an error, none; as ``save_many``."""
+        """Remove all or, with an error, none; as `save_many`."""
         writes = self._storage.writes
         if entities:
             await self._uow.write(
@@ -123,7 +123,7 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
             )
 
     async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
-        """Insert entities, or update the documents with the same values of ``by``."""
+        """Insert entities, or update the documents with the same values of `by`."""
         writes, now = self._storage.writes, self._uow.now()
         if entities:
             await self._uow.write(

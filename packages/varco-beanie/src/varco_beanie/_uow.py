@@ -28,7 +28,7 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
 
     Reads that come before it see what is committed. A write that fails undoes the transaction, as
     MongoDB has no savepoints: if others came before it, the unit of work has to be left. With
-    ``transactions=False`` each write is final at once, and a rollback undoes nothing.
+    `transactions=False` each write is final at once, and a rollback undoes nothing.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
         return Inbox(self, self._received)
 
     def _make_repository(self, entity_cls: type[D]) -> BeanieRepository[D]:
-        """Return a repository of this transaction."""
+        """A repository of this transaction."""
         return BeanieRepository[D](self._storage.of(entity_cls), self)
 
     async def commit(self) -> None:
@@ -113,7 +113,7 @@ class BeanieUnitOfWork(AsyncUnitOfWork):
         *,
         bulk: bool = False,
     ) -> T:
-        """Run commands that write; see ``Transaction.write``."""
+        """Run commands that write; see `Transaction.write`."""
         self.check_open()
         transaction = self._transaction
         entity = None if storage is None else storage.entity

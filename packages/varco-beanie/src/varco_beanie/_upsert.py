@@ -25,7 +25,7 @@ async def upsert(
     by: Sequence[str],
     now: datetime,
 ) -> None:
-    """Insert entities; where a row has the same values of ``by``, update it. One command."""
+    """Insert entities; where a row has the same values of `by`, update it. One command."""
     entity, meta, mapper = writes.entity, writes.entity.meta, writes.mapper
     rows = upsert_rows(meta, entities, by, entity.uniques, now)
     brought = [row for row in rows if None not in meta.pk_values(meta.pk_of(row))]
@@ -76,7 +76,7 @@ def _operation(
 def _same(
     writes: "Writes", document: "Document", by: Sequence[str], *, by_key: bool
 ) -> dict[str, Any]:
-    """The rows with the same values of ``by``; of those that live, unless it is the key."""
+    """The rows with the same values of `by`; of those that live, unless it is the key."""
     if by_key:
         return {KEY: document[KEY]}
     found = {path: {"$eq": of_document(document, path)} for path in writes.mapper.places(by)}
@@ -92,7 +92,7 @@ async def _refuse_taken(
     documents: Sequence["Document"],
     by: Sequence[str],
 ) -> None:
-    """Refuse a key that another row has than the one with the same values of ``by``.
+    """Refuse a key that another row has than the one with the same values of `by`.
 
     Raises:
         UniqueViolationError: One is.

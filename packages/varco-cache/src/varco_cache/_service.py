@@ -161,13 +161,13 @@ class CacheServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
     else:
 
         async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
-            """Return one entity, perhaps from the cache."""
+            """One entity, perhaps from the cache."""
             return await _one(self, await self._remembering(), super().get, pk, ctx)
 
         async def list(
             self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
         ) -> builtins.list[R]:
-            """Return the entities that a query selects, perhaps from the cache."""
+            """The entities that a query selects, perhaps from the cache."""
             return await _many(self, await self._remembering(), super().list, params, ctx)
 
         async def paged_list(
@@ -178,7 +178,7 @@ class CacheServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             raw_query: str | None = None,
             total: bool | int = False,
         ) -> PagedReadDTO[R]:
-            """Return a page and the way to its neighbours, perhaps from the cache."""
+            """A page and the way to its neighbours, perhaps from the cache."""
             cache, load = await self._remembering(), super().paged_list
             return await _page(self, cache, load, params, ctx, raw_query=raw_query, total=total)
 
@@ -342,13 +342,13 @@ class CachedService:
         return getattr(self._service, name)
 
     async def get(self, pk: Any, ctx: AuthContext = ANONYMOUS) -> Any:
-        """Return one entity, perhaps from the cache."""
+        """One entity, perhaps from the cache."""
         return await _one(self._service, self._remembered, self._service.get, pk, ctx)
 
     async def list(
         self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[Any]:
-        """Return the entities that a query selects, perhaps from the cache."""
+        """The entities that a query selects, perhaps from the cache."""
         load = self._service.list
         answer = await _many(self._service, self._remembered, load, params, ctx)
         return cast("builtins.list[Any]", answer)
@@ -361,7 +361,7 @@ class CachedService:
         raw_query: str | None = None,
         total: bool | int = False,
     ) -> Any:
-        """Return a page and the way to its neighbours, perhaps from the cache."""
+        """A page and the way to its neighbours, perhaps from the cache."""
         load = self._service.paged_list
         return await _page(
             self._service, self._remembered, load, params, ctx, raw_query=raw_query, total=total

@@ -28,10 +28,10 @@ class Permission(StrEnum):
     """Drop what caches hold."""
 
 
-#: To look at everything, and to act on nothing.
 READ_ONLY: Final = frozenset({Permission.LOOK, Permission.PAYLOAD})
-#: Everything.
+"""To look at everything, and to act on nothing."""
 FULL_ACCESS: Final = frozenset(Permission)
+"""Everything."""
 
 
 class Operator(Protocol):
@@ -62,7 +62,7 @@ class OperatorWithRoles(Operator, Protocol):
 def access_by_role(
     permissions: Mapping[str, Collection[Permission]],
 ) -> AccessOf[OperatorWithRoles]:
-    """Return what lets somebody do what any of their roles may.
+    """What lets somebody do what any of their roles may.
 
     Args:
         permissions: What each role may do; other roles may do nothing.

@@ -15,6 +15,7 @@ _MEMBERS: Final = ("type", "version", "data")
 _LONGEST: Final = 200_000
 
 type Path = tuple[str | int, ...]
+"""Where a value stands: names and positions from the outside in."""
 type Hides = Callable[[EventEnvelope, Path], bool]
 """Whether a value is hidden: `("data", "card", "number")` of a payload, `("headers", "cookie")`.
 

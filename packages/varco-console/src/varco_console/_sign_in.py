@@ -21,7 +21,7 @@ class TokenVerifier(Protocol):
     """
 
     def verify(self, token: str, /) -> Any:
-        """Return the token, checked."""
+        """The token, checked."""
         ...
 
 

@@ -15,7 +15,7 @@ _RESERVED = frozenset({"raw", "is_persisted", "stored_key", "Meta"})
 
 
 class _Spec(dataclasses.Field[Any]):
-    """What the author wrote as ``field(...)``: to the class a Field, to an instance the default."""
+    """What the author wrote as `field(...)`: to the class a Field, to an instance the default."""
 
     __slots__ = ()
 
@@ -145,7 +145,7 @@ def _check_mixins(cls: type) -> None:
 
 
 def _keep_inherited_specs(cls: type, own: dict[str, Any]) -> None:
-    """A field declared again without a value keeps its base's ``field(...)``, as its own copy."""
+    """A field declared again without a value keeps its base's `field(...)`, as its own copy."""
     for name in own:
         inherited: Any = getattr(cls, name, None)
         if name not in cls.__dict__ and _is_spec(inherited):

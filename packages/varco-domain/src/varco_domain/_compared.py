@@ -28,7 +28,7 @@ _BY_KIND: Final = {
 
 
 def value_class(field: FieldMeta) -> type | None:
-    """Return the class of the values of an enum or a literal; None when there are several."""
+    """The class of the values of an enum or a literal; None when there are several."""
     classes: set[type] = {type(value) for value in _values(field)}
     return classes.pop() if len(classes) == 1 else None
 
@@ -40,7 +40,7 @@ def _values(field: FieldMeta) -> tuple[Any, ...]:
 
 
 def stored_as(field: FieldMeta) -> kit.Stored:
-    """Return how a query compiler places literals among the values of a field.
+    """How a query compiler places literals among the values of a field.
 
     Decimals are those of the field's hint; an engine that keeps fewer digits says so itself.
     """

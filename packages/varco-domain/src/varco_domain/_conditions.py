@@ -22,7 +22,7 @@ _OPAQUE = frozenset({FieldKind.JSON, FieldKind.BYTES})
 
 
 def check_condition(meta: ParsedMeta, check: CheckConstraint) -> TransformerNode | None:
-    """Return what a check constraint asks of a row; None if it is not in the query language.
+    """What a check constraint asks of a row; None if it is not in the query language.
 
     Raises:
         ModelDefinitionError: It names no field of the model, or compares one with what it never is,

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 class DomainError(Exception):
     """Base of every error that varco-domain raises.
 
-    ``code`` is a stable string for machines, ``http_status`` what a web layer answers with, and
-    ``safe_message`` may be sent to the outside.
+    `code` is a stable string for machines, `http_status` what a web layer answers with, and
+    `safe_message` may be sent to the outside.
     """
 
     code: ClassVar[str] = "domain.error"

@@ -71,18 +71,18 @@ class FieldMeta:
 
     Attributes:
         name: Attribute and column name.
-        annotation: The declared type without ``Annotated`` and without ``| None``.
+        annotation: The declared type without `Annotated` and without `| None`.
         kind: How it is stored.
-        python_type: The class of its values; for ``Literal`` the class of its choices.
+        python_type: The class of its values; for `Literal` the class of its choices.
         nullable: Whether None may be stored.
         hint: Storage details; never None.
         foreign_key: The reference, if it is one.
         role: What the library keeps in it, if anything.
         primary_key: Whether it is (part of) the key.
-        choices: The values a ``Literal`` admits.
-        extra: Other ``Annotated`` metadata, passed on to the DTOs.
-        default: The default value, or ``dataclasses.MISSING``.
-        default_factory: The default's factory, or ``dataclasses.MISSING``.
+        choices: The values a `Literal` admits.
+        extra: Other `Annotated` metadata, passed on to the DTOs.
+        default: The default value, or `dataclasses.MISSING`.
+        default_factory: The default's factory, or `dataclasses.MISSING`.
     """
 
     name: str

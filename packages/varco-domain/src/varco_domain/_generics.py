@@ -4,7 +4,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 
 def type_arguments(cls: type, root: type) -> tuple[Any, ...]:
-    """Return what stands for the type variables of ``root`` in a subclass; those left open stay."""
+    """What stands for the type variables of `root` in a subclass; those left open stay."""
     if cls is root:
         return tuple(cls.__parameters__)  # type: ignore[attr-defined] # root is generic
     best: tuple[Any, ...] = ()

@@ -1,4 +1,4 @@
-"""What a model's annotations and its inner ``Meta`` may say."""
+"""What a model's annotations and its inner `Meta` may say."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -48,9 +48,9 @@ class PrimaryKey:
 class FieldHint:
     """Storage details and limits of a field.
 
-    ``nullable`` follows the annotation (``T | None``); when it is given, it has to agree with it.
-    ``precision`` and ``scale`` are those of a decimal. Tools that show values to people, such as
-    varco-console, hide those of a ``sensitive`` field, in events as well.
+    `nullable` follows the annotation (`T | None`); when it is given, it has to agree with it.
+    `precision` and `scale` are those of a decimal. Tools that show values to people, such as
+    varco-console, hide those of a `sensitive` field, in events as well.
     """
 
     unique: bool = False
@@ -66,10 +66,10 @@ class FieldHint:
 class ForeignKey:
     """The field refers to another model, given as the class or as the name of its table.
 
-    ``on_delete`` and ``on_update`` are "CASCADE", "SET NULL" or "RESTRICT" (the default).
-    ``on_soft_delete`` is what a deletion mark of the other row does here, as ``on_delete`` unless
+    `on_delete` and `on_update` are "CASCADE", "SET NULL" or "RESTRICT" (the default).
+    `on_soft_delete` is what a deletion mark of the other row does here, as `on_delete` unless
     given: "CASCADE" marks (and restores) this row with it, and "KEEP" leaves it as it is.
-    Services refuse references to rows that the caller may not read; with ``check_read=False``, to
+    Services refuse references to rows that the caller may not read; with `check_read=False`, to
     rows that are not there or deleted only.
     """
 
@@ -81,7 +81,7 @@ class ForeignKey:
     check_read: bool = True
 
     def resolve(self) -> str:
-        """Return the target as ``table.field``."""
+        """The target as `table.field`."""
         return f"{self.table}.{self.field}"
 
     @property
@@ -106,7 +106,7 @@ class UniqueConstraint:
 
 @dataclass(frozen=True, slots=True)
 class CheckConstraint:
-    """A condition on one row, in the words that SQL and the query language share: ``price > 0``."""
+    """A condition on one row, in the words that SQL and the query language share: `price > 0`."""
 
     condition: str
     name: str | None = None
@@ -155,7 +155,7 @@ def system_field(*, init: Literal[False] = False) -> Any:
 
 
 def plural(name: str) -> str:
-    """Turn a class name into a table name: ``BlogPost`` into ``blog_posts``."""
+    """Turn a class name into a table name: `BlogPost` into `blog_posts`."""
     out: list[str] = []
     for i, char in enumerate(name):
         if char.isupper() and i:
@@ -173,7 +173,7 @@ def plural(name: str) -> str:
 
 
 def table_name(cls: type) -> str:
-    """Return the table of a model: its own ``Meta.table``, or the plural of its name."""
+    """The table of a model: its own `Meta.table`, or the plural of its name."""
     own = cls.__dict__.get("Meta")
     table = getattr(own, "table", None)
     return table if isinstance(table, str) else plural(cls.__name__)

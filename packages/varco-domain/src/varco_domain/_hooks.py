@@ -8,7 +8,7 @@ from typing import Any
 
 
 def default[F: Callable[..., Any]](hook: F) -> F:
-    """Mark the method of a base class that ``untouched`` knows again."""
+    """Mark the method of a base class that `untouched` knows again."""
     hook.__varco_default__ = hook  # type: ignore[attr-defined] # the mark of ours
     return hook
 

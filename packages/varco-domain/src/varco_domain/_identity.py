@@ -12,7 +12,7 @@ from varco_domain.model import DomainModel
 
 
 def row_key(meta: ParsedMeta, entity: DomainModel) -> Any:
-    """Return the key of the row that an entity stands for: the one it was loaded with.
+    """The key of the row that an entity stands for: the one it was loaded with.
 
     Of an entity that did not come from a store it is the entity's own; of a composite key, a tuple.
 
@@ -33,7 +33,7 @@ def row_key(meta: ParsedMeta, entity: DomainModel) -> Any:
 
 
 def no_more_keys(meta: ParsedMeta) -> ModelValueError:
-    """Return the error of a row that is to get a counted key when the last one is given."""
+    """The error of a row that is to get a counted key when the last one is given."""
     message = f"counted keys end with {INT_LIMIT - 1:,}, which is given"
     return ModelValueError(meta.entity_cls.__name__, meta.pk_fields[0], message)
 
@@ -58,7 +58,7 @@ def check_distinct(meta: ParsedMeta, entities: Iterable[DomainModel]) -> None:
 
 
 def children_first[E: DomainModel](meta: ParsedMeta, entities: Sequence[E]) -> Sequence[E]:
-    """Return entities in an order in which they can be removed one after the other.
+    """Entities in an order in which they can be removed one after the other.
 
     Raises:
         StillReferencedError: Some refer to each other in a circle.

@@ -16,9 +16,9 @@ type Codec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 
 def codec_of(annotation: Any) -> Codec:
-    """Return (dump, load) between values of a type and JSON data; pydantic is loaded by the first.
+    """What dumps values of a type as JSON data, and what loads them; the first loads pydantic.
 
-    ``dump`` takes values that ``keep_json`` has let through.
+    `dump` takes values that `keep_json` has let through.
     """
     adapters: list[TypeAdapter[Any]] = []
 
@@ -39,7 +39,7 @@ def codec_of(annotation: Any) -> Codec:
 
 
 def keep_json(annotation: Any) -> Callable[[Any], Any]:
-    """Return the function that checks values of a type, and returns them as they will come back."""
+    """The function that checks values of a type, and returns them as they will come back."""
     dump, load = codec_of(annotation)
 
     def keep(value: Any) -> Any:

@@ -11,7 +11,7 @@ from varco_query import QueryParams, TransformerNode, compile_predicate
 async def find_by_key[D: DomainModel](
     repository: AsyncRepository[D, Any], pk: Any, where: TransformerNode | None
 ) -> D | None:
-    """Return the entity with a key if it satisfies a condition.
+    """The entity with a key if it satisfies a condition.
 
     A repository that takes no condition finds the entity, and the condition decides about it then.
     """
@@ -37,7 +37,7 @@ async def has_key(
 async def count_rows(
     repository: AsyncRepository[Any, Any], params: QueryParams | None, up_to: int | None
 ) -> int:
-    """Count the rows that a query selects, no further than ``up_to``."""
+    """Count the rows that a query selects, no further than `up_to`."""
     if up_to is None:
         return await repository.count(params)
     if takes(repository.count, "up_to"):

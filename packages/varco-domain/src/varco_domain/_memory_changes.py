@@ -39,11 +39,11 @@ class Changes:
         self._claims: dict[tuple[Table, tuple[str, ...]], dict[tuple[Any, ...], Any]] = {}
 
     def overlay(self, table: Table) -> _Overlay:
-        """Return the changed rows of a table; None stands for a removed one."""
+        """The changed rows of a table; None stands for a removed one."""
         return self._rows.get(table, {})
 
     def current(self, table: Table, key: Any) -> Row | None:
-        """Return the row as this unit of work sees it."""
+        """The row as this unit of work sees it."""
         overlay = self._rows.get(table)
         if overlay is not None and key in overlay:
             return overlay[key]
@@ -70,7 +70,7 @@ class Changes:
             self._undo = outer
 
     def holder(self, table: Table, group: tuple[str, ...], row: Row) -> Row | None:
-        """Return the row that has the same values of what is unique together, the key or others."""
+        """The row that has the same values of what is unique together, the key or others."""
         if group == table.meta.pk_fields:
             return self.current(table, table.meta.pk_of(row))
         values = table.unique_values(group, row)
@@ -78,7 +78,7 @@ class Changes:
         return None if key is None else self.current(table, key)
 
     def matching(self, table: Table, entity: DomainModel) -> Row:
-        """Return the row that an UPDATE or DELETE of the entity matches.
+        """The row that an UPDATE or DELETE of the entity matches.
 
         Raises:
             StaleEntityError: It has another version, or is gone.
@@ -201,7 +201,7 @@ class Changes:
                 raise ReferenceViolationError(meta.entity_cls, field)
 
     def _holder(self, table: Table, group: tuple[str, ...], values: tuple[Any, ...]) -> Any:
-        """Return the key of the row with these values, None if there is none."""
+        """The key of the row with these values, None if there is none."""
         owner = table.index[group].get(values)
         overlay = self._rows.get(table, {})
         if owner is not None and owner not in overlay:

@@ -39,7 +39,7 @@ class Table:
         """The check constraints as (name, predicate that is true for a row that breaks it)."""
 
     def unique_values(self, fields: tuple[str, ...], row: Row) -> tuple[Any, ...] | None:
-        """Return the values that have to be unique; None when the row is exempt (null, deleted)."""
+        """The values that have to be unique; None when the row is exempt (null, deleted)."""
         deleted = self.meta.deleted_at_field
         if deleted is not None and row[deleted] is not None:
             return None
@@ -78,7 +78,7 @@ class Table:
             self.next_id = max(self.next_id, row[name] + 1)
 
     def load(self, row: Row) -> Any:
-        """Return the entity of a row; it shares nothing with the row that could change."""
+        """The entity of a row; it shares nothing with the row that could change."""
         copy = dict(row)
         for name in self.meta.mutable_fields:
             copy[name] = _copy(copy[name])
@@ -96,7 +96,7 @@ class Store:
         self.tables: dict[str, Table] = {}
 
     def table(self, entity_cls: type[DomainModel]) -> Table:
-        """Return the table of a model, made on first use."""
+        """The table of a model, made on first use."""
         name = MetaReader.read(entity_cls).table
         table = self.tables.get(name)
         if table is None:
@@ -104,7 +104,7 @@ class Store:
         return table
 
     def target(self, key: ForeignKey, owner: ParsedMeta) -> Table:
-        """Return the table that a foreign key refers to."""
+        """The table that a foreign key refers to."""
         if isinstance(key.reference, type):
             return self.table(key.reference)
         found = self.tables.get(key.table)
@@ -125,7 +125,7 @@ class Store:
 
 
 def referenced_field(table: Table, key: ForeignKey) -> str:
-    """Return the field that a foreign key refers to."""
+    """The field that a foreign key refers to."""
     return table.meta.pk_fields[0] if key.field == "pk" else key.field
 
 
@@ -166,7 +166,7 @@ def _broken(constraint: CheckConstraint, meta: ParsedMeta) -> Callable[[object],
 
 
 def visible(table: Table, overlay: Mapping[Any, Row | None]) -> Iterable[Row]:
-    """Return the committed rows, with the changes of one unit of work on top."""
+    """The committed rows, with the changes of one unit of work on top."""
     if not overlay:
         return table.rows.values()
     merged: dict[Any, Row | None] = {**table.rows, **overlay}

@@ -15,11 +15,11 @@ class Closable(Protocol):
 
 
 class Opening[B: Closable](ABC):
-    """Opens something when it is awaited or entered; ``async with`` closes it at the end.
+    """Opens something when it is awaited or entered; `async with` closes it at the end.
 
-    A backend derives its ``bootstrap`` from it, whose arguments say what is opened:
-    ``async with bootstrap(url, Post) as backend:`` closes the backend; after
-    ``backend = await bootstrap(url, Post)`` the caller does, with ``await backend.aclose()``.
+    A backend derives its `bootstrap` from it, whose arguments say what is opened:
+    `async with bootstrap(url, Post) as backend:` closes the backend; after
+    `backend = await bootstrap(url, Post)` the caller does, with `await backend.aclose()`.
     An instance belongs to one task, and is used once.
     """
 

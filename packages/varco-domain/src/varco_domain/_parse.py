@@ -52,7 +52,7 @@ _META_REMEDIES = {
 
 
 def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
-    """Read a class; ``local_names`` are those of the place where it was declared.
+    """Read a class; `local_names` are those of the place where it was declared.
 
     Raises:
         ModelDefinitionError: Something is declared wrongly, or a type's name is unknown.
@@ -102,7 +102,7 @@ def parse(cls: type, local_names: Mapping[str, Any] | None) -> ParsedMeta:
 
 
 def is_abstract(cls: type) -> bool:
-    """Whether the class only serves as a base (declared with ``abstract=True``)."""
+    """Whether the class only serves as a base (declared with `abstract=True`)."""
     return bool(cls.__dict__.get("__varco_abstract__", False))
 
 
@@ -161,7 +161,7 @@ def resolve_hints(cls: type, local_names: Mapping[str, Any] | None) -> dict[str,
 
 
 def _type_arguments(cls: type, base: type) -> dict[Any, Any]:
-    """Return what stands for the type variables of a base, those left open included."""
+    """What stands for the type variables of a base, those left open included."""
     names: tuple[Any, ...] = getattr(base, "__parameters__", ())
     return dict(zip(names, type_arguments(cls, base), strict=False)) if names else {}
 
@@ -213,7 +213,7 @@ def _resolve(
 
 
 def hint_of(base: type, name: str, local_names: Mapping[str, Any] | None) -> Any:
-    """Return the type of one annotation of a class, or its text where it cannot be read yet."""
+    """The type of one annotation of a class, or its text where it cannot be read yet."""
     annotation = annotations_of(base)[name]
     if not isinstance(annotation, str):
         return annotation

@@ -19,12 +19,12 @@ from varco_domain._hints import (
 class ParsedMeta:
     """All that a model class declares.
 
-    ``resource`` is the name that grants use: ``Meta.resource``, or else the table. ``fields`` has
-    the key first, then the model's own fields, then those the library keeps. ``pk_fields`` has one
-    name, or several for a composite key. ``match_fields`` are what an UPDATE or DELETE has to match
+    `resource` is the name that grants use: `Meta.resource`, or else the table. `fields` has
+    the key first, then the model's own fields, then those the library keeps. `pk_fields` has one
+    name, or several for a composite key. `match_fields` are what an UPDATE or DELETE has to match
     besides the key, with the entity's values: version and tenant.
-    ``keyed_fields`` are what an index or a constraint holds. ``storable`` has of each field its
-    name, whether a value is required, and what checks one (see ``mapper.insert_values``).
+    `keyed_fields` are what an index or a constraint holds. `storable` has of each field its
+    name, whether a value is required, and what checks one (see `mapper.insert_values`).
     """
 
     entity_cls: type
@@ -49,7 +49,7 @@ class ParsedMeta:
     keyed_fields: frozenset[str] = frozenset()
     storable: tuple[tuple[str, bool, Callable[[Any], Any]], ...] = ()
     is_composite_pk: bool = field(init=False)
-    """Whether the key has more than one field; ``pk`` is then a tuple."""
+    """Whether the key has more than one field; `pk` is then a tuple."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_composite_pk", len(self.pk_fields) > 1)
@@ -68,7 +68,7 @@ class ParsedMeta:
         return frozenset(names)
 
     def pk_values(self, pk: Any) -> tuple[Any, ...]:
-        """Return a key as a tuple that lines up with ``pk_fields``.
+        """A key as a tuple that lines up with `pk_fields`.
 
         Raises:
             ValueError: A composite key is not a tuple of the right length.
@@ -91,7 +91,7 @@ class ParsedMeta:
 
 
 def unique_fields(meta: ParsedMeta) -> list[tuple[tuple[str, ...], str | None]]:
-    """Return the fields that are unique together, the key aside, with the names of constraints."""
+    """The fields that are unique together, the key aside, with the names of constraints."""
     groups: list[tuple[tuple[str, ...], str | None]] = [
         ((name,), None) for name, each in meta.fields.items() if each.hint.unique
     ]

@@ -2,7 +2,7 @@
 
 The limits are what all engines have in common, so that a model means the same on each of them; a
 backend may only narrow them. What is kept is at times another form of what was given: a moment in
-UTC, a decimal with the digits of its scale. The entity that ``save`` returns has it already.
+UTC, a decimal with the digits of its scale. The entity that `save` returns has it already.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -34,7 +34,7 @@ _EXACT = Context(prec=2_000, traps=[Inexact, InvalidOperation])
 
 
 def storable(field: FieldMeta, *, keyed: bool) -> Keep:
-    """Return the function that checks a field's values, None aside.
+    """The function that checks a field's values, None aside.
 
     Args:
         field: The field.
@@ -61,7 +61,7 @@ def storable(field: FieldMeta, *, keyed: bool) -> Keep:
 def keyed_fields(
     fields: Mapping[str, FieldMeta], pk_fields: Collection[str], groups: Collection[tuple[str, ...]]
 ) -> frozenset[str]:
-    """Return the fields that an index or a constraint holds.
+    """The fields that an index or a constraint holds.
 
     Args:
         fields: All fields of a model.
@@ -158,7 +158,7 @@ def _decimal(precision: int | None, scale: int | None) -> Keep:
 
 
 def plain_decimal(value: Decimal) -> Decimal:
-    """Return the number without zeros at the end and without an exponent: 100, not 1E+2 or 100.0.
+    """The number without zeros at the end and without an exponent: 100, not 1E+2 or 100.0.
 
     What a decimal without a scale comes back as.
     """

@@ -54,11 +54,11 @@ _current: ContextVar[Tenancy] = ContextVar("varco_tenancy", default=NOBODY)
 
 
 tenancy = _current.get
-"""Return the tenancy in context."""
+"""The tenancy in context."""
 
 
 def current_tenant() -> str | None:
-    """Return the tenant in context, or None."""
+    """The tenant in context, or None."""
     return _current.get().tenant_id
 
 
@@ -79,7 +79,7 @@ def tenant_context(tenant_id: str) -> Generator[None]:
 
 
 def has_tenancy() -> bool:
-    """Return whether a tenant, or access to all of them, is in context."""
+    """Whether a tenant, or access to all of them, is in context."""
     return _current.get() is not NOBODY
 
 
@@ -114,7 +114,7 @@ def cross_tenant_access(purpose: str) -> Generator[None]:
 
 @lru_cache(maxsize=1024)
 def tenant_node(field: str, tenant_id: str) -> ComparisonNode:
-    """Return the condition of one tenant's rows; the same object for the same tenant."""
+    """The condition of one tenant's rows; the same object for the same tenant."""
     return ComparisonNode(field, Operation.EQUAL, tenant_id)
 
 
@@ -177,11 +177,11 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
         return domain_replace(entity, **{self._field: self._tenancy.tenant_id})
 
     async def find_by_id(self, pk: PK, *, where: TransformerNode | None = None) -> D | None:
-        """Return the tenant's entity with this key."""
+        """The tenant's entity with this key."""
         return await find_by_key(self._inner, pk, self._where(where))
 
     async def find_all(self) -> list[D]:
-        """Return all entities of the tenant."""
+        """All entities of the tenant."""
         return await self._inner.find_by_query(QueryParams(node=self._scope))
 
     async def save(self, entity: D) -> D:
@@ -193,7 +193,7 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
         await self._inner.delete(self._owned(entity))
 
     async def find_by_query(self, params: QueryParams) -> list[D]:
-        """Return the tenant's entities that a query selects."""
+        """The tenant's entities that a query selects."""
         return await self._inner.find_by_query(self._params(params))
 
     async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:

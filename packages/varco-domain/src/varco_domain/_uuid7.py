@@ -11,7 +11,7 @@ _last = 0
 
 
 def uuid7() -> UUID:
-    """Return a new UUID that sorts after all that this process made before."""
+    """A new UUID that sorts after all that this process made before."""
     global _last  # noqa: PLW0603 - the one counter of the process
     now, fraction = divmod(time.time_ns(), 1_000_000)
     # 48 bits of milliseconds and 12 bits of the fraction, then 62 random bits.

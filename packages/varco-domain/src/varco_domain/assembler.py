@@ -29,22 +29,22 @@ class AbstractDTOAssembler(ABC, Generic[D, C, R, U]):
 
     @abstractmethod
     def to_domain(self, dto: C) -> D:
-        """Return a new entity."""
+        """A new entity."""
 
     @abstractmethod
     def to_read_dto(self, entity: D) -> R:
-        """Return what the caller gets to see."""
+        """What the caller gets to see."""
 
     @abstractmethod
     def apply_update(self, entity: D, dto: U) -> D:
-        """Return the changed entity: a new one, or the same one changed in place."""
+        """The changed entity: a new one, or the same one changed in place."""
 
 
 class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
     """Serves a model whose DTOs have the same field names: declared for it, or generated.
 
     Args:
-        entity_cls: The model; may be left out in a subclass of ``AutoAssembler[Post, C, R, U]``.
+        entity_cls: The model; may be left out in a subclass of `AutoAssembler[Post, C, R, U]`.
         read: The read class; by default the subclass's R, or the generated one.
         create: The create class, to be checked; by default the subclass's C.
         update: The update class, to be checked; by default the subclass's U.
@@ -96,7 +96,7 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
 
     @default
     def to_domain(self, dto: C) -> D:
-        """Return a new entity with the DTO's values."""
+        """A new entity with the DTO's values."""
         given: dict[str, Any] = dto.__dict__
         values = {name: given[name] for name in self._writable if name in given}
         if not self._late:
@@ -106,14 +106,14 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
 
     @default
     def to_read_dto(self, entity: D) -> R:
-        """Return the read class's view of the entity."""
+        """The read class's view of the entity."""
         source = _Aliased(entity, self._aliases) if self._aliases else entity
         read: R = self._validate(source, from_attributes=True)
         return read
 
     @default
     def apply_update(self, entity: D, dto: U) -> D:
-        """Return a new entity with the fields that the DTO sets."""
+        """A new entity with the fields that the DTO sets."""
         update: Any = dto
         names = self._changeable & update.model_fields_set
         changes = {name: getattr(update, name) for name in names}
@@ -129,9 +129,9 @@ class AutoAssembler(AbstractDTOAssembler[D, C, R, U], Generic[D, C, R, U]):
 
 
 def dtos_of(model: type[DomainModel], written: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-    """Return the (create, read, update) classes: the generated ones for those that are left open.
+    """The (create, read, update) classes: the generated ones for those that are left open.
 
-    A type variable, ``Any`` and the base of such classes leave it open.
+    A type variable, `Any` and the base of such classes leave it open.
     """
     left_open = tuple(
         isinstance(dto, TypeVar) or dto in {base, Any}

@@ -42,7 +42,7 @@ _new: Callable[[type[Any]], Any] = object.__new__
 
 
 def utc_now() -> datetime:
-    """Return the time, aware and in UTC: the default clock of every backend."""
+    """The time, aware and in UTC: the default clock of every backend."""
     return datetime.now(UTC)
 
 
@@ -56,11 +56,11 @@ class AbstractMapper(ABC, Generic[D, O]):  # noqa: UP046 - the specification's t
 
     @abstractmethod
     def to_orm(self, domain: D) -> O:
-        """Return a new backend object with the entity's values."""
+        """A new backend object with the entity's values."""
 
     @abstractmethod
     def from_orm(self, orm_obj: O) -> D:
-        """Return the entity that a backend object stores."""
+        """The entity that a backend object stores."""
 
     @abstractmethod
     def sync_to_orm(self, domain: D, orm_obj: O) -> O:
@@ -68,10 +68,10 @@ class AbstractMapper(ABC, Generic[D, O]):  # noqa: UP046 - the specification's t
 
 
 def insert_values(meta: ParsedMeta, entity: DomainModel, now: datetime) -> dict[str, Any]:
-    """Return the row of a new entity: key and version generated, audit times set, values checked.
+    """The row of a new entity: key and version generated, audit times set, values checked.
 
     The values are as they will come back: moments in UTC, decimals with the digits of their scale.
-    With ``PKStrategy.INT_AUTO`` and no key given, ``pk`` is None in it, and the store fills it in.
+    With `PKStrategy.INT_AUTO` and no key given, `pk` is None in it, and the store fills it in.
 
     Raises:
         ModelValueError: Values are missing, of another type, or cannot be stored by all engines.
@@ -95,9 +95,9 @@ def insert_values(meta: ParsedMeta, entity: DomainModel, now: datetime) -> dict[
 
 
 def update_values(meta: ParsedMeta, entity: DomainModel, now: datetime) -> dict[str, Any]:
-    """Return the row of a changed entity: version counted up, ``updated_at`` set, values checked.
+    """The row of a changed entity: version counted up, `updated_at` set, values checked.
 
-    Its key is the one that was loaded. ``created_at`` is as in the entity; backends leave it, the
+    Its key is the one that was loaded. `created_at` is as in the entity; backends leave it, the
     key and the tenant out of their SET.
 
     Raises:
@@ -115,7 +115,7 @@ def update_values(meta: ParsedMeta, entity: DomainModel, now: datetime) -> dict[
 
 
 def changed_values(meta: ParsedMeta, update: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Return the values that an update of many rows sets, ``updated_at`` included, checked.
+    """The values that an update of many rows sets, `updated_at` included, checked.
 
     Raises:
         FieldNotFound: A name is no field, or one that such an update cannot set.
@@ -172,7 +172,7 @@ def upsert_rows(
     uniques: Iterable[tuple[str, ...]],
     now: datetime,
 ) -> list[dict[str, Any]]:
-    """Return the rows of an upsert, those with a key of their own first.
+    """The rows of an upsert, those with a key of their own first.
 
     Args:
         meta: The model's metadata.
@@ -182,8 +182,8 @@ def upsert_rows(
         now: The time.
 
     Raises:
-        FieldNotFound: ``by`` names no field.
-        RepositoryException: ``by`` is not unique.
+        FieldNotFound: `by` names no field.
+        RepositoryException: `by` is not unique.
         ModelValueError: A row is named twice; a key was changed; values cannot be stored.
     """
     for name in by:
@@ -217,12 +217,12 @@ def upsert_rows(
 
 
 def load_entity(meta: ParsedMeta, row: dict[str, Any], raw: Any) -> Any:
-    """Return an entity that owns ``row`` as its attributes; ``__post_init__`` does not run.
+    """An entity that owns `row` as its attributes; `__post_init__` does not run.
 
     Args:
         meta: The model's metadata.
         row: All fields by name; belongs to the entity afterwards.
-        raw: What ``entity.raw()`` returns.
+        raw: What `entity.raw()` returns.
     """
     entity = _new(meta.entity_cls)
     row["_raw_orm"] = raw
@@ -232,9 +232,9 @@ def load_entity(meta: ParsedMeta, row: dict[str, Any], raw: Any) -> Any:
 
 
 def load_rows(meta: ParsedMeta, rows: Iterable[Sequence[Any]]) -> list[Any]:
-    """Return the entities of rows whose values are in the order of the fields; a row is its raw().
+    """The entities of rows whose values are in the order of the fields; a row is its raw().
 
-    Does what ``load_entity`` does, for many.
+    Does what `load_entity` does, for many.
     """
     cls, names, pk_of = meta.entity_cls, tuple(meta.fields), meta.pk_of
     key = None if meta.is_composite_pk else meta.pk_fields[0]
@@ -253,9 +253,9 @@ type JsonCodec = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 
 def json_codec(field: FieldMeta) -> JsonCodec:
-    """Return (dump, load) between a JSON field's values and JSON data; make it once per field.
+    """The pair (dump, load) between a JSON field's values and JSON data; make it once per field.
 
-    ``dump`` takes what ``insert_values`` and ``update_values`` give. Nested dataclasses and
+    `dump` takes what `insert_values` and `update_values` give. Nested dataclasses and
     pydantic models come back as such; None stays None.
 
     Raises:

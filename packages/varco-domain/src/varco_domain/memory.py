@@ -44,7 +44,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         self._clock = clock
 
     async def find_by_id(self, pk: Any, *, where: TransformerNode | None = None) -> D | None:
-        """Return the entity with this key, if there is one that satisfies ``where``."""
+        """The entity with this key, if there is one that satisfies `where`."""
         row = self._find(pk, where)
         if row is None:
             return None
@@ -52,7 +52,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         return entity
 
     async def find_all(self) -> list[D]:
-        """Return all entities, ordered by key."""
+        """All entities, ordered by key."""
         return await self.find_by_query(QueryParams())
 
     async def save(self, entity: D) -> D:
@@ -65,7 +65,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         await self.delete_many([entity])
 
     async def find_by_query(self, params: QueryParams) -> list[D]:
-        """Return the entities that a query selects, in its order."""
+        """The entities that a query selects, in its order."""
         load = self._table.load
         return [load(row) for row in self._select(params)]
 
@@ -74,7 +74,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         return len(self._matching(None if params is None else params.node)[:up_to])
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
-        """Tell whether the key has a row that satisfies ``where``."""
+        """Tell whether the key has a row that satisfies `where`."""
         return self._find(pk, where) is not None
 
     async def save_many(self, entities: Sequence[D]) -> list[D]:
@@ -94,7 +94,7 @@ class InMemoryRepository(AsyncRepository[D, Any]):
                 self._changes.delete(self._table, meta.pk_of(row))
 
     async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
-        """Insert entities, or update the rows with the same values of ``by``."""
+        """Insert entities, or update the rows with the same values of `by`."""
         meta = self._table.meta
         uniques = (meta.pk_fields, *self._table.uniques)
         rows = upsert_rows(meta, entities, by, uniques, self._clock())
@@ -224,7 +224,7 @@ class InMemoryUnitOfWork(AsyncUnitOfWork):
         """Do nothing: the changes are empty."""
 
     def _make_repository(self, entity_cls: type[D]) -> InMemoryRepository[D]:
-        """Return a repository over the changes."""
+        """A repository over the changes."""
         return InMemoryRepository(self._store.table(entity_cls), self._changes, self._clock)
 
     async def commit(self) -> None:
@@ -260,5 +260,5 @@ class InMemoryRepositoryProvider(RepositoryProvider):
             self._store.table(cls)
 
     def make_uow(self) -> InMemoryUnitOfWork:
-        """Return a new unit of work."""
+        """A new unit of work."""
         return InMemoryUnitOfWork(self._store, self._models, self._clock)

@@ -49,7 +49,7 @@ class MetaReader:
 
     @staticmethod
     def read(domain_cls: type) -> ParsedMeta:
-        """Return the metadata of a model class.
+        """The metadata of a model class.
 
         Raises:
             ModelDefinitionError: The declaration is wrong, or a type name cannot be resolved.
@@ -71,11 +71,11 @@ class MetaReader:
 
     @staticmethod
     def extract_inner_type(annotation: Any) -> tuple[Any, bool]:
-        """Return the type inside ``Annotated`` and ``| None``, and whether it was optional."""
+        """The type inside `Annotated` and `| None`, and whether it was optional."""
         bare, optional, _ = unwrap(annotation)
         return bare, optional
 
     @staticmethod
     def domain_fields(domain_cls: type) -> list["dataclasses.Field[Any]"]:
-        """Return the dataclass fields of a model in order of declaration."""
+        """The dataclass fields of a model in order of declaration."""
         return list(dataclasses.fields(domain_cls))

@@ -42,12 +42,12 @@ class _Raw(Enum):
     field_specifiers=(pk_field, system_field, dataclasses.field),
 )
 class DomainModel:
-    """Base of all entities; a subclass is a keyword-only dataclass, with or without ``@dataclass``.
+    """Base of all entities; a subclass is a keyword-only dataclass, with or without `@dataclass`.
 
     Entities with a primary key compare and hash by class and key, unsaved ones by identity. A
-    subclass that declares no key gets ``pk: Annotated[int, PrimaryKey(PKStrategy.INT_AUTO)]``; one
-    declared with ``abstract=True`` is a base for others and has no table.
-    ``__post_init__`` runs on construction, not when a stored row is loaded.
+    subclass that declares no key gets `pk: Annotated[int, PrimaryKey(PKStrategy.INT_AUTO)]`; one
+    declared with `abstract=True` is a base for others and has no table.
+    `__post_init__` runs on construction, not when a stored row is loaded.
     """
 
     if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class DomainModel:
         return state
 
     def raw(self) -> Any:
-        """Return the backend's own object behind this entity.
+        """The backend's own object behind this entity.
 
         Raises:
             LookupError: The entity did not come from a store, or was copied or unpickled since.
@@ -196,7 +196,7 @@ class TenantSoftDeleteVersionedDomainModel(
 
 
 def cast_raw[OT](entity: DomainModel, orm_type: type[OT]) -> OT:
-    """Return ``entity.raw()`` after checking its class.
+    """`entity.raw()` after checking its class.
 
     Raises:
         TypeError: The object behind the entity is of another class.
@@ -211,7 +211,7 @@ def cast_raw[OT](entity: DomainModel, orm_type: type[OT]) -> OT:
 
 
 def domain_replace[D: DomainModel](entity: D, **changes: Any) -> D:
-    """Return a copy with changes, system fields included; a stored entity's copy is stored too.
+    """A copy with changes, system fields included; a stored entity's copy is stored too.
 
     Raises:
         ModelDefinitionError: A name is no field of the model.

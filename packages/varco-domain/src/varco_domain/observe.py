@@ -22,6 +22,7 @@ __all__ = (
 )
 
 type ObservedKind = Literal["operation", "repository_call"]
+"""What can be watched: the operations of services, or the calls of repositories."""
 
 _CALLS: Final[dict[ObservedKind, tuple[str, ...]]] = {
     "operation": (
@@ -44,7 +45,7 @@ class ServiceObserver:
     """
 
     def operation(self, service: object, name: str) -> AbstractContextManager[object] | None:  # noqa: ARG002 - for those who override it
-        """Return what to enter around an operation of a service: "get", "create", ...
+        """What to enter around an operation of a service: "get", "create", ...
 
         Only around the outermost: not when a service calls itself to do what it was asked for.
         Streams are none.
@@ -56,7 +57,7 @@ class ServiceObserver:
         repository: object,  # noqa: ARG002 - likewise
         name: str,  # noqa: ARG002
     ) -> AbstractContextManager[object] | None:
-        """Return what to enter around a call of a repository: "find_by_id", "save", ...
+        """What to enter around a call of a repository: "find_by_id", "save", ...
 
         Only around the outermost, when a repository stands before another. Streams are none.
         """
@@ -95,7 +96,7 @@ def add_service_observer(observer: ServiceObserver) -> None:
 
 
 def remove_service_observer(observer: ServiceObserver) -> None:
-    """Undo ``add_service_observer``; an unknown observer is no error.
+    """Undo `add_service_observer`; an unknown observer is no error.
 
     Calls under way end as they began.
     """
@@ -110,7 +111,7 @@ def remove_service_observer(observer: ServiceObserver) -> None:
 
 
 def unobserved(method: Any) -> Any:
-    """Return the function that was written, of a method, bound or not, that may be watched."""
+    """The function that was written, of a method, bound or not, that may be watched."""
     function = getattr(method, "__func__", method)
     return getattr(function, "__varco_written__", function)
 

@@ -28,7 +28,7 @@ class IUoWProvider(ABC):
 
     @abstractmethod
     def make_uow(self) -> AsyncUnitOfWork:
-        """Return a new unit of work, not begun yet."""
+        """A new unit of work, not begun yet."""
 
 
 class RepositoryProvider(IUoWProvider):
@@ -91,7 +91,7 @@ class RepositoryProvider(IUoWProvider):
                 self.register(item)
 
     def get_repository[D: DomainModel](self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
-        """Return a repository that commits each call by itself; for scripts and tests."""
+        """A repository that commits each call by itself; for scripts and tests."""
         return AutoCommitRepository(self, entity_cls)
 
 
@@ -103,12 +103,12 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
         self._entity_cls = entity_cls
 
     async def find_by_id(self, pk: Any, *, where: TransformerNode | None = None) -> D | None:
-        """Return the entity with this key."""
+        """The entity with this key."""
         async with self._provider.make_uow() as uow:
             return await uow.repository(self._entity_cls).find_by_id(pk, where=where)
 
     async def find_all(self) -> list[D]:
-        """Return all entities."""
+        """All entities."""
         async with self._provider.make_uow() as uow:
             return await uow.repository(self._entity_cls).find_all()
 
@@ -123,7 +123,7 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
             await uow.repository(self._entity_cls).delete(entity)
 
     async def find_by_query(self, params: QueryParams) -> list[D]:
-        """Return the entities that a query selects."""
+        """The entities that a query selects."""
         async with self._provider.make_uow() as uow:
             return await uow.repository(self._entity_cls).find_by_query(params)
 

@@ -34,7 +34,7 @@ class DomainModelRegistry:
 
     @classmethod
     def all(cls) -> list[type[DomainModel]]:
-        """Return the registered models."""
+        """The registered models."""
         with cls._lock:
             return list(cls._models)
 

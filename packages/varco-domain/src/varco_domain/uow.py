@@ -18,7 +18,7 @@ D = TypeVar("D", bound=DomainModel)
 
 
 class UnitOfWorkError(DomainError):
-    """A unit of work was used outside its ``async with``, or twice."""
+    """A unit of work was used outside its `async with`, or twice."""
 
     code = "domain.unit_of_work"
 
@@ -43,9 +43,9 @@ class AfterCommitError(DomainError):
 class AsyncUnitOfWork(ABC):
     """One transaction: commits on a clean exit, rolls back on any exception, cancellation included.
 
-    A backend implements ``commit`` and ``rollback`` and, where it has more to do, ``_begin``,
-    ``_make_repository`` and ``_close``; it calls ``super().__init__(models)``. Without
-    ``_make_repository`` a model's repository is the attribute called like its table. A unit of work
+    A backend implements `commit` and `rollback` and, where it has more to do, `_begin`,
+    `_make_repository` and `_close`; it calls `super().__init__(models)`. Without
+    `_make_repository` a model's repository is the attribute called like its table. A unit of work
     belongs to the tenant in whose context it began, and to one task: it is not safe to use from
     several tasks at once.
     """
@@ -93,7 +93,7 @@ class AsyncUnitOfWork(ABC):
         """Open the transaction; on an error nothing is left open."""
 
     def _make_repository(self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
-        """Return a repository of this transaction."""
+        """A repository of this transaction."""
         table = MetaReader.read(entity_cls).table
         if table in self.__dict__ or hasattr(type(self), table):
             return cast("AsyncRepository[D, Any]", getattr(self, table))
@@ -108,10 +108,10 @@ class AsyncUnitOfWork(ABC):
         """Undo the changes since the last commit."""
 
     async def _close(self) -> None:  # noqa: B027 - optional for a backend
-        """Give back what ``_begin`` took; called on every path, after commit or rollback."""
+        """Give back what `_begin` took; called on every path, after commit or rollback."""
 
     def repository(self, entity_cls: type[D]) -> AsyncRepository[D, Any]:
-        """Return the repository of a model, scoped to the tenant when the model has one."""
+        """The repository of a model, scoped to the tenant when the model has one."""
         known = self._repositories
         found = None if known is None else known.get(entity_cls)
         if found is None:
@@ -135,13 +135,13 @@ class AsyncUnitOfWork(ABC):
         return self.repository(model)
 
     def model(self, table: str) -> type[DomainModel] | None:
-        """Return the registered model of a table, if there is one."""
+        """The registered model of a table, if there is one."""
         return self._models.get(table)
 
     async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
-        """Insert entities of one model, or update the rows with the same values of ``by``.
+        """Insert entities of one model, or update the rows with the same values of `by`.
 
-        It is ``AsyncRepository.upsert`` of their model, and raises what that does.
+        It is `AsyncRepository.upsert` of their model, and raises what that does.
         """
         if entities:
             await self.repository(type(entities[0])).upsert(entities, by=by)
@@ -222,7 +222,7 @@ _NOTHING_TO_CLOSE = AsyncUnitOfWork.__dict__["_close"]
 def repository_of[D: DomainModel](
     uow: AsyncUnitOfWork, entity_cls: type[D]
 ) -> AsyncRepository[D, Any]:
-    """Return a model's repository of a unit of work, one of another kind included.
+    """A model's repository of a unit of work, one of another kind included.
 
     Raises:
         UnitOfWorkError: It has none.
@@ -270,7 +270,7 @@ async def _to_the_end(call: Callable[[], Coroutine[Any, Any, None]]) -> BaseExce
     """Run a call to its end, however often the task is cancelled, and return the cancellation.
 
     A shielded scope holds off what anyio and trio cancel. A task of asyncio can be cancelled past
-    all scopes (``task.cancel()``, ``asyncio.timeout``): there the call has a task of its own.
+    all scopes (`task.cancel()`, `asyncio.timeout`): there the call has a task of its own.
     """
     import anyio  # noqa: PLC0415 - models and stubs need no anyio
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """The broken rules of one value, or none; results add up with ``+``."""
+    """The broken rules of one value, or none; results add up with `+`."""
 
     errors: tuple[ValidationError, ...] = ()
 
@@ -43,7 +43,7 @@ class ValidationResult:
         return ValidationResult(self.errors + other.errors) if self.errors else other
 
     def at(self, index: int) -> "ValidationResult":
-        """Return the same errors, at a position of a bulk operation."""
+        """The same errors, at a position of a bulk operation."""
         return ValidationResult(tuple(replace(e, index=index) for e in self.errors))
 
     def raise_if_invalid(self) -> None:
@@ -55,23 +55,24 @@ class ValidationResult:
 
     @staticmethod
     def ok() -> "ValidationResult":
-        """Return the result without errors."""
+        """The result without errors."""
         return VALID
 
     @staticmethod
     def error(message: str, *, field: str | None = None) -> "ValidationResult":
-        """Return a result with one error."""
+        """A result with one error."""
         return ValidationResult((ValidationError(message, field),))
 
 
 VALID: Final = ValidationResult()
+"""The result of a value that breaks no rule."""
 
 
 class Validator(Protocol[T_contra]):
     """Checks a value without waiting for anything."""
 
     def validate(self, value: T_contra) -> ValidationResult:
-        """Return all broken rules."""
+        """All broken rules."""
         ...
 
 
@@ -79,7 +80,7 @@ class AsyncValidator(Protocol[T_contra]):
     """Checks a value and may ask elsewhere."""
 
     async def validate(self, value: T_contra) -> ValidationResult:
-        """Return all broken rules."""
+        """All broken rules."""
         ...
 
 
@@ -88,7 +89,7 @@ class _Rules:
     def _rule(
         broken: bool, message: str | Callable[[], str], *, field: str | None = None
     ) -> ValidationResult:
-        """Return an error when the rule is broken, and no error otherwise."""
+        """An error when the rule is broken, and no error otherwise."""
         if not broken:
             return VALID
         return ValidationResult.error(
@@ -97,11 +98,11 @@ class _Rules:
 
 
 class DomainModelValidator(_Rules, ABC, Generic[D]):  # noqa: UP046 - the specification's type variables
-    """Base of validators of entities; add up ``self._rule(broken, message, field=...)``."""
+    """Base of validators of entities; add up `self._rule(broken, message, field=...)`."""
 
     @abstractmethod
     def validate(self, value: D) -> ValidationResult:
-        """Return all broken rules."""
+        """All broken rules."""
 
 
 class AsyncDomainModelValidator(_Rules, ABC, Generic[D]):  # noqa: UP046 - as above
@@ -109,7 +110,7 @@ class AsyncDomainModelValidator(_Rules, ABC, Generic[D]):  # noqa: UP046 - as ab
 
     @abstractmethod
     async def validate(self, value: D) -> ValidationResult:
-        """Return all broken rules."""
+        """All broken rules."""
 
 
 class CompositeValidator(Generic[T]):  # noqa: UP046 - as above
@@ -119,7 +120,7 @@ class CompositeValidator(Generic[T]):  # noqa: UP046 - as above
         self.validators = validators
 
     def validate(self, value: T) -> ValidationResult:
-        """Return the broken rules of all validators."""
+        """The broken rules of all validators."""
         return sum((v.validate(value) for v in self.validators), VALID)
 
 
@@ -130,7 +131,7 @@ class AsyncCompositeValidator(Generic[T]):  # noqa: UP046 - as above
         self.validators = validators
 
     async def validate(self, value: T) -> ValidationResult:
-        """Return the broken rules of all validators."""
+        """The broken rules of all validators."""
         result: ValidationResult = VALID
         for validator in self.validators:
             result += await validator.validate(value)

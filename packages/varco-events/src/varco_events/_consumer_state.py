@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: As many rows `ConsumerStates.consumers` returns unless it is told otherwise.
 MOST_CONSUMERS: Final = 1_000
+"""How many rows `ConsumerStates.consumers` returns at most unless it is told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

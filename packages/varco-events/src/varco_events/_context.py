@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 CHANNEL_DEFAULT: Final = "default"
+"""The channel of what is published without one."""
 
 # The correlation id and the cause of what is made here, or the envelope that tells both. The id of
 # the event that begins a correlation becomes text when somebody asks.

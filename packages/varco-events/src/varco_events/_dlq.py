@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from varco_events._envelope import EventEnvelope
     from varco_events._event import Event
 
-#: The handler name of an event that an outbox relay gave up on: it failed as a whole.
 RELAY_HANDLER = "OutboxRelay"
+"""The handler name of an event that an outbox relay gave up on: it failed as a whole."""
 
 _NAMESPACE = UUID("0b1c6c7e-7a52-5d0a-9f7d-6b6b8a3f2f10")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 type EventSerializer = Serializer[Event]
+"""What turns events into bytes and back."""
 
 _DATA = b',"data":'
 # How the fields begin in what `serialize` wrote: it left out no id, which would be made up then.

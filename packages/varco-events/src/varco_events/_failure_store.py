@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from varco_events._envelope import EventEnvelope
 
-#: The most failures that one call lists or acts on.
 MAX_AT_ONCE: Final = 1000
+"""The most failures that one call lists or acts on."""
 # An action on all that match ends when so many keys failed in it: it cures nothing.
 _MAX_HELD = 1000
 _AGAIN = (FailureOutcome.FAILED, FailureOutcome.HELD_BACK, FailureOutcome.IN_HAND)

@@ -131,8 +131,8 @@ class FailureFilter:
         }
 
 
-#: Every failure of a store.
 ALL_FAILURES: Final = FailureFilter()
+"""Every failure of a store."""
 
 
 @dataclass(frozen=True, slots=True)

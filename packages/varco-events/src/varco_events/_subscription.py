@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from varco_events._event import Event
 
 CHANNEL_ALL: Final = "*"
+"""Every channel: what a subscription listens to unless it is told otherwise."""
 
 type Handler[E: "Event"] = Callable[[E], Awaitable[None] | None]
 type EventFilter[E: "Event"] = Callable[[E], bool]

@@ -12,7 +12,7 @@ from varco_http import Caller, HttpApplication, HttpConfigError
 
 
 def application_of(request: Request) -> HttpApplication:
-    """Return what ``install`` put on the application of a request.
+    """What `install` put on the application of a request.
 
     Raises:
         HttpConfigError: Nothing was installed.
@@ -24,7 +24,7 @@ def application_of(request: Request) -> HttpApplication:
 
 
 async def current_caller(request: Request) -> Caller:
-    """Return who calls; a dependency, which ``app.dependency_overrides`` may replace in tests.
+    """Who calls; a dependency, which `app.dependency_overrides` may replace in tests.
 
     Raises:
         UnauthenticatedError: There are no credentials, or wrong ones.
@@ -45,7 +45,7 @@ CallerOf = Annotated[AuthContext, Depends(_in_tenant)]
 
 
 def service_of[T](cls: type[T]) -> Callable[[Request], T]:
-    """Return a dependency that gives the service of a class.
+    """A dependency that gives the service of a class.
 
     Args:
         cls: The class, as the service was added.

@@ -44,12 +44,12 @@ def install(
     """Give an application what all its operations share. Call it once, before the first request.
 
     Every answer from 400 on is a problem document (RFC 9457), FastAPI's own included. Every request
-    has an id (``RequestContext``).
+    has an id (`RequestContext`).
 
     Args:
         app: The application.
         application: Who calls, the services and health.
-        health_prefix: Where ``/live`` and ``/ready`` are; None for nowhere.
+        health_prefix: Where `/live` and `/ready` are; None for nowhere.
         max_body: The longest body that any route takes, in bytes; None for no limit here.
     """
     app.state.varco = application
@@ -69,7 +69,7 @@ def install(
 def lifespan(
     application: HttpApplication, *parts: Part
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return the lifespan of an application that runs parts, for ``FastAPI(lifespan=...)``.
+    """The lifespan of an application that runs parts, for `FastAPI(lifespan=...)`.
 
     Args:
         application: What the parts are called with; they add services and health checks to it.
@@ -95,16 +95,16 @@ def make_app(
     max_body: int | None = 1_048_576,
     **options: Any,
 ) -> FastAPI:
-    """Make an application of resources: its lifespan, what ``install`` gives, their routers.
+    """Make an application of resources: its lifespan, what `install` gives, their routers.
 
     Args:
         application: Who calls, the services and health.
         resources: What is served.
         parts: What lives as long as the application; started in order.
         mounts: Other ASGI applications by their paths.
-        health_prefix: See ``install``.
-        max_body: See ``install``.
-        options: Those of ``FastAPI``, such as ``title``.
+        health_prefix: See `install`.
+        max_body: See `install`.
+        options: Those of `FastAPI`, such as `title`.
     """
     app = FastAPI(lifespan=lifespan(application, *parts), **options)
     install(app, application, health_prefix=health_prefix, max_body=max_body)
@@ -176,7 +176,7 @@ async def _answer_status(request: Request, error: Exception) -> Response:
 
 
 def _allowing(request: Request, headers: Mapping[str, str]) -> dict[str, str]:
-    """Have ``Allow`` list the methods of all routes of a path; FastAPI's has those of the first."""
+    """Have `Allow` list the methods of all routes of a path; FastAPI's has those of the first."""
     path, root = request.url.path, request.scope.get("root_path", "").rstrip("/")
     methods = {each.strip() for each in headers.get("Allow", "").split(",") if each.strip()}
     for each in iter_route_contexts(request.app.routes):

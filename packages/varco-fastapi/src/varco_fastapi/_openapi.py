@@ -17,7 +17,7 @@ _PROBLEM: Final = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}}
 def document_of(
     app: FastAPI, application: HttpApplication, plain: Callable[[], dict[str, Any]]
 ) -> Callable[[], dict[str, Any]]:
-    """Return what makes the document, once.
+    """What makes the document, once.
 
     Args:
         app: The application.

@@ -56,11 +56,11 @@ class OperationRoute(APIRoute):
     """The route of an operation, which has FastAPI solve dependencies only where there are some.
 
     Solving them costs a third of what the service does for a row; without a guard and a replaced
-    ``current_caller`` it comes to what the operation does by itself.
+    `current_caller` it comes to what the operation does by itself.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers; FastAPI asks for it once for each place the route is included at."""
+        """What answers; FastAPI asks for it once for each place the route is included at."""
         solved = super().get_route_handler()
         operation = cast("Operation", self.endpoint)
         alone: bool | None = None

@@ -19,15 +19,15 @@ def resource(
 ) -> APIRouter:
     """Make a router of a service; include it in an application, or in another router.
 
-    Every operation can be left out, replaced and added to (see ``HttpResource``); a route of your
+    Every operation can be left out, replaced and added to (see `HttpResource`); a route of your
     own that is added to the router before it is included works as in any other.
 
     Args:
-        service: The service class; an instance of it is added to the ``HttpApplication``. Or a
+        service: The service class; an instance of it is added to the `HttpApplication`. Or a
             resource that is made already, which a nested one names as its parent.
-        prefix: Where it is: ``/products``. Left out for a resource that is made already.
+        prefix: Where it is: `/products`. Left out for a resource that is made already.
         dependencies: Dependencies of FastAPI that every operation has, such as a guard.
-        options: Those of ``HttpResource``.
+        options: Those of `HttpResource`.
 
     Raises:
         HttpConfigError: The parts do not fit.

@@ -53,7 +53,7 @@ class HttpApplication:
             as_: The class that resources name, if it is a base of the service's own.
 
         Raises:
-            HttpConfigError: The service is none of ``as_``.
+            HttpConfigError: The service is none of `as_`.
         """
         cls = type(service) if as_ is None else as_
         if not isinstance(service, cls):
@@ -61,7 +61,7 @@ class HttpApplication:
         self._services[cls] = service
 
     def service[T](self, cls: type[T]) -> T:
-        """Return the service of a class.
+        """The service of a class.
 
         Raises:
             HttpConfigError: None was added.
@@ -75,7 +75,7 @@ class HttpApplication:
         return cast("T", found)
 
     async def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Return who sends a request with these headers, as ASGI has them.
+        """Who sends a request with these headers, as ASGI has them.
 
         Raises:
             UnauthenticatedError: There are no credentials, or wrong ones.
@@ -96,12 +96,12 @@ class HttpApplication:
 
         Args:
             endpoint: The operation.
-            scope: The ASGI scope, with ``path_params``.
+            scope: The ASGI scope, with `path_params`.
             body: Reads the body.
             caller: Who calls, where that was found out already.
 
         Raises:
-            Exception: What is nobody's fault outside: answer it with ``problem_response``, after
+            Exception: What is nobody's fault outside: answer it with `problem_response`, after
                 it was logged.
         """
         try:
@@ -142,7 +142,7 @@ class HttpApplication:
     async def running(self, parts: Iterable[Part]) -> AsyncGenerator[None]:
         """Run parts for the time of a block; started in order, stopped in the opposite one.
 
-        A part that does not start stops those before it. One that can be asked (``CheckedPart``) is
+        A part that does not start stops those before it. One that can be asked (`CheckedPart`) is
         asked for readiness while it runs.
 
         Raises:

@@ -19,18 +19,18 @@ type AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def current_request_id() -> str | None:
-    """Return the id of the request in hand; None outside of one."""
+    """The id of the request in hand; None outside of one."""
     return _request_id.get()
 
 
 class RequestContext:
     """ASGI middleware that gives every request an id, and the answer the same.
 
-    It is ``current_request_id()``, and ``request_id`` in the state of the scope.
+    It is `current_request_id()`, and `request_id` in the state of the scope.
 
-    The id is that of ``X-Request-ID``, where it is a word of up to 128 characters, or a new one. It
+    The id is that of `X-Request-ID`, where it is a word of up to 128 characters, or a new one. It
     is also the correlation id of the events that the request makes, where varco-events is
-    installed and the request names no other in ``X-Correlation-ID``. A ``traceparent`` (W3C Trace
+    installed and the request names no other in `X-Correlation-ID`. A `traceparent` (W3C Trace
     Context) is left to OpenTelemetry.
 
     Args:

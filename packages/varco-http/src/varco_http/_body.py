@@ -60,7 +60,7 @@ def check_no_query(request: HttpRequest) -> None:
 
 
 def read_json(adapter: TypeAdapter[Any], body: bytes) -> Any:
-    """Return what a body holds, checked.
+    """What a body holds, checked.
 
     Raises:
         InvalidRequestError: It is no JSON.

@@ -32,14 +32,14 @@ class Caller:
 
 
 class TokenVerifier(Protocol):
-    """What checks a token: a ``TrustedIssuerRegistry``, an authority or a parser's owner.
+    """What checks a token: a `TrustedIssuerRegistry`, an authority or a parser's owner.
 
-    ``verify`` returns an object with ``auth_ctx`` and ``extra_claims``, or an awaitable of it, and
-    raises an error whose ``http_status`` is 401 for a token that it refuses.
+    `verify` returns an object with `auth_ctx` and `extra_claims`, or an awaitable of it, and
+    raises an error whose `http_status` is 401 for a token that it refuses.
     """
 
     def verify(self, token: str, /) -> Any:
-        """Return the token, checked."""
+        """The token, checked."""
         ...
 
 
@@ -49,24 +49,24 @@ class Scheme(Protocol):
     name: str
 
     def challenge(self, error: str | None = None) -> str | None:
-        """Return what ``WWW-Authenticate`` says; None when the scheme has no name there."""
+        """What `WWW-Authenticate` says; None when the scheme has no name there."""
         ...
 
     def openapi(self) -> dict[str, Any]:
-        """Return the security scheme as OpenAPI has it."""
+        """The security scheme as OpenAPI has it."""
         ...
 
     async def read(self, headers: Mapping[str, str]) -> Caller | None:
-        """Return who calls; None when the headers hold no credentials of this scheme."""
+        """Who calls; None when the headers hold no credentials of this scheme."""
         ...
 
 
 class BearerTokens:
-    """Tokens in ``Authorization: Bearer`` (RFC 6750); the scheme's name in any case.
+    """Tokens in `Authorization: Bearer` (RFC 6750); the scheme's name in any case.
 
     Args:
         verifier: Checks the tokens.
-        realm: What the tokens are for, as ``WWW-Authenticate`` says it.
+        realm: What the tokens are for, as `WWW-Authenticate` says it.
         name: The name of the scheme in the documentation.
 
     Raises:
@@ -83,7 +83,7 @@ class BearerTokens:
         self._realm = realm
 
     def challenge(self, error: str | None = None) -> str:
-        """Return what ``WWW-Authenticate`` says; without credentials there is no error code."""
+        """What `WWW-Authenticate` says; without credentials there is no error code."""
         parts = [
             *([] if self._realm is None else [f'realm="{self._realm}"']),
             *([] if error is None else [f'error="{error}"']),
@@ -91,11 +91,11 @@ class BearerTokens:
         return f"Bearer {', '.join(parts)}" if parts else "Bearer"
 
     def openapi(self) -> dict[str, Any]:
-        """Return the security scheme as OpenAPI has it."""
+        """The security scheme as OpenAPI has it."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
     async def read(self, headers: Mapping[str, str]) -> Caller | None:
-        """Return who calls, as the token says; None without a bearer token.
+        """Who calls, as the token says; None without a bearer token.
 
         Raises:
             UnauthenticatedError: The token is refused, or there are several.
@@ -154,11 +154,11 @@ class ApiKeys:
         return None
 
     def openapi(self) -> dict[str, Any]:
-        """Return the security scheme as OpenAPI has it."""
+        """The security scheme as OpenAPI has it."""
         return {"type": "apiKey", "in": "header", "name": self._header}
 
     async def read(self, headers: Mapping[str, str]) -> Caller | None:
-        """Return who calls, as the key says; None without a key.
+        """Who calls, as the key says; None without a key.
 
         Raises:
             UnauthenticatedError: The key is nobody's.
@@ -196,11 +196,11 @@ class Callers:
 
     @property
     def schemes(self) -> dict[str, dict[str, Any]]:
-        """The security schemes by name, for ``openapi_document``."""
+        """The security schemes by name, for `openapi_document`."""
         return {scheme.name: scheme.openapi() for scheme in self._schemes}
 
     async def identify(self, headers: Mapping[str, str]) -> Caller:
-        """Return who sends a request with these headers, by names in small letters.
+        """Who sends a request with these headers, by names in small letters.
 
         Raises:
             UnauthenticatedError: There are no credentials, wrong ones, or those of two schemes.
@@ -217,9 +217,9 @@ class Callers:
         return Caller(found.ctx, tenant, found.claims, found.scheme)
 
     def forbidding(self, caller: Caller) -> str | None:
-        """Return what ``WWW-Authenticate`` says to a caller who may not do what was asked for.
+        """What `WWW-Authenticate` says to a caller who may not do what was asked for.
 
-        A bearer token is told ``insufficient_scope`` (RFC 6750); other schemes have no word for it.
+        A bearer token is told `insufficient_scope` (RFC 6750); other schemes have no word for it.
         """
         for scheme in self._schemes:
             if scheme.name == caller.scheme:

@@ -27,7 +27,7 @@ _CHOICES: Final = 20
 
 
 def filter_examples(reader: QueryReader) -> list[str]:
-    """Return filters that the reader takes, one for several kinds of field."""
+    """Filters that the reader takes, one for several kinds of field."""
     found: dict[str, Any] = {}
     for name in reader.schema.fields:
         field = reader.schema.field(name)
@@ -47,7 +47,7 @@ def filter_examples(reader: QueryReader) -> list[str]:
 
 
 def sort_examples(reader: QueryReader) -> list[str]:
-    """Return sorts that the reader takes."""
+    """Sorts that the reader takes."""
     names = [name for name in reader.schema.fields if reader.schema.field(name).sortable]
     return (
         [f"-{names[0]}", *([f"{names[1]},-{names[0]}"] if len(names) > 1 else [])] if names else []
@@ -55,7 +55,7 @@ def sort_examples(reader: QueryReader) -> list[str]:
 
 
 def filter_text(reader: QueryReader) -> str:
-    """Return what a filter may say: fields, their operators, the values of enums."""
+    """What a filter may say: fields, their operators, the values of enums."""
     schema = reader.schema
     fields = "\n".join(f"- `{name}`{_kind(schema.field(name))}" for name in schema.fields)
     return (
@@ -65,7 +65,7 @@ def filter_text(reader: QueryReader) -> str:
 
 
 def list_parameters(reader: QueryReader) -> list[dict[str, Any]]:
-    """Return the parameters of a list as OpenAPI 3.1 has them."""
+    """The parameters of a list as OpenAPI 3.1 has them."""
     limits = reader.limits
     sorts, filters = sort_examples(reader), filter_examples(reader)
     return [
@@ -107,7 +107,7 @@ def list_parameters(reader: QueryReader) -> list[dict[str, Any]]:
 
 
 def fields_parameter(reader: QueryReader) -> dict[str, Any]:
-    """Return the parameter that chooses what is shown."""
+    """The parameter that chooses what is shown."""
     return {
         "name": "fields",
         "in": "query",
@@ -119,7 +119,7 @@ def fields_parameter(reader: QueryReader) -> dict[str, Any]:
 
 
 def search_schema(reader: QueryReader) -> dict[str, Any]:
-    """Return the schema of the body of a search."""
+    """The schema of the body of a search."""
     text = {"type": ["string", "null"]}
     return {
         "type": "object",
@@ -140,13 +140,13 @@ def search_schema(reader: QueryReader) -> dict[str, Any]:
 
 
 def limit_schema(reader: QueryReader) -> dict[str, Any]:
-    """Return the schema of a page's size."""
+    """The schema of a page's size."""
     schema = {"type": "integer", "minimum": 1, "default": reader.default_limit}
     return schema if reader.over == "clamp" else {**schema, "maximum": reader.max_limit}
 
 
 def fields_schema(reader: QueryReader) -> dict[str, Any]:
-    """Return the schema of the fields to show."""
+    """The schema of the fields to show."""
     return {
         "type": "array",
         "items": {"type": "string", "enum": list(reader.fields)},
@@ -156,7 +156,7 @@ def fields_schema(reader: QueryReader) -> dict[str, Any]:
 
 
 def total_schema() -> dict[str, Any]:
-    """Return the schema of what to count."""
+    """The schema of what to count."""
     return {"oneOf": [{"type": "boolean"}, {"type": "integer", "minimum": 1}], "default": False}
 
 

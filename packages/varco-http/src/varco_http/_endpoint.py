@@ -16,14 +16,14 @@ class Endpoint:
 
     Attributes:
         verb: Which operation of the resource; None for an action.
-        name: Unique within an application: ``list_tickets``, ``close_tickets``.
+        name: Unique within an application: `list_tickets`, `close_tickets`.
         method: The HTTP method.
-        path: The template of the path, such as ``/projects/{project_id}/tickets/{pk}``.
+        path: The template of the path, such as `/projects/{project_id}/tickets/{pk}`.
         tag: The name of the resource.
         in_openapi: Whether OpenAPI 3.1 knows the method.
         spec: The facts of the resource.
         action: What was declared, for an action.
-        keyed: Whether it takes an ``Idempotency-Key``; None when it does not look at one.
+        keyed: Whether it takes an `Idempotency-Key`; None when it does not look at one.
     """
 
     verb: Verb | None
@@ -48,11 +48,11 @@ class Endpoint:
         """Answer a request: with a problem document when a client or an outage is the cause.
 
         Args:
-            request: The request; ``path_params`` are those of the template.
+            request: The request; `path_params` are those of the template.
             services: Gives the instance of a service class.
 
         Raises:
-            Exception: What is nobody's fault outside: answer it with ``problem_response``, after
+            Exception: What is nobody's fault outside: answer it with `problem_response`, after
                 it was logged.
         """
         try:

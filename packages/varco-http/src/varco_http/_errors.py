@@ -85,7 +85,7 @@ class UnknownParameterError(InvalidRequestError):
 class UnauthenticatedError(HttpError):
     """There are no credentials, or some that cannot be checked or are wrong.
 
-    ``headers`` hold the challenges of RFC 9110 (``WWW-Authenticate``).
+    `headers` hold the challenges of RFC 9110 (`WWW-Authenticate`).
     """
 
     code = "http.unauthenticated"
@@ -107,7 +107,7 @@ class IdempotencyInFlightError(HttpError):
 
 
 class PreconditionFailedError(HttpError):
-    """What is stored is not what ``If-Match`` or ``If-None-Match`` demands (RFC 9110)."""
+    """What is stored is not what `If-Match` or `If-None-Match` demands (RFC 9110)."""
 
     code = "http.precondition_failed"
     http_status = 412
@@ -128,7 +128,7 @@ class MediaTypeError(HttpError):
 
 
 class InvalidBodyError(HttpError):
-    """The body is JSON, but not what the operation takes; ``errors`` point to each place."""
+    """The body is JSON, but not what the operation takes; `errors` point to each place."""
 
     code = "http.invalid_body"
     http_status = 422
@@ -142,7 +142,7 @@ class IdempotencyMismatchError(HttpError):
 
 
 class PreconditionRequiredError(HttpError):
-    """The operation demands ``If-Match`` (RFC 6585)."""
+    """The operation demands `If-Match` (RFC 6585)."""
 
     code = "http.precondition_required"
     http_status = 428

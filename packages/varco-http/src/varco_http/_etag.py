@@ -28,22 +28,22 @@ class EntityTag(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EntityTags:
-    """What ``If-Match`` or ``If-None-Match`` lists: some tags, or any (``*``)."""
+    """What `If-Match` or `If-None-Match` lists: some tags, or any (`*`)."""
 
     tags: tuple[EntityTag, ...] = ()
     any: bool = False
 
     def match_strongly(self, tag: str) -> bool:
-        """Tell whether a strong tag is meant, as ``If-Match`` compares."""
+        """Tell whether a strong tag is meant, as `If-Match` compares."""
         return self.any or EntityTag(tag) in self.tags
 
     def match_weakly(self, tag: str) -> bool:
-        """Tell whether a tag is meant, weak or not, as ``If-None-Match`` compares."""
+        """Tell whether a tag is meant, weak or not, as `If-None-Match` compares."""
         return self.any or any(each.tag == tag for each in self.tags)
 
 
 def entity_tag(pk: object, version: int) -> str:
-    """Return the tag, without its quotes, of a version of the row with a key.
+    """The tag, without its quotes, of a version of the row with a key.
 
     It is never a hash of a body: whoever knows it knows which version to expect.
     """
@@ -54,7 +54,7 @@ def entity_tag(pk: object, version: int) -> str:
 
 
 def version_of(tag: str, pk: object) -> int | None:
-    """Return the version in a tag that ``entity_tag`` made for this key; of others, None."""
+    """The version in a tag that `entity_tag` made for this key; of others, None."""
     text = tag.rpartition(".")[2]
     if not text.isascii() or not text.isdigit() or len(text) > 18:  # noqa: PLR2004 - 64 bits
         return None
@@ -63,14 +63,14 @@ def version_of(tag: str, pk: object) -> int | None:
 
 
 def parse_entity_tags(text: str, header: str = "If-Match") -> EntityTags:
-    """Return what a header lists, in time that grows as the text does.
+    """What a header lists, in time that grows as the text does.
 
     Args:
         text: The value of the header; what was sent in several lines joined by commas.
         header: Its name, for the error.
 
     Raises:
-        InvalidRequestError: It is neither ``*`` nor a list of tags.
+        InvalidRequestError: It is neither `*` nor a list of tags.
     """
     if text.strip(" \t") == "*":
         return EntityTags(any=True)

@@ -37,7 +37,7 @@ type Respond = Callable[[Any], HttpResponse]
 
 
 class IdempotencyRecord(DomainModel):
-    """The answer to a write that was sent with an ``Idempotency-Key``.
+    """The answer to a write that was sent with an `Idempotency-Key`.
 
     Register it with the backend whose transactions the services use, as any other model: its
     table is made and migrated with theirs.
@@ -67,7 +67,7 @@ class IdempotencyRecord(DomainModel):
 
 
 class Idempotency:
-    """Makes writes that are sent again with the same ``Idempotency-Key`` have one effect.
+    """Makes writes that are sent again with the same `Idempotency-Key` have one effect.
 
     A key belongs to a tenant, a caller, a method and a path. The answer is stored in the
     transaction of the write: there is neither an effect without a stored answer nor the other way
@@ -77,7 +77,7 @@ class Idempotency:
     commit, and the others answer as it did.
 
     Args:
-        provider: Makes the units of work of the services; knows ``IdempotencyRecord``.
+        provider: Makes the units of work of the services; knows `IdempotencyRecord`.
         ttl: For how many seconds an answer is kept.
         required: Whether a request without a key is refused (400).
         in_flight_status: What is answered while the first request runs.
@@ -85,7 +85,7 @@ class Idempotency:
         clock: Tells the time, aware of its zone.
 
     Raises:
-        HttpConfigError: The provider does not know ``IdempotencyRecord``.
+        HttpConfigError: The provider does not know `IdempotencyRecord`.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ async def idempotent(
     respond: Respond,
     write: Write,
 ) -> HttpResponse:
-    """Write once for each ``Idempotency-Key``, where there are settings and a key.
+    """Write once for each `Idempotency-Key`, where there are settings and a key.
 
     Raises:
         InvalidRequestError: A key is required, and there is none.

@@ -9,20 +9,20 @@ _QUERY: Final = "-._~:@!$'()*/"
 
 
 def query_text(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return parameters as the query of a URL, spaces as ``%20``."""
+    """Parameters as the query of a URL, spaces as `%20`."""
     return "&".join(
         f"{quote(name, safe=_QUERY)}={quote(text, safe=_QUERY)}" for name, text in pairs
     )
 
 
 def page_link(path: str, query: Sequence[tuple[str, str]], cursor: str | None, rel: str) -> str:
-    """Return one link of a page: the same query, from another cursor or from the beginning.
+    """One link of a page: the same query, from another cursor or from the beginning.
 
     Args:
         path: The path as it stands in a URL.
         query: The decoded parameters of this page.
         cursor: Where the other page begins; None for the first.
-        rel: The relation, such as ``next``.
+        rel: The relation, such as `next`.
     """
     pairs = [(name, text) for name, text in query if name != "cursor"]
     if cursor is not None:
@@ -39,7 +39,7 @@ def page_links(
     previous: str | None = None,
     first: bool = False,
 ) -> str | None:
-    """Return the ``Link`` header of a page; None when there is no other page.
+    """The `Link` header of a page; None when there is no other page.
 
     Args:
         path: The path as it stands in a URL.

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """Return what a patch makes of a JSON value; neither is changed.
+    """What a patch makes of a JSON value; neither is changed.
 
     Members of objects are set one by one and null removes one; every other value, lists included,
     takes the place of what was there. The depth of a patch is not limited: it takes no recursion.

@@ -62,11 +62,11 @@ class HttpResponse:
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header."""
+        """The first value of a header."""
         return next((value for each, value in self.headers if each == name), None)
 
     def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers as ASGI has them, with the length of the body.
+        """The headers as ASGI has them, with the length of the body.
 
         They answer HEAD as well, to which the body is not sent (RFC 9110, section 9.3.2).
         """
@@ -85,13 +85,13 @@ def asgi_request(
     ctx: AuthContext = ANONYMOUS,
     tenant: str | None = None,
 ) -> HttpRequest:
-    """Return the request of an ASGI scope (HTTP).
+    """The request of an ASGI scope (HTTP).
 
     Args:
         scope: As the server gave it, or the framework.
         body: The whole body.
         path_params: The parts of the path; those of the scope by default.
-        headers: What ``parse_headers`` made of the scope's, if it did already.
+        headers: What `parse_headers` made of the scope's, if it did already.
         ctx: Who asks.
         tenant: In whose tenant.
 
@@ -112,7 +112,7 @@ def asgi_request(
 
 
 def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by their names in small letters; repeated ones are joined by a comma."""
+    """Headers by their names in small letters; repeated ones are joined by a comma."""
     headers: dict[str, str] = {}
     for key, content in raw:
         name, value = key.decode("latin-1").lower(), content.decode("latin-1")
@@ -121,7 +121,7 @@ def parse_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def parse_query(raw: bytes) -> list[tuple[str, str]]:
-    """Return the decoded parameters of a query string, in order.
+    """The decoded parameters of a query string, in order.
 
     Raises:
         InvalidRequestError: It is no text of UTF-8, or has over 100 parameters.

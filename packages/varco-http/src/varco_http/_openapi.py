@@ -68,13 +68,13 @@ def openapi_document(
     schemes: Mapping[str, Mapping[str, Any]] | None = None,
     description: str = "",
 ) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of resources.
+    """The OpenAPI 3.1 document of resources.
 
     Args:
         resources: The resources.
         title: The name of the application.
         version: Its version.
-        schemes: The security schemes by name, any one of which will do (``Callers.schemes``).
+        schemes: The security schemes by name, any one of which will do (`Callers.schemes`).
         description: What it is, as Markdown.
     """
     info = {"title": title, "version": version}

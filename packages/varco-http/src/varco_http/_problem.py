@@ -56,18 +56,18 @@ class _Status(Exception):  # noqa: N818 - stands for a status, and is never rais
 
 
 def pointer_of(path: Iterable[str | int]) -> str:
-    """Return the JSON pointer (RFC 6901) of a path of names and positions."""
+    """The JSON pointer (RFC 6901) of a path of names and positions."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
 def problem_of(error: BaseException, *, instance: str | None = None) -> dict[str, Any]:
-    """Return the problem document of an error.
+    """The problem document of an error.
 
-    ``errors`` say for each thing that is wrong where it stands: ``pointer`` into the body,
-    ``parameter`` or ``header``. Of a server error nothing is told but its code.
+    `errors` say for each thing that is wrong where it stands: `pointer` into the body,
+    `parameter` or `header`. Of a server error nothing is told but its code.
 
     Args:
-        error: Any error; one that carries no ``code`` and ``http_status`` is an internal one.
+        error: Any error; one that carries no `code` and `http_status` is an internal one.
         instance: The path of the request.
     """
     body = problem_for(error, instance=instance)
@@ -85,10 +85,10 @@ def problem_of(error: BaseException, *, instance: str | None = None) -> dict[str
 
 
 def problem_response(error: BaseException, *, instance: str | None = None) -> HttpResponse:
-    """Return the answer of an error: a problem document and the headers that go with it.
+    """The answer of an error: a problem document and the headers that go with it.
 
-    An outage that a retry may mend (503) has ``Retry-After``: the error's ``retry_after`` seconds,
-    or one second. A 401 has ``WWW-Authenticate``.
+    An outage that a retry may mend (503) has `Retry-After`: the error's `retry_after` seconds,
+    or one second. A 401 has `WWW-Authenticate`.
     """
     return _response(problem_of(error, instance=instance), headers_of(error))
 
@@ -101,14 +101,14 @@ def status_response(
     errors: Iterable[Fault] = (),
     headers: Iterable[tuple[str, str]] = (),
 ) -> HttpResponse:
-    """Return the problem document of a status that a framework answers by itself, such as 405.
+    """The problem document of a status that a framework answers by itself, such as 405.
 
     Args:
         status: From 400 on.
         instance: The path of the request.
         detail: What was wrong; left out of those from 500 on.
         errors: What was wrong, one by one.
-        headers: The framework's headers, such as ``Allow``; not of its body.
+        headers: The framework's headers, such as `Allow`; not of its body.
     """
     error = _Status(status, detail, errors)
     kept = [
@@ -123,7 +123,7 @@ def status_response(
 
 
 def headers_of(error: BaseException, *, known: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
-    """Return the headers that the answer of an error has, but for those known already."""
+    """The headers that the answer of an error has, but for those known already."""
     own = cast("Sequence[tuple[str, str]]", getattr(error, "headers", ()) or ())
     headers = [(name, value) for name, value in own] if isinstance(own, tuple) else []
     names = {*known, *(name for name, _ in headers)}
@@ -144,7 +144,7 @@ def is_answerable(error: Exception) -> bool:
 
 
 def invalid_body(error: ValidationError) -> InvalidBodyError | InvalidRequestError:
-    """Return what pydantic says of a body as an error of this package, without the values."""
+    """What pydantic says of a body as an error of this package, without the values."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if len(found) == 1 and found[0]["type"] == "json_invalid":
         return InvalidRequestError(f"the body is no JSON: {found[0]['msg']}")

@@ -49,7 +49,7 @@ class QueryReader:
 
     Args:
         schema: The fields that a filter and a sort may use.
-        fields: The fields that may be chosen to be shown alone; without any, ``fields`` is no
+        fields: The fields that may be chosen to be shown alone; without any, `fields` is no
             parameter.
         default_limit: How many rows a page has when the caller does not say.
         max_limit: How many rows it has at most.
@@ -79,10 +79,10 @@ class QueryReader:
         self._empty = ListQuery(QueryParams(limit=self.default_limit))
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> ListQuery:
-        """Return what the parameters of a URL ask for.
+        """What the parameters of a URL ask for.
 
         Raises:
-            UnknownParameterError: One is none of ``names``.
+            UnknownParameterError: One is none of `names`.
             InvalidRequestError: One is there twice, or means nothing.
             QueryError: The filter, sort or cursor is none.
         """
@@ -112,7 +112,7 @@ class QueryReader:
         )
 
     def read_body(self, body: SearchBody) -> ListQuery:
-        """Return what a body asks for.
+        """What a body asks for.
 
         Raises:
             InvalidRequestError: A value means nothing.
@@ -167,7 +167,7 @@ class QueryReader:
 def query_schema_of(
     meta: ParsedMeta, shown: Iterable[str] | None = None, *, indexed_only: bool = False
 ) -> QuerySchema:
-    """Return the fields that callers may filter and sort by.
+    """The fields that callers may filter and sort by.
 
     Those are the fields that they get to see and that can be compared.
 
@@ -195,7 +195,7 @@ def query_schema_of(
 
 
 def indexed_fields(meta: ParsedMeta) -> frozenset[str]:
-    """Return the fields of a model that an index begins with."""
+    """The fields of a model that an index begins with."""
     unique = (getattr(each, "fields", ()) for each in meta.constraints)
     return frozenset(
         {
@@ -223,18 +223,18 @@ def _total(text: str) -> bool | int:
 
 
 def placed(error: QueryError, name: str, place: Place) -> QueryError:
-    """Return an error that says, for its problem document, in which parameter it was."""
+    """An error that says, for its problem document, in which parameter it was."""
     vars(error)["errors"] = (place(name, error.message),)
     return error
 
 
 def in_query(name: str, message: str) -> Fault:
-    """Return what is wrong with a parameter of a URL."""
+    """What is wrong with a parameter of a URL."""
     return Fault(message, parameter=name[:60])
 
 
 def in_body(name: str, message: str) -> Fault:
-    """Return what is wrong with a parameter in a body."""
+    """What is wrong with a parameter in a body."""
     return Fault(message, pointer=f"/{name}")
 
 

@@ -40,7 +40,7 @@ def check_belongs(spec: Spec, request: HttpRequest, pk: Any, dto: Any) -> None:
 
 
 async def current(spec: Spec, request: HttpRequest, service: Any, pk: Any) -> Any:
-    """Return the row with a key, as the caller sees it.
+    """The row with a key, as the caller sees it.
 
     Raises:
         ServiceNotFoundError: There is none that the caller sees under this path.
@@ -53,10 +53,10 @@ async def current(spec: Spec, request: HttpRequest, service: Any, pk: Any) -> An
 async def expected_version(
     spec: Spec, request: HttpRequest, services: ServiceOf, service: Any, pk: Any
 ) -> int | None:
-    """Return the version that a write has to find (RFC 9110, section 13); None for any.
+    """The version that a write has to find (RFC 9110, section 13); None for any.
 
     Raises:
-        PreconditionRequiredError: The resource demands ``If-Match``, and there is none.
+        PreconditionRequiredError: The resource demands `If-Match`, and there is none.
         PreconditionFailedError: The row is not what the headers demand.
         ServiceNotFoundError: There is none that the caller sees under this path.
     """
@@ -109,7 +109,7 @@ def is_unchanged(none_match: str, tag: str) -> bool:
 
 
 def changed(header: str) -> PreconditionFailedError:
-    """Return the error of a precondition that does not hold."""
+    """The error of a precondition that does not hold."""
     return PreconditionFailedError(
         "what is stored is not what the request expects; read it again and decide anew",
         errors=[Fault("does not hold", header=header)],

@@ -36,7 +36,7 @@ _METHODS: Final = {
 
 
 class ResourceOptions(TypedDict, total=False):
-    """The options of ``HttpResource``, for functions that hand them on."""
+    """The options of `HttpResource`, for functions that hand them on."""
 
     verbs: Collection[Verb] | None
     without: Collection[Verb]
@@ -63,12 +63,12 @@ class ResourceOptions(TypedDict, total=False):
 class HttpResource:
     """What HTTP clients may do with a service. Immutable; made before the application starts.
 
-    Every operation is switched by ``verbs`` and ``without`` and replaced by ``handlers``; those of
-    one's own are ``actions``. Services are looked up when a request comes.
+    Every operation is switched by `verbs` and `without` and replaced by `handlers`; those of
+    one's own are `actions`. Services are looked up when a request comes.
 
     Args:
         service: The service class; an instance of it is asked for at each request.
-        prefix: Where it is, such as ``/tickets``; below the parent's row, if there is one.
+        prefix: Where it is, such as `/tickets`; below the parent's row, if there is one.
         verbs: The operations to offer; by default all that the service has.
         without: Operations to leave out of them.
         actions: Operations of one's own.
@@ -78,17 +78,17 @@ class HttpResource:
         name: What it is called in names of operations and in the documentation; its table.
         create: The class of what creates a row, if the service does not say.
         read: The class of what is shown.
-        update: The class of what changes a row; derived from ``UpdateDTO``.
+        update: The class of what changes a row; derived from `UpdateDTO`.
         schema: The fields to filter and sort by, by default those that are shown and comparable.
         indexed_only: Leave out of them the fields that no index begins with.
-        sparse: Whether ``fields=`` shows some fields only; the schemas of what is shown then allow
+        sparse: Whether `fields=` shows some fields only; the schemas of what is shown then allow
             for fields that are missing.
         default_limit: How many rows a page has when the caller does not say; the service's.
         max_limit: How many rows it has at most; the service's.
         over_limit: What a larger limit does: it is refused, or taken for the largest.
         limits: How large a filter and a sort may be.
         require_if_match: Whether a write on a row has to say which version it changes (428).
-        idempotency: Keeps the answers of writes that have an ``Idempotency-Key``.
+        idempotency: Keeps the answers of writes that have an `Idempotency-Key`.
         max_body: The longest body, in bytes.
 
     Raises:
@@ -162,7 +162,7 @@ class HttpResource:
     def of(
         cls, service: "type[Any] | HttpResource", prefix: str, options: ResourceOptions
     ) -> "HttpResource":
-        """Return the resource that an adapter's ``resource(service, prefix, **options)`` means.
+        """The resource that an adapter's `resource(service, prefix, **options)` means.
 
         Args:
             service: The service class, or a resource that is made already.
@@ -179,7 +179,7 @@ class HttpResource:
         return service
 
     def endpoint(self, verb: Verb | str) -> Endpoint:
-        """Return an operation by its verb, or the name of its action.
+        """An operation by its verb, or the name of its action.
 
         Raises:
             HttpConfigError: It is not offered.

@@ -37,7 +37,7 @@ class Classes:
 def classes_of(
     service: Any, create: Any = None, read: Any = None, update: Any = None
 ) -> tuple[ParsedMeta, Classes]:
-    """Return the model and the DTO classes of a service class, or those given instead.
+    """The model and the DTO classes of a service class, or those given instead.
 
     Raises:
         HttpConfigError: The class does not say which model it serves.
@@ -103,7 +103,7 @@ class Spec:
             )
 
     def key(self, params: Mapping[str, str]) -> Any:
-        """Return the key in a path; a text that is none names no row.
+        """The key in a path; a text that is none names no row.
 
         Raises:
             ServiceNotFoundError: It is no key of this model.
@@ -118,15 +118,15 @@ class Spec:
         return tuple(parts) if self.meta.is_composite_pk else parts[0]
 
     def key_path(self, pk: Any) -> str:
-        """Return a key as it stands in a path."""
+        """A key as it stands in a path."""
         return "/".join(quote(str(part), safe="") for part in self.meta.pk_values(pk))
 
     def version(self, dto: Any) -> int | None:
-        """Return the version of a row that is shown, if it has one."""
+        """The version of a row that is shown, if it has one."""
         return None if self.version_field is None else getattr(dto, self.version_field)
 
     def tag(self, dto: Any) -> str | None:
-        """Return the entity tag of a row without its quotes; None of a model without versions."""
+        """The entity tag of a row without its quotes; None of a model without versions."""
         version = self.version(dto)
         return None if version is None else entity_tag(dto.pk, version)
 
@@ -137,7 +137,7 @@ class Spec:
         headers: tuple[tuple[str, str], ...] = (),
         fields: Collection[str] | None = None,
     ) -> HttpResponse:
-        """Return the answer that shows a row."""
+        """The answer that shows a row."""
         include: Any = None if fields is None else set(fields)
         body: bytes = self.item.serializer.to_json(dto, include=include, by_alias=True)
         tag = self.tag(dto)
@@ -145,12 +145,12 @@ class Spec:
         return HttpResponse(status, (_CONTENT_TYPE, *tagged, *headers), body)
 
     def created(self, request: HttpRequest, dto: Any) -> HttpResponse:
-        """Return the answer to a creation."""
+        """The answer to a creation."""
         place = f"{request.target.rstrip('/')}/{self.key_path(dto.pk)}"
         return self.respond(dto, 201, (("location", place),))
 
     def parent_key(self, request: HttpRequest) -> Any:
-        """Return the key of the parent in a path.
+        """The key of the parent in a path.
 
         Raises:
             ServiceNotFoundError: It is no key of the parent's model.
@@ -168,7 +168,7 @@ class KeyPart:
         self.adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
 
     def read(self, text: str) -> Any:
-        """Return the value that a text stands for; None of one that is none."""
+        """The value that a text stands for; None of one that is none."""
         if not text or len(text) > _LONGEST_KEY or not text.isprintable():
             return None
         if self._kind is FieldKind.INT:

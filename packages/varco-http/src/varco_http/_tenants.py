@@ -20,7 +20,7 @@ class TenantOf(Protocol):
     def read(
         self, headers: Mapping[str, str], ctx: AuthContext, claims: Mapping[str, Any]
     ) -> str | None:
-        """Return the tenant; None for a caller who has none, such as one who is not known.
+        """The tenant; None for a caller who has none, such as one who is not known.
 
         Raises:
             TenantRefusedError: There is none, or one that the caller is not of.
@@ -43,7 +43,7 @@ class TenantFromClaim:
     def read(
         self, headers: Mapping[str, str], ctx: AuthContext, claims: Mapping[str, Any]
     ) -> str | None:
-        """Return the claim.
+        """The claim.
 
         Raises:
             TenantRefusedError: There is none, or it is no text.
@@ -79,7 +79,7 @@ class TenantFromHeader:
     def read(
         self, headers: Mapping[str, str], ctx: AuthContext, claims: Mapping[str, Any]
     ) -> str | None:
-        """Return the tenant that the header names.
+        """The tenant that the header names.
 
         Raises:
             TenantRefusedError: There is none, or one that the caller is not of.
@@ -91,11 +91,11 @@ class TenantFromHeader:
 
 
 class TenantFromHost:
-    """The tenant is the first label of the host: ``acme.tracker.example``.
+    """The tenant is the first label of the host: `acme.tracker.example`.
 
     Args:
-        domain: What follows the label: ``tracker.example``.
-        claim: As for ``TenantFromHeader``.
+        domain: What follows the label: `tracker.example`.
+        claim: As for `TenantFromHeader`.
         allows: Decides instead of a claim.
 
     Raises:
@@ -111,7 +111,7 @@ class TenantFromHost:
     def read(
         self, headers: Mapping[str, str], ctx: AuthContext, claims: Mapping[str, Any]
     ) -> str | None:
-        """Return the tenant that the host names.
+        """The tenant that the host names.
 
         Raises:
             TenantRefusedError: There is none, or one that the caller is not of.

@@ -11,6 +11,7 @@ type ServiceOf = Callable[[Any], Any]
 """Gives the instance of a service class; what an adapter keeps for its application."""
 
 type Handler = Callable[[HttpRequest, ServiceOf], Awaitable[HttpResponse]]
+"""What answers a request to an action; it gets services from the `ServiceOf` that it is given."""
 
 
 class Verb(StrEnum):
@@ -29,11 +30,11 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HttpAction:
-    """An operation of one's own: ``POST /tickets/{pk}/close``.
+    """An operation of one's own: `POST /tickets/{pk}/close`.
 
     Attributes:
-        name: The last part of the path, and the service's method unless ``call`` is given.
-        call: An async function of the service, the key (unless ``on`` is the collection), the body
+        name: The last part of the path, and the service's method unless `call` is given.
+        call: An async function of the service, the key (unless `on` is the collection), the body
             (if there is one) and the AuthContext, all by position.
         method: The HTTP method.
         on: What it is done to: one row, or the collection.
@@ -43,7 +44,7 @@ class HttpAction:
         status: The status of success; 204 when nothing is returned.
         summary: One line for the documentation.
         records: Whether the function makes one write and returns its row, so that an
-            ``Idempotency-Key`` may be kept with it.
+            `Idempotency-Key` may be kept with it.
     """
 
     name: str

@@ -13,7 +13,7 @@ from varco_http import Caller, HttpApplication, HttpConfigError
 
 
 def application_of(scope: Scope) -> HttpApplication:
-    """Return what the plugin put on the application of a request.
+    """What the plugin put on the application of a request.
 
     Raises:
         HttpConfigError: There is no plugin.
@@ -25,17 +25,17 @@ def application_of(scope: Scope) -> HttpApplication:
 
 
 def known_caller(scope: Scope) -> Caller | None:
-    """Return who calls, where that was found out already."""
+    """Who calls, where that was found out already."""
     found: object = cast("dict[str, object]", scope).get("auth")
     return found if isinstance(found, Caller) else None
 
 
 async def current_caller(scope: Scope) -> Caller:
-    """Return who calls; found out once for each request.
+    """Who calls; found out once for each request.
 
-    The plugin makes it a dependency called ``caller``, and a guard awaits it:
-    ``(await current_caller(connection.scope)).ctx``. From then on ``request.user`` is the
-    ``AuthContext`` and ``request.auth`` the ``Caller``.
+    The plugin makes it a dependency called `caller`, and a guard awaits it:
+    `(await current_caller(connection.scope)).ctx`. From then on `request.user` is the
+    `AuthContext` and `request.auth` the `Caller`.
 
     Args:
         scope: The scope of the connection.
@@ -55,7 +55,7 @@ class RequireCaller(ASGIMiddleware):
     """Middleware that finds out who calls, and runs handlers in the caller's tenant.
 
     Give it to handlers written by hand, a controller or a router:
-    ``middleware=[RequireCaller()]``. Resources do without. It guards websockets as well.
+    `middleware=[RequireCaller()]`. Resources do without. It guards websockets as well.
     """
 
     scopes: tuple[ScopeType, ...] = (ScopeType.HTTP, ScopeType.WEBSOCKET)
@@ -68,7 +68,7 @@ class RequireCaller(ASGIMiddleware):
 
 
 def service_of(cls: type[Any]) -> Provide:
-    """Return a dependency that gives the service of a class.
+    """A dependency that gives the service of a class.
 
     Args:
         cls: The class, as the service was added.

@@ -24,7 +24,7 @@ type Mounted = tuple[str, HttpResource]
 def completed(
     config: OpenAPIConfig, application: HttpApplication, mounted: Iterable[Mounted]
 ) -> OpenAPIConfig:
-    """Return a configuration whose document says what resources answer.
+    """A configuration whose document says what resources answer.
 
     Args:
         config: That of the application; it is not changed.

@@ -28,18 +28,18 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
 
     Every answer from 400 on is a problem document (RFC 9457), Litestar's own included, unless the
     application has an exception handler of its own for it. Every request has an id
-    (``RequestContext``). Handlers may ask for the dependency ``caller``.
+    (`RequestContext`). Handlers may ask for the dependency `caller`.
 
     Args:
         application: Who calls, the services and health.
-        resources: What is served, as ``resource`` makes routers of it; those with guards of their
+        resources: What is served, as `resource` makes routers of it; those with guards of their
             own are among the application's handlers instead.
         parts: What lives as long as the application: async context managers, or functions that
-            make one of the ``HttpApplication``; started in order.
+            make one of the `HttpApplication`; started in order.
         mounts: Other ASGI applications by their paths.
-        health_prefix: Where ``/live`` and ``/ready`` are; None for nowhere.
+        health_prefix: Where `/live` and `/ready` are; None for nowhere.
         max_body: The longest body that a route takes, in bytes, unless it, or a router that it is
-            in, has a ``request_max_body_size`` of its own; None for no limit.
+            in, has a `request_max_body_size` of its own; None for no limit.
         openapi_path: Where the OpenAPI document is besides Litestar's own places; None for nowhere.
     """
 

@@ -60,16 +60,16 @@ def resource(
 ) -> Router:
     """Make a router of a service; register it with an application, or with another router.
 
-    Every operation can be left out, replaced and added to (see ``HttpResource``). QUERY (RFC 10008)
-    is not offered: Litestar refuses the method; the same search is at ``POST /…/search``.
+    Every operation can be left out, replaced and added to (see `HttpResource`). QUERY (RFC 10008)
+    is not offered: Litestar refuses the method; the same search is at `POST /…/search`.
 
     Args:
-        service: The service class; an instance of it is added to the ``HttpApplication``. Or a
+        service: The service class; an instance of it is added to the `HttpApplication`. Or a
             resource that is made already, which a nested one names as its parent.
-        prefix: Where it is: ``/products``. Left out for a resource that is made already.
+        prefix: Where it is: `/products`. Left out for a resource that is made already.
         guards: Guards of Litestar that every operation has.
         middleware: Middleware of Litestar that every operation has.
-        options: Those of ``HttpResource``.
+        options: Those of `HttpResource`.
 
     Raises:
         HttpConfigError: The parts do not fit.
@@ -85,7 +85,7 @@ def resource(
 
 
 def seen_scope(scope: Scope) -> Mapping[str, Any]:
-    """Return a scope whose path is the one that the client sees."""
+    """A scope whose path is the one that the client sees."""
     found = cast("Mapping[str, Any]", scope)
     root = found.get("root_path", "")
     return {**found, "path": f"{root}{found['path']}"} if root else found

@@ -66,6 +66,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("varco.cache.errors", "counter", "{call}", "Calls that a cache failed"),
     Metric("varco.cache.entries", "gauge", "{entry}", "Entries that a cache holds"),
 )
+"""Every metric that this package makes."""
 _BY_NAME: Final = {metric.name: metric for metric in METRICS}
 
 

@@ -121,3 +121,4 @@ class _Fields:
 
 
 F: Final = _Fields()
+"""Fields by their names: `F.title`, or `F["title"]`, is `Field("title")`."""

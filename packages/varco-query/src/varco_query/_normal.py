@@ -23,6 +23,7 @@ from varco_query._node import (
 from varco_query._operation import operator_of
 
 type Junction = type[AndNode | OrNode]
+"""The class of a junction: `AndNode` or `OrNode`."""
 
 
 def fold[T](

@@ -20,6 +20,7 @@ ANY: Final = Wildcard.ANY
 ONE: Final = Wildcard.ONE
 
 type Token = str | Wildcard
+"""A part of a pattern: one character, or a wildcard."""
 type Tokens = list[Token]
 
 

@@ -11,7 +11,9 @@ from uuid import UUID
 from varco_query._errors import InvalidNodeError, UnknownFieldError, shorten
 
 type Scalar = bool | int | float | str | Decimal | date | time | timedelta | UUID
+"""One value of a type that every backend knows."""
 type Value = Scalar | tuple[Scalar, ...] | None
+"""What a comparison can hold: a scalar, several of them, or null."""
 
 # Just under the 4300 digits that Python itself converts, and both within 4200 characters.
 MAX_BITS: Final = 13_900

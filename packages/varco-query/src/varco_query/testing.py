@@ -25,6 +25,21 @@ except ImportError as _error:
         "varco_query.testing needs hypothesis: pip install 'varco-query[testing]'"
     ) from _error
 
+__all__: tuple[str, ...] = (
+    "CASES",
+    "ROWS",
+    "SCHEMA",
+    "Sample",
+    "fields",
+    "nodes",
+    "patterns",
+    "sample_nodes",
+    "samples",
+    "scalars",
+    "texts",
+    "trees",
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
@@ -42,6 +57,7 @@ class Sample:
 
 
 SCHEMA: Final = QuerySchema.of(Sample)
+"""The fields of `Sample`, all of which a query may use."""
 
 _NOON: Final = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _UID: Final = UUID("12345678-1234-5678-1234-567812345678")
@@ -63,6 +79,7 @@ ROWS: Final[tuple[Sample, ...]] = (
     Sample(pk=14, title="😀"),
     Sample(pk=15, title="it's"),
 )
+"""The rows to store: edges of text, numbers, times and null."""
 
 CASES: Final[tuple[tuple[str, frozenset[int]], ...]] = tuple(
     (text, frozenset(pks))
@@ -148,6 +165,7 @@ CASES: Final[tuple[tuple[str, frozenset[int]], ...]] = tuple(
         ("uid = '12345678123456781234567812345678'", {5}),
     )
 )
+"""Filters over `Sample`, each with the primary keys of the rows that it selects."""
 
 
 def scalars() -> st.SearchStrategy[Scalar]:
@@ -179,7 +197,7 @@ def texts() -> st.SearchStrategy[str]:
 
 
 def patterns() -> st.SearchStrategy[str]:
-    """LIKE patterns."""
+    """Patterns of LIKE."""
     return st.lists(st.sampled_from(("%", "_", "\\%", "\\_", "\\\\", "a", "B", "é", "\n"))).map(
         "".join
     )
@@ -194,7 +212,7 @@ def fields() -> st.SearchStrategy[str]:
 
 
 def nodes(*, max_leaves: int = 20) -> st.SearchStrategy[TransformerNode]:
-    """Any trees."""
+    """Trees of any comparisons and junctions."""
     leaves = st.sampled_from(Operation).flatmap(
         lambda op: st.builds(ComparisonNode, fields(), st.just(op), _values(op, scalars()))
     )

@@ -117,7 +117,7 @@ def fallback(
     value: Any = None,
     on: ErrorFilter = (Exception,),
 ) -> Fallback[Any]:
-    """Return something instead of raising.
+    """Give something else instead of raising.
 
     Args:
         handler: Called with the error, gives what to return; may be async for async functions.

@@ -21,12 +21,12 @@ _DIALECT = "varco_sa.dialect"
 def metadata_for(*models: type[DomainModel], dialect: str | None = None) -> sa.MetaData:
     """The tables of models, of the outbox, the inbox and the dead letters.
 
-    Give it to Alembic as its ``target_metadata``, and ``render_item`` beside it.
+    Give it to Alembic as its `target_metadata`, and `render_item` beside it.
 
     Args:
         models: The models.
         dialect: The kind of engine: "sqlite" (the default), "postgresql", "mariadb" or "mysql".
-            ``schema_drift`` and ``migration_source`` take their engine's where none was given.
+            `schema_drift` and `migration_source` take their engine's where none was given.
     """
     storage = Storage(dialect_named(dialect or EMBEDDED))
     system_tables(storage.metadata)
@@ -39,7 +39,7 @@ def render_item(kind: str, item: object, autogen_context: Any) -> Any:
     """Write the types of varco-sa into migrations as plain ones of SQLAlchemy.
 
     A migration then stays what it is whatever becomes of this package. Pass it to
-    ``context.configure(render_item=render_item)``.
+    `context.configure(render_item=render_item)`.
     """
     if kind != "type" or not isinstance(item, TypeDecorator):
         return False
@@ -54,7 +54,7 @@ def render_item(kind: str, item: object, autogen_context: Any) -> Any:
 async def schema_drift(engine: AsyncEngine, metadata: sa.MetaData) -> list[str]:
     """What the live schema lacks or has besides the models, a line each; empty when they agree.
 
-    Of an engine of ``SQLAlchemyRepositoryProvider(..., schema=...)`` it is that schema.
+    Of an engine of `SQLAlchemyRepositoryProvider(..., schema=...)` it is that schema.
 
     Raises:
         ImportError: Alembic is not installed.

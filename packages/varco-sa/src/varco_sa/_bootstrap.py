@@ -19,19 +19,19 @@ from varco_sa._provider import SQLAlchemyRepositoryProvider
 
 
 class Backend:
-    """A database with its tables made; ``async with`` closes it. Safe to use from several tasks.
+    """A database with its tables made; `async with` closes it. Safe to use from several tasks.
 
-    It is a part of an application that can be asked whether it can serve (``check_health``).
+    It is a part of an application that can be asked whether it can serve (`check_health`).
 
     Args:
         provider: What makes units of work on it.
         owns_engine: Whether the provider's engine is closed with it.
         owns_replica: Whether that of the replica is.
-        create_tables: Whether ``async with`` makes the tables that are missing.
+        create_tables: Whether `async with` makes the tables that are missing.
 
     Attributes:
         engine: The engine.
-        uow_provider: Makes units of work; what services ask for as ``IUoWProvider``.
+        uow_provider: Makes units of work; what services ask for as `IUoWProvider`.
         health_name: What it is called where the parts of an application are asked.
     """
 
@@ -122,19 +122,19 @@ class Backend:
 class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awaited or entered
     """Open a database and create the tables that are missing, or see that none is.
 
-    ``async with bootstrap(url, Post) as backend:`` closes it at the end; after
-    ``backend = await bootstrap(url, Post)`` the caller does, with ``await backend.aclose()``.
+    `async with bootstrap(url, Post) as backend:` closes it at the end; after
+    `backend = await bootstrap(url, Post)` the caller does, with `await backend.aclose()`.
 
     Args:
         database: A URL, or an engine of your own.
         models: The models.
         create: Whether to create the tables that are missing; False leaves that to migrations,
             and a table or column that is not there is an error.
-        replica: A URL or an engine to read from; see ``SQLAlchemyRepositoryProvider.read_only``.
+        replica: A URL or an engine to read from; see `SQLAlchemyRepositoryProvider.read_only`.
         schema: The schema (PostgreSQL) or database (MariaDB) to work in.
         clock: Tells the time.
-        engine_options: Passed on to ``make_engine`` when a URL is given: ``pgbouncer``,
-            ``listen_url`` and what ``create_async_engine`` takes.
+        engine_options: Passed on to `make_engine` when a URL is given: `pgbouncer`,
+            `listen_url` and what `create_async_engine` takes.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awai
         self._options = engine_options
 
     async def open(self) -> Backend:
-        """Open the database; see ``Opening``."""
+        """Open the database; see `Opening`."""
         owns = not isinstance(self._database, AsyncEngine)
         owns_replica = self._replica is not None and not isinstance(self._replica, AsyncEngine)
         engine = self._engine(self._database)

@@ -13,11 +13,11 @@ from varco_sa._dialects import DRIVERS, EMBEDDED
 
 @Configuration
 class SQLAlchemyConfiguration:
-    """Binds the backend of ``VARCO_DATABASE_URL`` with the registered models.
+    """Binds the backend of `VARCO_DATABASE_URL` with the registered models.
 
-    ``await container.ainstall(SQLAlchemyConfiguration)`` gives ``IUoWProvider``,
-    ``OutboxRepository``, ``InboxRepository`` and ``AbstractDeadLetterQueue``; get ``Backend`` with
-    ``aget`` first, and close it at the end.
+    `await container.ainstall(SQLAlchemyConfiguration)` gives `IUoWProvider`,
+    `OutboxRepository`, `InboxRepository` and `AbstractDeadLetterQueue`; get `Backend` with
+    `aget` first, and close it at the end.
     """
 
     @Provider(singleton=True)

@@ -129,7 +129,7 @@ class Dialect(ABC):
         return statement
 
     def text(self, length: int | None, *, in_key: bool) -> TypeEngine[Any]:  # noqa: ARG002  # for engines that need it
-        """Text that is compared by code point, of at most ``length`` characters."""
+        """Text that is compared by code point, of at most `length` characters."""
         return sa.VARCHAR(length) if length else sa.TEXT()
 
     def text_length(self, length: int | None, *, in_key: bool) -> int | None:  # noqa: ARG002  # likewise

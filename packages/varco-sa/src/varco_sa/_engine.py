@@ -41,10 +41,10 @@ def make_engine(
             transaction, and connections are pooled there alone.
         listen_url: Where to listen for commits that wake relays, past the pooler. Without one,
             relays behind it poll.
-        options: Passed on to ``create_async_engine``.
+        options: Passed on to `create_async_engine`.
 
     Raises:
-        ValueError: ``pgbouncer`` is set for a driver other than asyncpg.
+        ValueError: `pgbouncer` is set for a driver other than asyncpg.
     """
     parsed = sa.make_url(url)
     parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))

@@ -18,7 +18,7 @@ def map_existing(model: type[DomainModel], orm_cls: type[Any], dialect: Dialect)
     """The model on the table of a declarative class, which has an attribute for each field.
 
     Values are stored as the types of the class do it, and compared as in memory. Where a column of
-    moments keeps whole seconds (DATETIME of MariaDB), so does what ``save`` returns.
+    moments keeps whole seconds (DATETIME of MariaDB), so does what `save` returns.
 
     Raises:
         RepositoryClassCreationFailed: A field has no attribute of its name, or its values would

@@ -103,7 +103,7 @@ class FieldFilter:
         return None if placed is None or not placed.exact else placed.value
 
     def expression(self, step: Step, bind: Bind) -> sa.ColumnElement[bool]:
-        """The SQL of a step; ``bind`` makes its parameter."""
+        """The SQL of a step; `bind` makes its parameter."""
         column, dialect = self.column, self._dialect
         match step[1:]:
             case ("null", wanted):
@@ -201,7 +201,7 @@ class Filters(kit.Compiler[Steps]):
     ) -> sa.ColumnElement[bool]:
         """The SQL of a shape.
 
-        Its values are the parameters p0, p1, …, or ``literals`` where no parameters can be: in the
+        Its values are the parameters p0, p1, …, or `literals` where no parameters can be: in the
         text of a constraint, which SQLAlchemy writes.
         """
         stack: list[Part] = []

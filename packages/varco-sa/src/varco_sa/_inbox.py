@@ -41,7 +41,7 @@ _FIELDS = (
 class SQLAlchemyInbox(InboxRepository):
     """The inbox as consumers use it; every call is a transaction of its own.
 
-    An event that is handled with ``uow.inbox`` is marked in the transaction that its handler writes
+    An event that is handled with `uow.inbox` is marked in the transaction that its handler writes
     in, so that its effect happens once. Safe to use from several tasks.
     """
 
@@ -54,7 +54,7 @@ class SQLAlchemyInbox(InboxRepository):
         self._insert = dialect_of(engine.dialect).insert_or_ignore(table)
 
     def accept(self, connection: sa.Connection, entry: InboxEntry) -> bool:
-        """Insert an entry in the transaction of ``connection``; False if it is there."""
+        """Insert an entry in the transaction of `connection`; False if it is there."""
         row = stored(entry, _FIELDS) | {
             "consumer_group": entry.headers.get("varco-group", "")[:200]
         }

@@ -21,7 +21,7 @@ class Line:
     """One look at the outbox, in the transaction that leases what it finds.
 
     An entry that is behind another of its key, which is in hand or postponed, is noted to be
-    ``behind`` that one; no claim looks at it again before whoever removes that one has removed the
+    `behind` that one; no claim looks at it again before whoever removes that one has removed the
     note. It notes only what is behind an entry that it locks: the other is removed either before,
     or by somebody who sees the note.
     """

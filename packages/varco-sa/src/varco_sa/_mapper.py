@@ -24,7 +24,7 @@ _EXPONENTS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?[\d.]+e\+\d+')
 class RowMapper:
     """Makes entities of rows and rows of entities.
 
-    ``entity.raw()`` is the row it was loaded from or stored as: what a later save compares with.
+    `entity.raw()` is the row it was loaded from or stored as: what a later save compares with.
     In it enum members are their values and JSON is text.
     Has no state that changes; shared by all units of work.
     """

@@ -68,7 +68,7 @@ class SQLAlchemyOutbox(OutboxRepository):
         self._looks_for_lost = 0.0
 
     def insert(self, connection: sa.Connection, entries: Sequence[OutboxEntry]) -> None:
-        """Insert entries in their order, in the transaction of ``connection``."""
+        """Insert entries in their order, in the transaction of `connection`."""
         rows = [_row(entry) for entry in entries]
         if len(rows) == 1:
             connection.execute(self._insert_one, rows[0])

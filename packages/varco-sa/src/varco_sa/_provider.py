@@ -31,7 +31,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
     Args:
         engine: Where the tables are.
         domain_classes: The models.
-        replica: Another engine with a copy of the data; see ``read_only``.
+        replica: Another engine with a copy of the data; see `read_only`.
         schema: The schema (PostgreSQL) or database (MariaDB) to work in, if not the engine's own.
         clock: Tells the time for the audit fields and the inbox. Leases go by the database's.
     """
@@ -77,13 +77,13 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
     def map(self, model: type[DomainModel], orm_cls: type[Any]) -> None:
         """Store a model in the table of a declarative class, whose columns have its field names.
 
-        Call it instead of ``register``. ``create_tables`` leaves the table alone.
+        Call it instead of `register`. `create_tables` leaves the table alone.
         """
         super().register(model)
         self.storage.add_table(map_existing(model, orm_cls, self.storage.dialect))
 
     def make_uow(self) -> SQLAlchemyUnitOfWork:
-        """Return a new unit of work."""
+        """A new unit of work."""
         return SQLAlchemyUnitOfWork(
             self.engine,
             self.storage,
@@ -94,7 +94,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         )
 
     def read_only(self) -> IUoWProvider:
-        """Return a provider whose units of work read from the replica and cannot write.
+        """A provider whose units of work read from the replica and cannot write.
 
         What was written a moment ago may not be there yet.
         """
@@ -106,7 +106,7 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
         Processes that start at the same time wait for each other.
 
         Raises:
-            RepositoryException: There are tables of varco-core 1.0.6, see ``upgrade_from_1_0_6``.
+            RepositoryException: There are tables of varco-core 1.0.6, see `upgrade_from_1_0_6`.
             RepositoryClassCreationFailed: A foreign key refers to a table of no registered model,
                 or to a field that is not unique.
         """
@@ -116,11 +116,11 @@ class SQLAlchemyRepositoryProvider(RepositoryProvider):
     async def check_tables(self) -> None:
         """See that all tables and columns are there, and change nothing.
 
-        ``schema_drift`` tells more, and needs Alembic.
+        `schema_drift` tells more, and needs Alembic.
 
         Raises:
             RepositoryException: Some are missing, or are those of varco-core 1.0.6.
-            RepositoryClassCreationFailed: As for ``create_tables``.
+            RepositoryClassCreationFailed: As for `create_tables`.
         """
         async with self.engine.connect() as connection:
             await connection.run_sync(self._check_tables)

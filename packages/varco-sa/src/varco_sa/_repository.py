@@ -26,18 +26,18 @@ class SQLAlchemyRepository[D: DomainModel](AsyncRepository[D, Any]):
 
     @property
     def table(self) -> "sa.Table":
-        """The table, for statements of your own on ``uow.connection()``."""
+        """The table, for statements of your own on `uow.connection()`."""
         return self._storage.entity.table
 
     async def find_by_id(self, pk: Any, *, where: TransformerNode | None = None) -> D | None:
-        """Return the entity with this key, if there is one that satisfies ``where``."""
+        """The entity with this key, if there is one that satisfies `where`."""
         found = await self._uow.read(
             self._storage, self._storage.queries.by_key(pk, where, self._uow.lock)
         )
         return found[0] if found else None
 
     async def find_all(self) -> list[D]:
-        """Return all entities, ordered by key."""
+        """All entities, ordered by key."""
         return await self.find_by_query(QueryParams())
 
     async def save(self, entity: D) -> D:
@@ -52,7 +52,7 @@ class SQLAlchemyRepository[D: DomainModel](AsyncRepository[D, Any]):
         await self._uow.call(self._storage, self._storage.writes.delete, entity)
 
     async def find_by_query(self, params: QueryParams) -> list[D]:
-        """Return the entities that a query selects, in its order; ties are in order of the key."""
+        """The entities that a query selects, in its order; ties are in order of the key."""
         return await self._uow.read(
             self._storage, self._storage.queries.rows(params, self._uow.lock)
         )
@@ -64,7 +64,7 @@ class SQLAlchemyRepository[D: DomainModel](AsyncRepository[D, Any]):
         return int(await self._uow.scalar(self._storage, prepared))
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
-        """Tell whether the key has a row that satisfies ``where``."""
+        """Tell whether the key has a row that satisfies `where`."""
         found = await self._uow.scalar(self._storage, self._storage.queries.has_key(pk, where))
         return found is not None
 
@@ -83,7 +83,7 @@ class SQLAlchemyRepository[D: DomainModel](AsyncRepository[D, Any]):
             await self._uow.write_all(self._storage, self._storage.writes.delete_many, entities)
 
     async def upsert(self, entities: Sequence[D], *, by: Sequence[str]) -> None:
-        """Insert entities, or update the rows with the same values of ``by``."""
+        """Insert entities, or update the rows with the same values of `by`."""
         if entities:
             await self._uow.write_all(
                 self._storage, upsert, self._storage, entities, by, self._uow.now()

@@ -23,7 +23,7 @@ class Transactions:
     async def run[T](
         self, work: Callable[[sa.Connection], T], *, isolation: str | None = None
     ) -> T:
-        """Commit what ``work`` did, or undo it and raise what a repository would.
+        """Commit what `work` did, or undo it and raise what a repository would.
 
         A transaction that the engine aborted, or that found its connection broken, is run again
         once: nothing of it has happened.

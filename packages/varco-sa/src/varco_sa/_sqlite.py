@@ -25,7 +25,7 @@ _NO_ANSWER: _Answer = (None, [], -1, None)
 
 
 def dbapi_module() -> AsyncAdapt_aiosqlite_dbapi:
-    """What ``create_async_engine`` takes as its ``module``."""
+    """What `create_async_engine` takes as its `module`."""
     return _Module(aiosqlite, sqlite3)
 
 

@@ -25,7 +25,7 @@ class SystemTables:
 
 
 def system_tables(metadata: sa.MetaData) -> SystemTables:
-    """The tables, made in ``metadata`` if they are not there."""
+    """The tables, made in `metadata` if they are not there."""
     if "varco_outbox" in metadata.tables:
         return SystemTables(
             *(metadata.tables[f"varco_{name}"] for name in ("outbox", "inbox", "dead_letters"))

@@ -34,7 +34,7 @@ class EntityTable:
     Attributes:
         entity_cls: The model.
         meta: What it declares.
-        table: The table; each field is the column of its name, or that of ``columns``.
+        table: The table; each field is the column of its name, or that of `columns`.
         columns: Field name to column, in order of the fields.
         constraints: Name of a constraint or unique index to the fields it is about.
         checks: Name of a check constraint to its condition.
@@ -75,7 +75,7 @@ def own_references(
 def build_table(
     metadata: sa.MetaData, entity_cls: type[DomainModel], dialect: Dialect
 ) -> EntityTable:
-    """The table of a model, added to ``metadata``, for one kind of engine.
+    """The table of a model, added to `metadata`, for one kind of engine.
 
     Raises:
         RepositoryClassCreationFailed: A field cannot be stored.

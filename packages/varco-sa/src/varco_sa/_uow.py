@@ -82,7 +82,7 @@ class SQLAlchemyUnitOfWork(AsyncUnitOfWork):
         """Do nothing: the first statement begins."""
 
     def _make_repository(self, entity_cls: type[D]) -> SQLAlchemyRepository[D]:
-        """Return a repository of this transaction."""
+        """A repository of this transaction."""
         return SQLAlchemyRepository[D](self._storage.of(entity_cls), self)
 
     async def commit(self) -> None:

@@ -29,9 +29,9 @@ _TAKEN: Final = sa.Table(
 async def upgrade_from_1_0_6(engine: AsyncEngine, *models: type[DomainModel]) -> list[str]:
     """Make the tables of models and events, and take over the rows that varco-core 1.0.6 wrote.
 
-    An old table stays, with all its columns, and with ``_1_0_6`` behind its name; drop it when you
-    need it no more. What waits in the outbox and the inbox is moved. The key ``id``
-    becomes the model's key, ``row_version`` its version. Times without a zone are taken for UTC,
+    An old table stays, with all its columns, and with `_1_0_6` behind its name; drop it when you
+    need it no more. What waits in the outbox and the inbox is moved. The key `id`
+    becomes the model's key, `row_version` its version. Times without a zone are taken for UTC,
     audit times that are null for now.
 
     Stop what else writes to the database first. On SQLite and PostgreSQL all of it is done or

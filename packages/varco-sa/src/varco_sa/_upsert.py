@@ -28,7 +28,7 @@ def upsert(
     by: Sequence[str],
     now: datetime,
 ) -> None:
-    """Insert entities; where a row has the same values of ``by``, update it.
+    """Insert entities; where a row has the same values of `by`, update it.
 
     One statement for those that bring a key, one for those that get one.
     """
@@ -92,7 +92,7 @@ def _statement(
             "1", sa.Integer()
         )
     if not dialect.partial_indexes:
-        # Here any unique key that is taken leads to the update, not only the one of ``by``.
+        # Here any unique key that is taken leads to the update, not only the one of `by`.
         same = sa.and_(*(table.c[name] == new[name] for name in by))
         mine = same
         if meta.tenant_field is not None:

@@ -29,7 +29,7 @@ class Action(StrEnum):
 class ResourceGrant:
     """Permits actions on a resource.
 
-    A resource is a model's (``"posts"``), one row of it (``"posts:42"``), or ``"*"``: every one.
+    A resource is a model's (`"posts"`), one row of it (`"posts:42"`), or `"*"`: every one.
     """
 
     resource: str
@@ -79,16 +79,17 @@ class AuthContext:
         return False
 
     def grants_for(self, resource_key: str) -> frozenset[Action]:
-        """Return the actions that grants permit on the table or row."""
+        """The actions that grants permit on the table or row."""
         return frozenset(action for action in Action if self.can(action, resource_key))
 
 
 ANONYMOUS: Final = AuthContext()
+"""The caller of whom nothing is known: no user, no roles, no grants."""
 EVERY_RESOURCE: Final = "*"
 
 
 def _wider(resource_key: str) -> tuple[str, str]:
-    """Return what covers a resource: of a row its model, and everything."""
+    """What covers a resource: of a row its model, and everything."""
     return resource_key.partition(":")[0], EVERY_RESOURCE
 
 
@@ -113,14 +114,14 @@ class Resource:
 
     @property
     def key(self) -> str:
-        """The name that grants use: the model's, or ``name:key`` of a stored entity."""
+        """The name that grants use: the model's, or `name:key` of a stored entity."""
         return resource_key(self.entity_type, None if self.entity is None else self.entity.pk)
 
 
 def resource_key(entity_type: type[DomainModel], pk: Any = None) -> str:
-    """Return the name of a model or of one row in grants; parts of a composite key are escaped.
+    """The name of a model or of one row in grants; parts of a composite key are escaped.
 
-    The model's is its ``Meta.resource``, or its table.
+    The model's is its `Meta.resource`, or its table.
     """
     meta = MetaReader.read(entity_type)
     if pk is None:
@@ -136,8 +137,8 @@ def resource_key(entity_type: type[DomainModel], pk: Any = None) -> str:
 class AbstractAuthorizer(ABC):
     """Decides who may do what. Safe to use from several tasks: it keeps no state of a call.
 
-    A subclass that changes the decision, itself or through a mixin, has to change ``compile`` with
-    it; one that does not loses the inherited ``compile``, and its rows are decided one by one.
+    A subclass that changes the decision, itself or through a mixin, has to change `compile` with
+    it; one that does not loses the inherited `compile`, and its rows are decided one by one.
     """
 
     __varco_decisions__: ClassVar[tuple[object, object]] = (None, None)
@@ -160,7 +161,7 @@ class AbstractAuthorizer(ABC):
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
-        """Return a condition that holds for exactly the stored rows that ``authorize`` permits.
+        """A condition that holds for exactly the stored rows that `authorize` permits.
 
         None means that there is none, and each row has to be asked about.
         """
@@ -169,7 +170,7 @@ class AbstractAuthorizer(ABC):
 
 
 def _place(cls: type, name: str) -> int:
-    """Return which class in the order of look-up defines a name; the last one if none does."""
+    """Which class in the order of look-up defines a name; the last one if none does."""
     found = (place for place, base in enumerate(cls.__mro__) if name in base.__dict__)
     return next(found, len(cls.__mro__))
 
@@ -203,7 +204,7 @@ async def permits(authorizer: AbstractAuthorizer, ctx: AuthContext, entity: Doma
 
 
 def refusal(action: Action, resource: Resource, reason: str) -> ServiceAuthorizationError:
-    """Return the error of a refused action, which names what a grant would have to."""
+    """The error of a refused action, which names what a grant would have to."""
     return ServiceAuthorizationError(
         action.value, resource.entity_type, reason=reason, resource=resource.key
     )
@@ -212,7 +213,7 @@ def refusal(action: Action, resource: Resource, reason: str) -> ServiceAuthoriza
 def condition_for(
     authorizer: AbstractAuthorizer, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
 ) -> TransformerNode | None:
-    """Return the condition of the rows that an authorizer permits; None to ask about each.
+    """The condition of the rows that an authorizer permits; None to ask about each.
 
     Each is asked about, too, where a decision was patched or set since its class was made: the
     condition says the decision that the class has.
@@ -234,7 +235,7 @@ class BaseAuthorizer(AbstractAuthorizer):
     """Base of authorizers that decide at once; without a decision, the answer is no."""
 
     async def authorize(self, ctx: AuthContext, action: Action, resource: Resource) -> None:
-        """Return if ``decide`` says True.
+        """Return if `decide` says True.
 
         Raises:
             ServiceAuthorizationError: It says False, or nothing.
@@ -243,6 +244,6 @@ class BaseAuthorizer(AbstractAuthorizer):
             raise refusal(action, resource, f"{type(self).__name__} does not permit it")
 
     def decide(self, ctx: AuthContext, action: Action, resource: Resource) -> bool | None:
-        """Return whether it is permitted; None is no decision."""
+        """Whether it is permitted; None is no decision."""
         del ctx, action, resource
         return None

@@ -46,7 +46,7 @@ class GrantBasedAuthorizer(BaseAuthorizer):
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
-        """Return all rows, the rows granted one by one, or none."""
+        """All rows, the rows granted one by one, or none."""
         if type(ctx).can is not AuthContext.can:
             return None  # a context of one's own may decide otherwise than by its grants
         meta = MetaReader.read(entity_type)
@@ -95,7 +95,7 @@ def _rows(meta: ParsedMeta, keys: Iterable[str]) -> TransformerNode:
 
 
 def parse_scalar(field: FieldMeta, text: str) -> Any:
-    """Read a value of a field from ``str(value)``; None when it is none."""
+    """Read a value of a field from `str(value)`; None when it is none."""
     if field.kind is FieldKind.STR:
         return text if _storable(text) else None
     if field.kind is FieldKind.LITERAL:
@@ -115,7 +115,7 @@ def _storable(text: str) -> bool:
 
 
 def own_id(field: FieldMeta, ctx: AuthContext) -> Any:
-    """Return the caller's ``user_id`` as a field holds it; None when it holds no such value."""
+    """The caller's `user_id` as a field holds it; None when it holds no such value."""
     if not ctx.user_id:
         return None
     mine = parse_scalar(field, ctx.user_id)
@@ -127,7 +127,7 @@ class RoleBasedAuthorizer(BaseAuthorizer):
 
     Args:
         role_permissions: What each role may do: actions, on every entity, or the actions by the
-            resources (``"posts"``) whose entities they are for, ``"*"`` being the others.
+            resources (`"posts"`) whose entities they are for, `"*"` being the others.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class RoleBasedAuthorizer(BaseAuthorizer):
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
-        """Return all rows or none."""
+        """All rows or none."""
         return _ALL_ROWS if self._permits(ctx, action, entity_type) else _NO_ROWS
 
     def _permits(self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]) -> bool:
@@ -168,7 +168,7 @@ class OwnershipAuthorizer(BaseAuthorizer):
     """Permits everything on what the caller owns; someone unknown owns nothing.
 
     Args:
-        owner_field: The field that holds the ``user_id`` of the owner, as str, int or UUID.
+        owner_field: The field that holds the `user_id` of the owner, as str, int or UUID.
     """
 
     def __init__(self, owner_field: str = "owner_id") -> None:
@@ -188,7 +188,7 @@ class OwnershipAuthorizer(BaseAuthorizer):
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
-        """Return the caller's rows."""
+        """The caller's rows."""
         del action
         field = MetaReader.read(entity_type).fields.get(self._owner_field)
         mine = None if field is None else own_id(field, ctx)
@@ -213,7 +213,7 @@ class AllOf(AbstractAuthorizer):
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
-        """Return the rows that all permit."""
+        """The rows that all permit."""
         nodes = _compiled(self._authorizers, ctx, action, entity_type)
         if nodes is None:
             return None
@@ -241,7 +241,7 @@ class AnyOf(AbstractAuthorizer):
     def compile(
         self, ctx: AuthContext, action: Action, entity_type: type[DomainModel]
     ) -> TransformerNode | None:
-        """Return the rows that one permits."""
+        """The rows that one permits."""
         nodes = _compiled(self._authorizers, ctx, action, entity_type)
         return None if nodes is None else OrNode(*nodes)
 

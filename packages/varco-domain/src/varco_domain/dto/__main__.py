@@ -1,4 +1,4 @@
-"""Writes the DTOs of models into a module: ``python -m varco_domain.dto shop.models``."""
+"""Writes the DTOs of models into a module: `python -m varco_domain.dto shop.models`."""
 
 import argparse
 import shlex

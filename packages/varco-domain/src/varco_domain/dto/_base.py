@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 TCreateDTO = TypeVar("TCreateDTO", bound="CreateDTO")
+"""A type variable for a `CreateDTO`."""
 TReadDTO = TypeVar("TReadDTO", bound="ReadDTO")
+"""A type variable for a `ReadDTO`."""
 TUpdateDTO = TypeVar("TUpdateDTO", bound="UpdateDTO")
+"""A type variable for an `UpdateDTO`."""
 
 
 class _DTO(BaseModel):
@@ -52,9 +55,9 @@ class _DTO(BaseModel):
 class CreateDTO(_DTO):
     """Base of what creates an entity; unknown fields are refused.
 
-    ``class NewPost(CreateDTO, model=Post)`` is checked against the model when it is made: a field
+    `class NewPost(CreateDTO, model=Post)` is checked against the model when it is made: a field
     that callers cannot set, a type that the model's field does not take, and a field of the model
-    that is missing are errors. The limits of the model's fields are its own. ``= unset()`` stands
+    that is missing are errors. The limits of the model's fields are its own. `= unset()` stands
     for the model's default.
 
     Args of the class:
@@ -73,8 +76,8 @@ class CreateDTO(_DTO):
 class ReadDTO(_DTO):
     """Base of what a caller gets to see.
 
-    ``class PostRead(ReadDTO, model=Post)`` is checked against the model when it is made; see
-    ``CreateDTO``. The tenant may be left out without a word.
+    `class PostRead(ReadDTO, model=Post)` is checked against the model when it is made; see
+    `CreateDTO`. The tenant may be left out without a word.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(from_attributes=True)
@@ -93,12 +96,12 @@ class AuditedReadDTO(ReadDTO):
 class UpdateDTO(_DTO):
     """Base of what changes an entity: a field that is not set stays as it is.
 
-    ``class ChangePost(UpdateDTO, model=Post)`` is checked against the model when it is made; see
-    ``CreateDTO``. ``= unset()`` stands for "stays as it is". Two names mean something beside the
+    `class ChangePost(UpdateDTO, model=Post)` is checked against the model when it is made; see
+    `CreateDTO`. `= unset()` stands for "stays as it is". Two names mean something beside the
     fields of the model, where a class has them:
 
-    - ``op: UpdateOperation = UpdateOperation.REPLACE``, how the values meet the stored ones;
-    - ``expected_version: int | None = None``, the version that the caller saw; another one stored
+    - `op: UpdateOperation = UpdateOperation.REPLACE`, how the values meet the stored ones;
+    - `expected_version: int | None = None`, the version that the caller saw; another one stored
       is a conflict. Without the default, every caller has to say it.
     """
 

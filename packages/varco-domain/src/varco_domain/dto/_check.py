@@ -58,7 +58,7 @@ def check_dtos(
 
 
 def aliases(model: Any, read: Any) -> dict[str, str]:
-    """Return the attributes behind the aliases of a read class whose names the model has."""
+    """The attributes behind the aliases of a read class whose names the model has."""
     return {
         field.validation_alias: name
         for name, field in read.model_fields.items()
@@ -73,7 +73,7 @@ def may_have(cls: Any, name: str) -> bool:
     """Tell whether DTOs of a class may have an attribute: asking a pydantic one in vain is slow.
 
     What was set past pydantic, as by an adapter that knows the version from a header, is in the
-    ``__dict__`` of the one DTO.
+    `__dict__` of the one DTO.
     """
     return (
         not issubclass(cls, BaseModel)

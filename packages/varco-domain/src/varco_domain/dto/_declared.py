@@ -47,7 +47,7 @@ class Part(Enum):
 
 
 class Declaration(NamedTuple):
-    """What a DTO class says of itself: ``class PostRead(ReadDTO, model=Post, exclude=…)``."""
+    """What a DTO class says of itself: `class PostRead(ReadDTO, model=Post, exclude=…)`."""
 
     model: type
     exclude: frozenset[str]
@@ -88,7 +88,7 @@ def unset() -> Any:
     """The default of a field that a caller may leave out.
 
     In a create class the model's default takes its place. In an update class the entity keeps its
-    value; to Python the attribute is None then, and ``model_fields_set`` tells whether it was set.
+    value; to Python the attribute is None then, and `model_fields_set` tells whether it was set.
     Null is no value of such a field, unless its type says so.
     """
     return Field(default=None, json_schema_extra=_drop_default)
@@ -99,7 +99,7 @@ def _drop_default(schema: dict[str, Any]) -> None:
 
 
 def fields_of(part: Part, meta: ParsedMeta) -> dict[str, FieldMeta]:
-    """Return the fields of a model that a DTO can have."""
+    """The fields of a model that a DTO can have."""
     if part is Part.READ:
         return dict(meta.fields)
     system = meta.system_fields
@@ -200,7 +200,7 @@ def _unknown(check: _Check, name: str) -> str:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Return a question for the name that was perhaps meant, to end a sentence with."""
+    """A question for the name that was perhaps meant, to end a sentence with."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

@@ -35,7 +35,7 @@ class DTOSet(NamedTuple):
 def generate_dtos(
     domain_cls: type, *, exclude: Collection[str] = (), include: Collection[str] = ()
 ) -> DTOSet:
-    """Return the create, read and update classes of a model; for the same arguments the same ones.
+    """The create, read and update classes of a model; for the same arguments the same ones.
 
     The limits of the fields are theirs. Fields that the library keeps (generated keys, audit
     times, version, deletion mark) are in none but the read class, the tenant in none.
@@ -44,11 +44,11 @@ def generate_dtos(
         domain_cls: The model.
         exclude: Fields that none of the classes has.
         include: Fields of the model, which has no other ones then but its key; and, with or
-            without these, what the classes have where it is asked for: ``op`` and
-            ``expected_version`` of an update, and the tenant's field when it is read.
+            without these, what the classes have where it is asked for: `op` and
+            `expected_version` of an update, and the tenant's field when it is read.
 
     Raises:
-        ModelDefinitionError: A name in ``exclude`` or ``include`` means nothing to the model, or a
+        ModelDefinitionError: A name in `exclude` or `include` means nothing to the model, or a
             field is called like one that DTOs have already.
     """
     key = (frozenset(exclude), frozenset(include))

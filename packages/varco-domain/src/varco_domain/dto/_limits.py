@@ -11,7 +11,7 @@ _INT64 = 2**63
 
 
 def limited(field: FieldMeta) -> Any:
-    """Return the type of a field, without ``| None``, that admits what can be stored in it."""
+    """The type of a field, without `| None`, that admits what can be stored in it."""
     annotation = field.annotation
     limits: dict[str, Any] = {}
     match field.kind:

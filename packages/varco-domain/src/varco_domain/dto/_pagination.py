@@ -19,7 +19,7 @@ class SortCursorField(BaseModel):
 
 
 class PageCursor(BaseModel):
-    """Where another page begins: by an opaque ``cursor``, or by ``offset``."""
+    """Where another page begins: by an opaque `cursor`, or by `offset`."""
 
     limit: int = Field(ge=1)
     cursor: str | None = None

@@ -18,14 +18,14 @@ class Selection(NamedTuple):
     audited: bool
 
     def left_out(self, meta: ParsedMeta, part: Part) -> tuple[str, ...]:
-        """Return the fields that a class could have and does not, but for the tenant of a read."""
+        """The fields that a class could have and does not, but for the tenant of a read."""
         has: tuple[str, ...] = getattr(self, part.value)
         silent = {meta.tenant_field} if part is Part.READ else set[str | None]()
         return tuple(n for n in fields_of(part, meta) if n not in has and n not in silent)
 
 
 def chosen(meta: ParsedMeta, exclude: Collection[str], include: Collection[str]) -> Selection:
-    """Choose the fields; see ``generate_dtos``.
+    """Choose the fields; see `generate_dtos`.
 
     Raises:
         ModelDefinitionError: A name means nothing to the model.

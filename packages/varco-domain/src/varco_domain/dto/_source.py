@@ -41,7 +41,7 @@ class _Names:
         return self.of(_DTOS, name)
 
     def lines(self, own: str, width: int) -> list[str]:
-        """The import statements: the standard library's, those of others, those of ``own``."""
+        """The import statements: the standard library's, those of others, those of `own`."""
         groups: tuple[dict[str, str], ...] = ({}, {}, {})
         for module in self.modules:
             groups[_group(module, own)][f"0{module}"] = f"import {module}"
@@ -100,13 +100,13 @@ def module_source(
     include: Collection[tuple[str, str]] = (),
     width: int = 88,
 ) -> str:
-    """Return a module with the DTO classes of models, the same text for the same models.
+    """A module with the DTO classes of models, the same text for the same models.
 
     Args:
         models: What the classes are for.
         module: Where the models are.
         command: What wrote it.
-        exclude: Pairs of a model's name, or ``""`` for all, and a field; see ``generate_dtos``.
+        exclude: Pairs of a model's name, or `""` for all, and a field; see `generate_dtos`.
         include: The same.
         width: How long a line may be.
 

@@ -8,7 +8,7 @@ from varco_domain._fields import FieldKind, UnsupportedTypeError, kind_of
 
 
 def bare(annotation: Any) -> Any:
-    """Return a type without ``Annotated`` and names of aliases, at any depth."""
+    """A type without `Annotated` and names of aliases, at any depth."""
     if isinstance(annotation, TypeAliasType):
         return bare(annotation.__value__)
     origin: Any = get_origin(annotation)
@@ -55,7 +55,7 @@ def fits(value: Any, place: Any) -> bool:
 
 
 def shown(annotation: Any) -> str:
-    """Return a type as one would write it."""
+    """A type as one would write it."""
     annotation = bare(annotation)
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation.__name__

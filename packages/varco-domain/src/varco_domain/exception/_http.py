@@ -16,13 +16,14 @@ _registered: dict[type[BaseException], ErrorCode] = {}
 _lock = Lock()
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+"""The media type of what `problem_for` makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessage:
     """What may be sent to the outside about an error.
 
-    ``message`` is the code's own (or its translation); ``detail`` says what was wrong this time and
+    `message` is the code's own (or its translation); `detail` says what was wrong this time and
     is None for server errors.
     """
 
@@ -33,7 +34,7 @@ class ErrorMessage:
 
 
 def error_code_for(exc: BaseException) -> ErrorCode:
-    """Return the code of an error: a registered one, or its class's ``code`` and ``http_status``.
+    """The code of an error: a registered one, or its class's `code` and `http_status`.
 
     Any error of any varco slice, or of an application, that has the two attributes is covered; all
     others are internal errors.
@@ -53,7 +54,7 @@ def error_code_for(exc: BaseException) -> ErrorCode:
 def error_message_for(
     exc: BaseException, *, translator: Callable[[str], str] | None = None
 ) -> ErrorMessage:
-    """Return what may be sent about an error.
+    """What may be sent about an error.
 
     Args:
         exc: The error.
@@ -70,9 +71,9 @@ def problem_for(
     instance: str | None = None,
     translator: Callable[[str], str] | None = None,
 ) -> dict[str, Any]:
-    """Return an RFC 9457 problem body for an error; send it as ``application/problem+json``.
+    """An RFC 9457 problem body for an error; send it as `application/problem+json`.
 
-    Validation errors carry their single errors as ``errors``.
+    Validation errors carry their single errors as `errors`.
     """
     message = error_message_for(exc, translator=translator)
     body: dict[str, Any] = {

@@ -96,7 +96,7 @@ class Audience:
 
 
 def audience_of(provider: object) -> Audience:
-    """Return who hears of the writes to a provider's rows, nobody at first.
+    """Who hears of the writes to a provider's rows, nobody at first.
 
     One of another kind that has no room for an attribute has a new one for each that asks.
     """

@@ -17,7 +17,7 @@ from varco_query import (
 
 
 def key_conditions(meta: ParsedMeta, pks: Sequence[Any]) -> TransformerNode:
-    """Return the condition of the rows with these keys.
+    """The condition of the rows with these keys.
 
     Raises:
         ServiceValidationError: A key is named twice.

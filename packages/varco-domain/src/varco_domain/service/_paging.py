@@ -54,16 +54,16 @@ class Pager:
         self._schema = _schema(service_cls, assembler)
 
     def query(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
-        """Return the query of one list: limited, and sorted down to the key."""
+        """The query of one list: limited, and sorted down to the key."""
         node, sort = self._checked(params)
         return QueryParams(_both(node, where), sort, self._limited(params), params.offset)
 
     def unlimited(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
-        """Return the query of all rows, unsorted."""
+        """The query of all rows, unsorted."""
         return QueryParams(_both(self._checked(params)[0], where))
 
     def stream(self, params: QueryParams, where: TransformerNode | None) -> QueryParams:
-        """Return the query of a stream: sorted down to the key, limited only when asked to.
+        """The query of a stream: sorted down to the key, limited only when asked to.
 
         Raises:
             InvalidNodeError: A cursor is given.
@@ -76,7 +76,7 @@ class Pager:
     def page(
         self, params: QueryParams, where: TransformerNode | None, tenant: str | None
     ) -> "Page":
-        """Return the queries of one page.
+        """The queries of one page.
 
         Raises:
             CursorError: The cursor is not of this query.
@@ -157,18 +157,18 @@ class Walk:
     continued: bool
 
     def rows[E](self, found: Sequence[E]) -> list[E]:
-        """Return the rows of the page in its order, without the one asked for beyond."""
+        """The rows of the page in its order, without the one asked for beyond."""
         shown = list(found[: self.limit])
         if self.backward:
             shown.reverse()
         return shown
 
     def after(self, row: object) -> str:
-        """Return the cursor of the page after a row."""
+        """The cursor of the page after a row."""
         return self.codec.after(QueryParams(self.seen, self.sort), row)
 
     def before(self, row: object) -> str:
-        """Return the cursor of the page before a row."""
+        """The cursor of the page before a row."""
         return _BACKWARD + self.codec.after(QueryParams(self.seen, _reversed(self.sort)), row)
 
 
@@ -187,7 +187,7 @@ class Page:
         total: int | None,
         raw_query: str | None,
     ) -> PagedReadDTO[T]:
-        """Return the page."""
+        """The page."""
         walk, offset = self.walk, self.query.offset
         rows = walk.rows(found)
         results = [to_read(row) for row in rows]

@@ -40,7 +40,7 @@ _EACH = Visibility(None, by_row=True)
 
 
 class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
-    """Reads entities of one model on behalf of callers; the base of ``AsyncService``."""
+    """Reads entities of one model on behalf of callers; the base of `AsyncService`."""
 
     default_limit: ClassVar[int] = 100
     """How many rows a list has when the caller does not say."""
@@ -50,7 +50,7 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
     """Signs cursors; by default a key of this process. Processes that share traffic share a key."""
 
     observed_as: ClassVar[ObservedKind] = "operation"
-    """What an observer is asked for a call; see ``varco_domain.observe``."""
+    """What an observer is asked for a call; see `varco_domain.observe`."""
     types: ClassVar[ServiceTypes | None] = None
     """What the service was declared with; None in a base that leaves it open."""
 
@@ -100,16 +100,16 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         )
 
     def _get_repo(self, uow: AsyncUnitOfWork) -> AsyncRepository[D, PK]:
-        """Return the repository to use; the model's own by default."""
+        """The repository to use; the model's own by default."""
         return repository_of(uow, self._entity_cls)
 
     def _scope(self, ctx: AuthContext) -> tuple[TransformerNode, ...]:
-        """Return the conditions that a row has to satisfy for the caller to see it."""
+        """The conditions that a row has to satisfy for the caller to see it."""
         node = condition_for(self._authorizer, ctx, Action.READ, self._entity_cls)
         return (_ROW_BY_ROW if node is None else node,)
 
     async def get(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
-        """Return one entity.
+        """One entity.
 
         Raises:
             ServiceNotFoundError: There is none that the caller may read.
@@ -120,7 +120,7 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
             return self._assembler.to_read_dto(entity)
 
     async def exists(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> bool:
-        """Tell whether ``get`` would return an entity."""
+        """Tell whether `get` would return an entity."""
         where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
             if by_row:
@@ -134,7 +134,7 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
     async def list(
         self, params: QueryParams = _EVERYTHING, ctx: AuthContext = ANONYMOUS
     ) -> builtins.list[R]:
-        """Return the entities that a query selects among those that the caller may read."""
+        """The entities that a query selects among those that the caller may read."""
         where, by_row = self.visibility(ctx)
         if params.cursor is not None:
             page = self._pager.page(params, where, current_tenant())
@@ -162,17 +162,17 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         raw_query: str | None = None,
         total: bool | int = False,
     ) -> PagedReadDTO[R]:
-        """Return a page and the way to the pages beside it.
+        """A page and the way to the pages beside it.
 
         A page costs the same however many rows there are. Counting them all does not: it is done
-        with ``total=True``; with a number it stops there, and ``total_count`` is that at most.
+        with `total=True`; with a number it stops there, and `total_count` is that at most.
 
-        Without an ``offset``, pages are told apart by signed cursors: pass ``page.next.cursor`` as
-        ``params.cursor`` with the same filter and sort. With an ``offset`` they are counted.
+        Without an `offset`, pages are told apart by signed cursors: pass `page.next.cursor` as
+        `params.cursor` with the same filter and sort. With an `offset` they are counted.
 
         Raises:
             CursorKeyError: The cursor was signed by another process, and they share no
-                ``cursor_key``; the log says so once.
+                `cursor_key`; the log says so once.
             CursorError: The cursor was not made by this service for this query and tenant.
         """
         where, by_row = self.visibility(ctx)
@@ -194,8 +194,8 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
     ) -> AsyncGenerator[R]:
         """Iterate over all entities that a query selects among those that the caller may read.
 
-        The unit of work is open while the stream is: leave it with ``contextlib.aclosing`` when you
-        may stop early. The tenant is the one in context when ``stream`` is called.
+        The unit of work is open while the stream is: leave it with `contextlib.aclosing` when you
+        may stop early. The tenant is the one in context when `stream` is called.
         """
         where, by_row = self.visibility(ctx)
         query = self._pager.stream(params, where)
@@ -224,15 +224,15 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
                 yield to_read(entity)
 
     def to_read_dto(self, entity: D) -> R:
-        """Return what callers get to see of an entity."""
+        """What callers get to see of an entity."""
         return self._assembler.to_read_dto(entity)
 
     def has_own_reads(self) -> bool:
-        """Tell whether reads depend on more than ``visibility``: a hook was overridden or set."""
+        """Tell whether reads depend on more than `visibility`: a hook was overridden or set."""
         return not (untouched(self._find) and untouched(self._select) and untouched(self._permits))
 
     def visibility(self, ctx: AuthContext) -> Visibility:
-        """Return which rows the caller sees, worked out anew by the authorizer and all mixins.
+        """Which rows the caller sees, worked out anew by the authorizer and all mixins.
 
         Raises what the service raises for a caller that it does not serve.
         """

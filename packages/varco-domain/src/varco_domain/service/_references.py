@@ -13,7 +13,7 @@ from varco_query import AndNode, ComparisonNode, Operation, TransformerNode
 def new_references[D: DomainModel](
     meta: ParsedMeta, field: str, entities: Sequence[D], befores: Sequence[D | None]
 ) -> Mapping[str | None, set[Any]]:
-    """Return the values of a foreign key that writes add, by the tenants of the entities.
+    """The values of a foreign key that writes add, by the tenants of the entities.
 
     What an entity refers to that is created by the same call is left out.
     """
@@ -33,12 +33,12 @@ def new_references[D: DomainModel](
 
 
 def target_of(uow: AsyncUnitOfWork, key: ForeignKey) -> type[DomainModel] | None:
-    """Return the model that a foreign key refers to; None for a table of no known model."""
+    """The model that a foreign key refers to; None for a table of no known model."""
     return key.reference if isinstance(key.reference, type) else models_of(uow).get(key.table)
 
 
 def models_of(owner: object) -> Mapping[str, type[DomainModel]]:
-    """Return the models that a unit of work or a provider knows, one of another kind included."""
+    """The models that a unit of work or a provider knows, one of another kind included."""
     models: object = getattr(owner, "models_by_table", None)
     return models if isinstance(models, Mapping) else {}  # pyright: ignore[reportUnknownVariableType] # as its class says
 
@@ -46,7 +46,7 @@ def models_of(owner: object) -> Mapping[str, type[DomainModel]]:
 def live_rows(
     target: ParsedMeta, key: ForeignKey, values: Iterable[Any], tenant: str | None
 ) -> TransformerNode:
-    """Return the condition of the rows with these values that one may refer to."""
+    """The condition of the rows with these values that one may refer to."""
     nodes: list[TransformerNode] = [
         ComparisonNode(referenced_field(target, key), Operation.IN, list(values))
     ]
@@ -56,11 +56,11 @@ def live_rows(
 
 
 def referenced_field(target: ParsedMeta, key: ForeignKey) -> str:
-    """Return the field that a foreign key refers to."""
+    """The field that a foreign key refers to."""
     return target.pk_fields[0] if key.field == "pk" else key.field
 
 
 def live(meta: ParsedMeta) -> tuple[TransformerNode, ...]:
-    """Return the condition of the rows that bear no deletion mark; none without such a field."""
+    """The condition of the rows that bear no deletion mark; none without such a field."""
     field = meta.deleted_at_field
     return () if field is None else (ComparisonNode(field, Operation.IS_NULL),)

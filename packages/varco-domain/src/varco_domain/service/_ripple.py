@@ -138,7 +138,7 @@ class Ripple:
     async def removing(
         self, meta: ParsedMeta, entities: Sequence[DomainModel]
     ) -> Sequence[tuple[Child, Sequence[DomainModel]]]:
-        """Return the rows that the store will remove or clear with others, where somebody hears."""
+        """The rows that the store will remove or clear with others, where somebody hears."""
         models = tuple(models_of(self.uow).values())
         seen = {(meta.entity_cls, entity.pk) for entity in entities}
         waiting = [(meta, entities)]
@@ -162,7 +162,7 @@ class Ripple:
         return found
 
     async def removed(self, found: Sequence[tuple[Child, Sequence[DomainModel]]]) -> None:
-        """Tell what the store did to the rows that ``removing`` found."""
+        """Tell what the store did to the rows that `removing` found."""
         for child, befores in found:
             afters: Sequence[DomainModel | None] = [None] * len(befores)
             kind = ChangeKind.DELETED if child.meta.deleted_at_field is None else ChangeKind.PURGED
@@ -211,7 +211,7 @@ class Ripple:
     async def _now(
         self, child: Child, befores: Sequence[DomainModel]
     ) -> Sequence[DomainModel | None]:
-        """Return rows as they are by now."""
+        """Rows as they are by now."""
         repository = repository_of(self.uow, child.model)
         found: dict[Any, DomainModel] = {}
         for some in batched(befores, _BATCH):

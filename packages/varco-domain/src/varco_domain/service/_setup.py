@@ -60,7 +60,7 @@ def check_service(service_cls: Any, provider: IUoWProvider) -> None:
 
 
 def service_types(meta: ParsedMeta, arguments: tuple[Any, ...]) -> ServiceTypes:
-    """Return what a service was declared with, and what stands for the rest."""
+    """What a service was declared with, and what stands for the rest."""
     _, pk, *dtos = arguments
     if pk is Any or isinstance(pk, TypeVar):
         pk = meta.pk_type
@@ -69,7 +69,7 @@ def service_types(meta: ParsedMeta, arguments: tuple[Any, ...]) -> ServiceTypes:
 
 
 def assembler_for(service_cls: Any, given: Any) -> AbstractDTOAssembler[Any, Any, Any, Any]:
-    """Return the assembler of a service.
+    """The assembler of a service.
 
     Raises:
         ModelDefinitionError: The service needs an assembler and got none.
@@ -92,7 +92,7 @@ def assembler_for(service_cls: Any, given: Any) -> AbstractDTOAssembler[Any, Any
 
 
 def check_assembled[D: DomainModel](entity: D) -> D:
-    """Return an assembler's new entity.
+    """An assembler's new entity.
 
     Raises:
         AssemblerError: It is a stored one.
@@ -118,7 +118,7 @@ def check_update(meta: ParsedMeta, before: DomainModel, after: DomainModel) -> N
 
 
 def snapshot[D: DomainModel](meta: ParsedMeta, entity: D) -> D:
-    """Return a copy that shares nothing that could change."""
+    """A copy that shares nothing that could change."""
     return domain_replace(
         entity, **{name: deepcopy(getattr(entity, name)) for name in meta.mutable_fields}
     )

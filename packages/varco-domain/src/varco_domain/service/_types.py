@@ -11,14 +11,19 @@ from varco_query import TransformerNode
 
 # What is left out, type checkers take for Any, and the service for the generated classes.
 D = TypeVar("D", bound=DomainModel, default=Any)
+"""The model of a service."""
 PK = TypeVar("PK", default=Any)
+"""The type of its primary key."""
 C = TypeVar("C", default=Any)
+"""What creates an entity."""
 R = TypeVar("R", default=Any)
+"""What a caller reads of an entity."""
 U = TypeVar("U", default=Any)
+"""What changes an entity."""
 
 
 class ServiceTypes(NamedTuple):
-    """What a service was declared with: ``AsyncService[entity_cls, pk, create, read, update]``.
+    """What a service was declared with: `AsyncService[entity_cls, pk, create, read, update]`.
 
     What the declaration leaves out is the model's key and its generated DTOs.
     """
@@ -31,7 +36,7 @@ class ServiceTypes(NamedTuple):
 
 
 class Visibility(NamedTuple):
-    """Which rows a caller sees: those that satisfy ``where`` and, ``by_row``, are asked about."""
+    """Which rows a caller sees: those that satisfy `where` and, `by_row`, are asked about."""
 
     where: TransformerNode | None
     by_row: bool

@@ -42,9 +42,9 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     raises the same ServiceNotFoundError. Writes ask for the action on the row as it is, and on the
     row as it will be. Safe to use from several tasks: it keeps no state of a call.
 
-    Subclasses and mixins extend the hooks ``_scope``, ``_prepare_new``, ``_validate``,
-    ``_check_references``,
-    ``_check_writes``, ``_remove``, ``_after_write`` and ``_after_commit``; each calls ``super()``.
+    Subclasses and mixins extend the hooks `_scope`, `_prepare_new`, `_validate`,
+    `_check_references`,
+    `_check_writes`, `_remove`, `_after_write` and `_after_commit`; each calls `super()`.
     """
 
     _observers: tuple[Observer, ...] = ()
@@ -54,29 +54,29 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         """Have an async function called with (ctx, changes) after each commit of this service.
 
         Views of the service that are made later call it too. It hears as well of rows that are
-        marked, restored, removed or cleared with one of another model (``on_delete``), by a service
+        marked, restored, removed or cleared with one of another model (`on_delete`), by a service
         on the same provider. What it raises becomes part of an AfterCommitError.
         """
         self._observers = (*self._observers, observer)
         audience_of(self._uow_provider).observed(self)
 
     def witnessed(self, witness: Witness) -> Self:
-        """Return a view of this service whose writes call an async function before they commit.
+        """A view of this service whose writes call an async function before they commit.
 
         It is called with (uow, ctx, changes) within the transaction, after the rows are written:
-        what it writes through ``uow`` is committed with them, and what it raises undoes all.
+        what it writes through `uow` is committed with them, and what it raises undoes all.
         """
         view = copy(self)
         view._witnesses = (*self._witnesses, witness)  # noqa: SLF001 - a view of this service
         return view
 
     def _prepare_new(self, entity: D, ctx: AuthContext) -> D:
-        """Return an entity that is about to be created, completed."""
+        """An entity that is about to be created, completed."""
         del ctx
         return entity
 
     async def _validate(self, entity: D, ctx: AuthContext) -> ValidationResult:
-        """Return the rules that an entity about to be written breaks."""
+        """The rules that an entity about to be written breaks."""
         del entity, ctx
         return VALID
 
@@ -200,7 +200,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             return self._assembler.to_read_dto(saved)
 
     async def patch(self, pk: PK, dto: U, ctx: AuthContext = ANONYMOUS) -> R:
-        """Change the fields that the DTO sets: the same as ``update`` for DTOs that know unset."""
+        """Change the fields that the DTO sets: the same as `update` for DTOs that know unset."""
         return await self.update(pk, dto, ctx)
 
     async def update_many(
@@ -208,7 +208,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
     ) -> builtins.list[R]:
         """Change several entities, each given as (key, DTO), all or none.
 
-        Raises what ``update`` raises; validation errors name the index.
+        Raises what `update` raises; validation errors name the index.
         """
         where, by_row = self.visibility(ctx)
         async with self._uow_provider.make_uow() as uow:
@@ -281,7 +281,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         return Ripple(self, audience_of(self._uow_provider), uow, ctx)
 
     async def _changed(self, before: D, dto: U, ctx: AuthContext) -> D:
-        """Return the entity with the DTO's changes, if the caller may make them."""
+        """The entity with the DTO's changes, if the caller may make them."""
         resource = Resource(self._entity_cls, before)
         await ask(self._authorizer, ctx, Action.UPDATE, resource)
         cls: Any = dto.__class__

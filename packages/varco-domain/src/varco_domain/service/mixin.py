@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     # says of the public methods, were it a service to them. So it has the parts and hooks alone.
 
     class ServiceMixin(Generic[D, PK, C, R, U]):  # noqa: UP046 - type variables with defaults
-        """Base of mixins; ``AsyncService[...]`` stands last among the bases of a service."""
+        """Base of mixins; `AsyncService[...]` stands last among the bases of a service."""
 
         types: ClassVar[ServiceTypes | None]
         _uow_provider: IUoWProvider
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         ) -> None: ...
         def _publish_by(self, producer: Any) -> None: ...
         def visibility(self, ctx: AuthContext) -> Visibility:
-            """Return which rows the caller sees; see ``AsyncService``."""
+            """Which rows the caller sees; see `AsyncService`."""
             ...
 
         def _get_repo(self, uow: AsyncUnitOfWork) -> AsyncRepository[D, PK]: ...
@@ -102,8 +102,8 @@ if TYPE_CHECKING:
 else:
 
     class ServiceMixin(AsyncService[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - type variables with defaults
-        """Base of what is mixed into services: it extends hooks of ``AsyncService``.
+        """Base of what is mixed into services: it extends hooks of `AsyncService`.
 
-        A mixin needs no type arguments, where the ``AsyncService[...]`` that stands last among the
+        A mixin needs no type arguments, where the `AsyncService[...]` that stands last among the
         bases of a service has them.
         """

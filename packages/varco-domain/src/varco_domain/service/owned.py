@@ -19,11 +19,11 @@ __all__ = ("OwnedService",)
 class OwnedService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Gives every new entity to the caller, whoever the create DTO says; nobody known makes none.
 
-    What the owner may do then, an ``OwnershipAuthorizer`` says. Leave the field out of the create
+    What the owner may do then, an `OwnershipAuthorizer` says. Leave the field out of the create
     and update DTOs.
 
     Raises:
-        ModelDefinitionError: The model has no field ``owner_field``.
+        ModelDefinitionError: The model has no field `owner_field`.
     """
 
     owner_field: ClassVar[str] = "owner_id"

@@ -1,4 +1,4 @@
-"""Deletion as a mark: hidden everywhere, and undone by ``restore``."""
+"""Deletion as a mark: hidden everywhere, and undone by `restore`."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -27,9 +27,9 @@ class _Shown(Enum):
 class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Marks entities deleted instead of removing their rows.
 
-    Deleted entities are hidden from every operation; ``only_deleted()`` and ``with_deleted()``
-    return a view of the service that shows them. ``restore`` and ``purge`` need the DELETE action.
-    Rows that refer to a deleted one do what their foreign keys say (``on_soft_delete``); those that
+    Deleted entities are hidden from every operation; `only_deleted()` and `with_deleted()`
+    return a view of the service that shows them. `restore` and `purge` need the DELETE action.
+    Rows that refer to a deleted one do what their foreign keys say (`on_soft_delete`); those that
     were marked with it, which is at the same moment, are restored with it.
     """
 
@@ -37,11 +37,11 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
     _shown: _Shown = _Shown.LIVE
 
     def only_deleted(self) -> Self:
-        """Return a view of this service that sees deleted entities only."""
+        """A view of this service that sees deleted entities only."""
         return self._showing(_Shown.DELETED)
 
     def with_deleted(self) -> Self:
-        """Return a view of this service that sees deleted entities too."""
+        """A view of this service that sees deleted entities too."""
         return self._showing(_Shown.ALL)
 
     async def restore(self, pk: PK, ctx: AuthContext = ANONYMOUS) -> R:
@@ -91,7 +91,7 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
             await self._take_away(uow, ctx, [before], remove, ChangeKind.PURGED)
 
     def _now(self) -> datetime:
-        """Return the time of the mark."""
+        """The time of the mark."""
         return utc_now()
 
     @property

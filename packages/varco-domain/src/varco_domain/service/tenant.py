@@ -44,13 +44,13 @@ class TenantAwareService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):
     """Serves the tenant in context; without one, every call raises TenantRequiredError.
 
     References to another tenant's rows are refused like references to nothing. The model has a
-    tenant field, unless each tenant has a store of its own (``TenantUoWProvider``).
+    tenant field, unless each tenant has a store of its own (`TenantUoWProvider`).
     """
 
     _scopes_tenants: ClassVar[bool] = True
 
     def _tenant(self) -> str | None:
-        """Return the tenant to serve; None inside ``cross_tenant_access``."""
+        """The tenant to serve; None inside `cross_tenant_access`."""
         current = tenancy()
         if current.tenant_id is None and not current.everyone:
             raise TenantRequiredError
@@ -122,12 +122,12 @@ class TenantUoWProvider(IUoWProvider):
         return tenant_id in self._providers
 
     def registered_tenants(self) -> list[str]:
-        """Return the registered tenants, sorted."""
+        """The registered tenants, sorted."""
         with self._lock:
             return sorted(self._providers)
 
     def make_uow(self) -> AsyncUnitOfWork:
-        """Return a unit of work on the database of the tenant in context.
+        """A unit of work on the database of the tenant in context.
 
         Raises:
             TenantRequiredError: There is no single tenant in context.

@@ -32,11 +32,11 @@ class ServiceProtocol(Protocol[PK_contra, C_contra, R, U_contra]):
     """What a service offers, for wrappers and for stand-ins."""
 
     async def get(self, pk: PK_contra, ctx: AuthContext = ...) -> R:
-        """Return one entity."""
+        """One entity."""
         ...
 
     async def list(self, params: QueryParams = ..., ctx: AuthContext = ...) -> builtins.list[R]:
-        """Return the entities that a query selects."""
+        """The entities that a query selects."""
         ...
 
     async def count(self, params: QueryParams = ..., ctx: AuthContext = ...) -> int:
@@ -51,7 +51,7 @@ class ServiceProtocol(Protocol[PK_contra, C_contra, R, U_contra]):
         raw_query: str | None = None,
         total: bool | int = False,
     ) -> PagedReadDTO[R]:
-        """Return a page."""
+        """A page."""
         ...
 
     async def create(self, dto: C_contra, ctx: AuthContext = ...) -> R:

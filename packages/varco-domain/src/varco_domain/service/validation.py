@@ -21,8 +21,8 @@ __all__ = ("ValidatorServiceMixin",)
 class ValidatorServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # noqa: UP046 - the specification's type variables
     """Runs validators on every entity before it is written, and reports all broken rules at once.
 
-    A ``DomainModelValidator[D]`` and an ``AsyncDomainModelValidator[D]`` that the container knows
-    are injected; without one, set ``_validator`` and ``_async_validator`` on the class or instance.
+    A `DomainModelValidator[D]` and an `AsyncDomainModelValidator[D]` that the container knows
+    are injected; without one, set `_validator` and `_async_validator` on the class or instance.
     """
 
     _validator: Validator[D] | None = None
@@ -45,7 +45,7 @@ class ValidatorServiceMixin(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U
             cls.__annotations__[name] = ClassVar[wanted]
 
     async def _validate(self, entity: D, ctx: AuthContext) -> ValidationResult:
-        """Return what the validators find."""
+        """What the validators find."""
         result = await super()._validate(entity, ctx)
         if self._validator is not None:
             result += self._validator.validate(entity)

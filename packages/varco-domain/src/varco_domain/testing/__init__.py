@@ -1,14 +1,14 @@
 """Prove a backend: derive from the contract classes, and run the isolation machine.
 
-.. code-block:: python
-
-    class TestMine(RepositoryContract, UnitOfWorkContract, TenantContract, ServiceContract):
-        @asynccontextmanager
-        async def provider(self):
-            yield MyProvider(*MODELS)
+```python
+class TestMine(RepositoryContract, UnitOfWorkContract, TenantContract, ServiceContract):
+    @asynccontextmanager
+    async def provider(self):
+        yield MyProvider(*MODELS)
+```
 
 The methods are coroutines; mark the module for the async plugin of your test runner
-(``pytestmark = pytest.mark.anyio``). Nothing here imports pytest.
+(`pytestmark = pytest.mark.anyio`). Nothing here imports pytest.
 """
 
 from importlib.util import find_spec

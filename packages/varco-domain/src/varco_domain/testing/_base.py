@@ -9,7 +9,7 @@ from varco_query import ComparisonNode, Operation
 
 
 class raises:  # noqa: N801 - reads like the function of test frameworks
-    """Fail unless the block raises one of the errors; ``error`` is the one that it raised."""
+    """Fail unless the block raises one of the errors; `error` is the one that it raised."""
 
     error: Any
 
@@ -28,7 +28,7 @@ class raises:  # noqa: N801 - reads like the function of test frameworks
 
 
 def eq(field: str, value: Any) -> ComparisonNode:
-    """Return ``field = value``."""
+    """`field = value`."""
     return ComparisonNode(field, Operation.EQUAL, value)
 
 
@@ -40,4 +40,4 @@ class ContractBase:
 
     @abstractmethod
     def provider(self) -> AbstractAsyncContextManager[RepositoryProvider]:
-        """Return a context that gives a provider with empty tables for all of ``MODELS``."""
+        """A context that gives a provider with empty tables for all of `MODELS`."""

@@ -24,14 +24,14 @@ def isolation_machine(
     backend: Literal["asyncio", "trio"] = "asyncio",
     partial_unique: bool = True,
 ) -> type[RuleBasedStateMachine]:
-    """Return a Hypothesis state machine over a backend; run its ``TestCase``.
+    """A Hypothesis state machine over a backend; run its `TestCase`.
 
     Every public method of a service with tenants, soft deletion, versions and grants, and of the
     repositories beneath it, is called in the name of random tenants and users, and compared with an
     oracle that knows whose row is whose.
 
     Args:
-        make_provider: Gives a provider with empty tables for ``MODELS``, once for each run.
+        make_provider: Gives a provider with empty tables for `MODELS`, once for each run.
         backend: The event loop to run on.
         partial_unique: Whether unique constraints leave soft-deleted rows out.
     """
@@ -46,7 +46,7 @@ def isolation_machine(
 
 
 class IsolationMachine(ServiceRules):
-    """The machine behind ``isolation_machine``: the rules of services and of repositories."""
+    """The machine behind `isolation_machine`: the rules of services and of repositories."""
 
     @rule(tenant=tenants, number=picks, node=filters)
     def repository_reads(self, tenant: str, number: int, node: TransformerNode | None) -> None:

@@ -85,7 +85,7 @@ class IsolationBase(RuleBasedStateMachine):
             self.added(self.run(tenant, lambda: service.create(dto, USERS["admin"])), tenant)  # noqa: B023 - run at once
 
     def new(self, tenant: str, title: str, **values: Any) -> Any:
-        """Return the DTO of a document whose title nobody else may ever see."""
+        """The DTO of a document whose title nobody else may ever see."""
         return Dto.create.model_validate({"title": title + SECRETS[tenant], **values})
 
     def run(self, tenant: str, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -119,12 +119,12 @@ class IsolationBase(RuleBasedStateMachine):
             assert other == tenant or secret not in text
 
     def pick(self, number: int) -> int:
-        """Return the key of a row, whosever it is, or of none."""
+        """The key of a row, whosever it is, or of none."""
         known = [*self.rows, *self.gone, 10**6]
         return known[number % len(known)]
 
     def pick_several(self, numbers: Iterable[int]) -> list[int]:
-        """Return several keys, each once."""
+        """Several keys, each once."""
         return list(dict.fromkeys(map(self.pick, numbers)))
 
     def sees(self, tenant: str, user: str, pk: int, view: str = "live") -> bool:

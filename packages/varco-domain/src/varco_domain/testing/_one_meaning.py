@@ -209,13 +209,13 @@ class Sample(DomainModel):
 
 
 QUERY_MODELS: tuple[type[DomainModel], ...] = (Thing, Sample)
-"""The models of ``QueryContract``; its provider has to have them."""
+"""The models of `QueryContract`; its provider has to have them."""
 
 
 class QueryContract(ContractBase):
     """What a query selects, and in which order, is what it does in memory.
 
-    ``provider`` gives a provider with empty tables for all of ``QUERY_MODELS``.
+    `provider` gives a provider with empty tables for all of `QUERY_MODELS`.
     """
 
     async def test_filter_and_sort_select_the_same(self) -> None:

@@ -77,7 +77,7 @@ filters: st.SearchStrategy[TransformerNode | None] = st.one_of(
 
 
 def allowed(user: str, action: Action, pk: int | None, owner: str | None) -> bool:
-    """Return what the policy says, written down a second time and differently."""
+    """What the policy says, written down a second time and differently."""
     if user == "admin":
         return True
     if user == "editor" and action in EDIT:
@@ -90,7 +90,7 @@ def allowed(user: str, action: Action, pk: int | None, owner: str | None) -> boo
 
 
 def matches(node: TransformerNode | None, row: Known) -> bool:
-    """Evaluate one of the ``filters`` by hand."""
+    """Evaluate one of the `filters` by hand."""
     if node is None:
         return True
     if isinstance(node, (AndNode, OrNode)):

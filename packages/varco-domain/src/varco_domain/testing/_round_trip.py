@@ -133,7 +133,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "address": _ADDRESSES,
     "place": _PLACES,
 }
-"""Values of each field of ``Kept``: its own, those at its limits, and some past them."""
+"""Values of each field of `Kept`: its own, those at its limits, and some past them."""
 
 
 @st.composite
@@ -168,7 +168,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 class RoundTripContract(ContractBase):
-    """What ``save`` takes comes back equal and of the same type; the rest it refuses."""
+    """What `save` takes comes back equal and of the same type; the rest it refuses."""
 
     narrows: bool = False
     """Whether this backend refuses values that others keep."""

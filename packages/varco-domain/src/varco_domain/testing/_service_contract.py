@@ -46,12 +46,12 @@ type Call = Callable[[DocumentService, int], Awaitable[Any]]
 
 
 def new(title: str, **values: Any) -> Any:
-    """Return a create DTO of a document."""
+    """A create DTO of a document."""
     return Dto.create.model_validate({"title": title, **values})
 
 
 def change(**values: Any) -> Any:
-    """Return an update DTO of a document."""
+    """An update DTO of a document."""
     return Dto.update.model_validate(values)
 
 
@@ -65,7 +65,7 @@ class _Unscoped(DocumentService):
 
 
 def services(provider: RepositoryProvider) -> list[DocumentService]:
-    """Return services that have to behave alike: by condition and by row, scoped and not."""
+    """Services that have to behave alike: by condition and by row, scoped and not."""
     policy = AnyOf(GrantBasedAuthorizer(), OwnershipAuthorizer())
     policies: list[AbstractAuthorizer] = [policy, RowByRow(policy)]
     return [cls(provider, each) for cls in (DocumentService, _Unscoped) for each in policies]
@@ -138,7 +138,7 @@ class ServiceContract(ReferenceContract):
                     await service.purge(hidden[1], USER)
 
     async def _hidden(self, service: DocumentService) -> list[int]:
-        """Return a foreign, a deleted, an unreadable and a missing key."""
+        """A foreign, a deleted, an unreadable and a missing key."""
         with tenant_context("other"):
             foreign: Any = await service.create(new("foreign", owner_id="user"), ADMIN)
         with tenant_context("mine"):

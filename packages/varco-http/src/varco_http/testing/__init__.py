@@ -1,13 +1,13 @@
-"""Prove an adapter for a framework: derive from ``HttpContract``, and say how to serve.
+"""Prove an adapter for a framework: derive from `HttpContract`, and say how to serve.
 
-.. code-block:: python
-
-    class TestMine(HttpContract):
-        def client(self, application, resources, parts):
-            return asgi_client(make_application(application, resources, parts))
+```python
+class TestMine(HttpContract):
+    def client(self, application, resources, parts):
+        return asgi_client(make_application(application, resources, parts))
+```
 
 The methods are coroutines; mark the module for the async plugin of your test runner
-(``pytestmark = pytest.mark.anyio``). Nothing here imports pytest.
+(`pytestmark = pytest.mark.anyio`). Nothing here imports pytest.
 """
 
 from importlib.util import find_spec

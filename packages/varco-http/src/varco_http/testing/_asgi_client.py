@@ -21,7 +21,7 @@ class Send(Protocol):
     async def __call__(
         self, method: str, target: str, headers: Headers = (), body: bytes = b""
     ) -> HttpResponse:
-        """Return the answer.
+        """The answer.
 
         Args:
             method: The method.

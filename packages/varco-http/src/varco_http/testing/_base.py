@@ -38,12 +38,12 @@ class ContractBase(ABC):
         resources: Sequence[HttpResource],
         parts: Sequence[Part],
     ) -> AbstractAsyncContextManager[Send]:
-        """Return a context that serves an application, and gives what sends requests to it.
+        """A context that serves an application, and gives what sends requests to it.
 
         Args:
             application: Who calls and health; problems, request ids, a body limit of 1 MiB and
-                health below ``/health`` are installed.
-            resources: What is served, below ``/``.
+                health below `/health` are installed.
+            resources: What is served, below `/`.
             parts: What lives as long as the application.
         """
 
@@ -81,7 +81,7 @@ class Client:
     async def __call__(
         self, method: str, target: str, body: Any = None, *, who: str = "ann", **headers: str
     ) -> HttpResponse:
-        """Return the answer; a body that is not made of bytes is sent as JSON."""
+        """The answer; a body that is not made of bytes is sent as JSON."""
         given = {name.replace("_", "-"): text for name, text in headers.items()}
         given.setdefault("authorization", f"Bearer {who}")
         if body is not None:
@@ -131,10 +131,10 @@ def check_answer(answer: HttpResponse, *, problem: bool = True) -> None:
 
 
 def content(answer: HttpResponse) -> Any:
-    """Return what the body holds."""
+    """What the body holds."""
     return json.loads(answer.body)
 
 
 def code_of(answer: HttpResponse) -> tuple[int, str]:
-    """Return status and code of a problem."""
+    """Status and code of a problem."""
     return answer.status, content(answer)["code"]

@@ -20,7 +20,7 @@ class HttpContract(
 ):
     """What HTTP clients see of an application, whichever framework serves it.
 
-    Implement ``client``; ``asgi_client`` serves an ASGI application. What is kept is in memory,
-    unless ``store`` is overridden. Every answer of every test is held against the OpenAPI document
+    Implement `client`; `asgi_client` serves an ASGI application. What is kept is in memory,
+    unless `store` is overridden. Every answer of every test is held against the OpenAPI document
     of the application.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class IdempotencyContract(ContractBase):
-    """A write with an ``Idempotency-Key`` has one effect."""
+    """A write with an `Idempotency-Key` has one effect."""
 
     async def test_the_same_key_has_one_effect_and_the_same_answer(self) -> None:
         async with self.served() as client:

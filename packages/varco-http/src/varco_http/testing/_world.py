@@ -128,7 +128,7 @@ class Tokens:
     """Knows a few tokens, which are the names of those who call."""
 
     def verify(self, token: str) -> Verified:
-        """Return what a token says."""
+        """What a token says."""
         found = _TOKENS.get(token)
         if found is None:
             raise RefusedTokenError(token)
