@@ -196,7 +196,7 @@ class TenantSoftDeleteVersionedDomainModel(
 
 
 def cast_raw[OT](entity: DomainModel, orm_type: type[OT]) -> OT:
-    """`entity.raw()` after checking its class.
+    """What a backend keeps behind an entity, `entity.raw()`, once its class is checked.
 
     Raises:
         TypeError: The object behind the entity is of another class.

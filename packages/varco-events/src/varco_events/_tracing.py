@@ -35,7 +35,7 @@ def current_causation_id() -> UUID | None:
 
 
 class correlation_context:  # noqa: N801  # reads like the function it replaces
-    """Set the correlation id for a block, `with` or `async with`; the id is what `as` binds.
+    """Sets the correlation id for a block, `with` or `async with`; the id is what `as` binds.
 
     Events that are created in the block carry the id. Each task sees its own.
     """
@@ -76,7 +76,7 @@ def handling_of(event_id: UUID, correlation_id: str | None) -> correlation_conte
 
 
 class CorrelationIdFilter(logging.Filter):
-    """Add `correlation_id` to every log record, so that a format can show it."""
+    """Adds `correlation_id` to every log record, so that a format can show it."""
 
     def __init__(self, fallback: str = "-") -> None:
         super().__init__()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TraceIdFilter(logging.Filter):
-    """Add `trace_id`, `span_id` and `correlation_id` to every record, for its format.
+    """Adds `trace_id`, `span_id` and `correlation_id` to every record, for its format.
 
     Add it to a handler, so that the records of all loggers pass it. The correlation id is that of
     varco-events, where that is installed.

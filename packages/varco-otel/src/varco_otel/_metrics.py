@@ -27,7 +27,7 @@ _SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 3600)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric.
+    """What one metric is called, and what it counts.
 
     Attributes:
         name: As it is exported.

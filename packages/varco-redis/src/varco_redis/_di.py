@@ -43,7 +43,7 @@ class RedisEventBusConfiguration:
 
 @Configuration
 class RedisDeadLetterQueueConfiguration:
-    """Binds `AbstractDeadLetterQueue` to a `RedisDeadLetterQueue`, likewise; stop it at the end."""
+    """Binds `AbstractDeadLetterQueue` to a `RedisDeadLetterQueue`; stop it at the end."""
 
     @Provider(singleton=True)
     def dead_letters(self) -> AbstractDeadLetterQueue:

@@ -87,7 +87,7 @@ class ReadDTO(_DTO):
 
 
 class AuditedReadDTO(ReadDTO):
-    """Base for audited models."""
+    """Base of what a caller gets to see of an audited model."""
 
     created_at: datetime
     updated_at: datetime

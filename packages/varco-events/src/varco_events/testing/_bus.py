@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class BusContract(ABC):
-    """Implement `open_bus`; unset `in_process` for a transport that hands events to others."""
+    """What every bus does: events come whole, and once to each who subscribed.
+
+    Implement `open_bus`; unset `in_process` for a transport that hands events to others.
+    """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
     in_process = True

@@ -24,7 +24,10 @@ _CHANNEL = "contract"
 
 
 class ConsumerStatesContract(ABC):
-    """Implement `open_bus`; unset `counts_in_hand` where nobody knows what consumers have."""
+    """What tells who handles the events of a bus says what is so.
+
+    Implement `open_bus`; unset `counts_in_hand` where nobody knows what consumers have.
+    """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
     counts_in_hand = True

@@ -35,7 +35,10 @@ def _entry(number: int, handler: str = "Consumer.on_event") -> DeadLetterEntry:
 
 
 class DeadLetterQueueContract(ABC):
-    """Implement `open_queue`; set `bounded` when it honours `max_size`."""
+    """What every dead letter queue does: it keeps entries until they are acknowledged.
+
+    Implement `open_queue`; set `bounded` when it honours `max_size`.
+    """
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
     bounded = True

@@ -71,7 +71,10 @@ class _OutboxBench(FailureBench):
 
 
 class OutboxFailuresContract(FailureStoreContract):
-    """Implement `open_outbox`, and `advance` and `now` when it has a clock of its own."""
+    """What the failures of every outbox do.
+
+    Implement `open_outbox`, and `advance` and `now` when it has a clock of its own.
+    """
 
     @abstractmethod
     def open_outbox(self) -> AbstractAsyncContextManager[OutboxRepository]:
@@ -215,7 +218,10 @@ class _QueueBench(FailureBench):
 
 
 class DeadLetterFailuresContract(FailureStoreContract):
-    """Implement `open_queue`, and `advance` and `now` when it has a clock of its own."""
+    """What the failures of every dead letter queue do.
+
+    Implement `open_queue`, and `advance` and `now` when it has a clock of its own.
+    """
 
     @abstractmethod
     def open_queue(self) -> AbstractAsyncContextManager[AbstractDeadLetterQueue]:
@@ -346,7 +352,10 @@ class _InboxBench(FailureBench):
 
 
 class InboxFailuresContract(FailureStoreContract):
-    """Implement `open_inbox`, and `advance` and `now` when it has a clock of its own."""
+    """What the failures of every inbox do.
+
+    Implement `open_inbox`, and `advance` and `now` when it has a clock of its own.
+    """
 
     @abstractmethod
     def open_inbox(self) -> AbstractAsyncContextManager[InboxRepository]:

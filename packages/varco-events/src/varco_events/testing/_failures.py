@@ -41,7 +41,9 @@ def _of(failures: Iterable[Failure]) -> list[int]:
 
 
 class FailureStoreContract(ABC):
-    """Implement `open_bench`; the suites of outboxes, inboxes and queues do it for you.
+    """What every store of failures does: it shows them, and acts on each once.
+
+    Implement `open_bench`; the suites of outboxes, inboxes and queues do it for you.
 
     Attributes:
         share: How many orders of actions are drawn, as a part of Hypothesis' `max_examples`.

@@ -24,7 +24,7 @@ def _entry(number: int) -> InboxEntry:
 
 
 class InboxContract(ABC):
-    """Implement `open_inbox`."""
+    """What every inbox does; implement `open_inbox`."""
 
     pytestmark: pytest.MarkDecorator = pytest.mark.anyio
 

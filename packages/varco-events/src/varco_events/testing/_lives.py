@@ -43,7 +43,7 @@ class Cut:
 
 
 class Life:
-    """That of one process; what the process awaits outside of itself goes through `tick`.
+    """The life of one process; what that awaits outside of itself goes through `tick`.
 
     Attributes:
         is_over: Whether it was killed.

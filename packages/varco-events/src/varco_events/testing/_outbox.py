@@ -35,7 +35,9 @@ def _ids(entries: list[OutboxEntry]) -> list[object]:
 
 
 class OutboxContract(ABC):
-    """Implement `open_outbox`, and `advance` when the repository has a clock of its own.
+    """What every outbox does: nothing is lost, and a key keeps its order.
+
+    Implement `open_outbox`, and `advance` when the repository has a clock of its own.
 
     Set `counts_attempts` for a repository that keeps whole envelopes, counts the attempts of its
     claims and renews leases, as relays of several processes need it. `lines` is how often an outbox
