@@ -31,7 +31,7 @@ class Permission(StrEnum):
 READ_ONLY: Final = frozenset({Permission.LOOK, Permission.PAYLOAD})
 """To look at everything, and to act on nothing."""
 FULL_ACCESS: Final = frozenset(Permission)
-"""Everything."""
+"""Every permission that there is."""
 
 
 class Operator(Protocol):
