@@ -56,15 +56,15 @@ class Backend:
 
     @classmethod
     def at(cls, url: str, *models: type[DomainModel], **client_options: Any) -> Self:
-        """Return the backend of a URL, which nothing connects to before ``async with``.
+        """The backend of a URL, which nothing connects to before `async with`.
 
         That makes the collections and indexes that are missing, and closes the client at the end:
-        a part of an application, where ``bootstrap`` opens one at once.
+        a part of an application, where `bootstrap` opens one at once.
 
         Args:
-            url: ``mongodb://host:27017/name``.
+            url: `mongodb://host:27017/name`.
             models: The models.
-            client_options: What ``AsyncMongoClient`` takes besides.
+            client_options: What `AsyncMongoClient` takes besides.
 
         Raises:
             RepositoryException: The URL names no database.

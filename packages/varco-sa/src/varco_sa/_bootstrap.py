@@ -53,15 +53,15 @@ class Backend:
 
     @classmethod
     def at(cls, url: str | sa.URL, *models: type[DomainModel], **engine_options: Any) -> Self:
-        """Return the backend of a URL, which nothing connects to before ``async with``.
+        """The backend of a URL, which nothing connects to before `async with`.
 
         That makes the tables that are missing, and closes the engine at the end: a part of an
-        application, where ``bootstrap`` opens one at once.
+        application, where `bootstrap` opens one at once.
 
         Args:
             url: Of the database.
             models: The models.
-            engine_options: Those of ``make_engine``.
+            engine_options: Those of `make_engine`.
         """
         provider = SQLAlchemyRepositoryProvider(make_engine(url, **engine_options), *models)
         return cls(provider, owns_engine=True, create_tables=True)
