@@ -81,6 +81,7 @@ def confine() -> None:
     threading.Thread.start = refusing("a thread")
     time.tzset = refusing("the timezone of a process")
     time.thread_time = refusing("the clock of a thread")
+    time.process_time = refusing("the clock of a process")
     signal.setitimer = lambda *_: (0, 0)  # what pytest-timeout sets even when it is off
     for name in ("trio", "trio._core", "trio.testing"):  # what a conftest imports
         stub = sys.modules[name] = types.ModuleType(name)
