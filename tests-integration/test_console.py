@@ -18,7 +18,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from varco_auth_jwt import JwtAuthority
 from varco_cache import InMemoryCache
 from varco_console import READ_ONLY, Console, TokenSignIn
-from varco_domain import AuthContext
+from varco_domain import AsyncService, AuthContext
 from varco_events import InMemoryDeadLetterQueue
 from varco_resilience import CircuitBreakerRegistry
 
@@ -84,6 +84,7 @@ def tracker(request, tmp_path, monkeypatch):
     from tracker import app
 
     monkeypatch.setattr(app, "HOME", tmp_path)
+    monkeypatch.setattr(AsyncService, "cursor_key", None)  # the tracker sets it for the process
     (tmp_path / "mails").write_text("no folder")
     with pictures.served(getattr(app, request.param)()) as url:
         yield url
