@@ -25,7 +25,6 @@ from varco_beanie._transaction import in_transaction
 from varco_events import (
     ALL_FAILURES,
     ActionResult,
-    ChannelFigures,
     Failure,
     FailureFilter,
     FailureOutcome,
@@ -191,22 +190,11 @@ class DocumentFailures(FailureStore):
             at = await server_time(self._storage.database)
             waiting = await self._by_channel(shape.is_waiting, shape.waiting_since)
             failed = await self._by_channel(shape.is_failure, shape.failed_at)
-        none: tuple[int, datetime | None] = (0, None)
-        channels: dict[str, ChannelFigures] = {}
-        for channel in sorted({*waiting, *failed}):
-            number, since = waiting.get(channel, none)
-            failures, failing_since = failed.get(channel, none)
-            channels[channel] = ChannelFigures(
-                waiting=number,
-                oldest_waiting_at=since,
-                failed=failures,
-                oldest_failed_at=failing_since,
-            )
-        return StoreFigures(aware(at), channels)
+        return StoreFigures.of(aware(at), waiting, failed)
 
     async def _by_channel(
         self, which: Document | None, since: str
-    ) -> dict[str, tuple[int, datetime | None]]:
+    ) -> dict[str, tuple[int, datetime]]:
         if which is None:
             return {}
         counted = {KEY: "$channel", "count": {"$sum": 1}, "first": {"$min": f"${since}"}}

@@ -78,7 +78,7 @@ def rate(per_second: float) -> str:
         return "0/s"
     if abs(per_second) < 1:
         return f"{per_minute:.0f}/min"
-    return f"{per_second:,.1f}/s" if abs(per_second) < 10 else f"{per_second:,.0f}/s"  # noqa: PLR2004
+    return f"{per_second:,.1f}/s" if abs(per_second) < 10 else f"{per_second:,.0f}/s"  # noqa: PLR2004  # two digits say enough
 
 
 def ago(moment: datetime) -> Markup:

@@ -55,7 +55,7 @@ class ServiceObserver:
     def repository_call(
         self,
         repository: object,  # noqa: ARG002 - likewise
-        name: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002 - likewise
     ) -> AbstractContextManager[object] | None:
         """What to enter around a call of a repository: "find_by_id", "save", ...
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from varco_events._envelope import EDITED, REDRIVEN
 from varco_events._surroundings import CORRELATION_ID
@@ -278,6 +278,33 @@ class StoreFigures:
 
     at: datetime
     channels: Mapping[str, ChannelFigures]
+
+    @classmethod
+    def of(
+        cls,
+        at: datetime,
+        waiting: Mapping[str, tuple[int, datetime]],
+        failed: Mapping[str, tuple[int, datetime]],
+    ) -> Self:
+        """The figures of what waits and of what failed: by channel, how many and the first moment.
+
+        Args:
+            at: The time of the store.
+            waiting: Of what is on its way.
+            failed: Of failures.
+        """
+        none: tuple[int, datetime | None] = (0, None)
+        channels: dict[str, ChannelFigures] = {}
+        for name in sorted({*waiting, *failed}):
+            number, since = waiting.get(name, none)
+            failures, failing_since = failed.get(name, none)
+            channels[name] = ChannelFigures(
+                waiting=number,
+                oldest_waiting_at=since,
+                failed=failures,
+                oldest_failed_at=failing_since,
+            )
+        return cls(at, channels)
 
     @property
     def waiting(self) -> int:

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from varco_events import (
     ALL_FAILURES,
     ActionResult,
-    ChannelFigures,
     Failure,
     FailureFilter,
     FailureGroup,
@@ -161,18 +160,7 @@ class TableFailures(FailureStore):
             failed = figures(*here, shape.failed_at, shape.is_failure, line)
             return exact_time(connection), waiting, failed
 
-        at, known, bad = await self._transactions.run(look)
-        channels: dict[str, ChannelFigures] = {}
-        for channel in sorted({*known, *bad}):
-            number, since = known.get(channel, (0, None))
-            failures, failing_since = bad.get(channel, (0, None))
-            channels[channel] = ChannelFigures(
-                waiting=number,
-                oldest_waiting_at=since,
-                failed=failures,
-                oldest_failed_at=failing_since,
-            )
-        return StoreFigures(at, channels)
+        return StoreFigures.of(*await self._transactions.run(look))
 
     async def mark(self) -> str:
         """The time of the database."""
