@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx
+import kafka_stand_ins
 import pytest
 
 from varco_auth_jwt import JwtAuthority
@@ -95,6 +96,14 @@ def private_redis(framework, redis):
     process.wait()
 
 
+@pytest.fixture
+def private_kafka(tmp_path):
+    """The URL of a Kafka that nobody else uses."""
+    server = kafka_stand_ins.Noida(tmp_path / "noida").start()
+    yield server.url
+    server.stop()
+
+
 @pytest.fixture(scope="module")
 def large(framework, tmp_path_factory, postgresql_database, private_redis):
     """Two processes on PostgreSQL and Redis."""
@@ -125,6 +134,15 @@ def mails(home, pk):
 
 def test_a_ticket_on_mongodb(framework, tmp_path, mongodb_database):
     server = Server(tmp_path, framework, "--database", mongodb_database)
+    try:
+        test_a_ticket_from_its_project_to_its_mail(server)
+    finally:
+        server.kill()
+
+
+def test_a_ticket_on_kafka(tmp_path, postgresql, private_kafka):
+    options = ["--workers", "2", "--database", postgresql, "--kafka", private_kafka]
+    server = Server(tmp_path, "fastapi", *options)
     try:
         test_a_ticket_from_its_project_to_its_mail(server)
     finally:

@@ -36,7 +36,7 @@ def run_tests(folder, **configuration):
 
 
 def test_the_tutorial_passes_twice_on_sqlite(tmp_path):
-    assert pages.commands(TUTORIAL).count("python -m pytest") == 5
+    assert pages.commands(TUTORIAL).count("python -m pytest") == 6
     type_files(TUTORIAL, tmp_path)
     run_tests(tmp_path)
     run_tests(tmp_path)
@@ -52,6 +52,11 @@ def test_the_tutorial_passes_on_postgresql_and_redis_by_configuration_alone(
 def test_the_tutorial_passes_on_mongodb_by_configuration_alone(tmp_path, mongodb_database):
     type_files(TUTORIAL, tmp_path)
     run_tests(tmp_path, SHOP_DATABASE=mongodb_database)
+
+
+def test_the_tutorial_passes_on_kafka_by_configuration_alone(tmp_path, postgresql, kafka):
+    type_files(TUTORIAL, tmp_path)
+    run_tests(tmp_path, SHOP_DATABASE=postgresql, SHOP_KAFKA=kafka)
 
 
 def test_the_backend_of_the_how_to_passes_the_suite(tmp_path):

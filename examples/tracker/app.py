@@ -65,15 +65,21 @@ def assemble() -> dict[str, Any]:
 
 
 def shared() -> tuple[AbstractEventBus, CacheBackend]:
-    """The bus and the cache: in Redis, or in the process."""
+    """The bus and the cache: in Kafka and Redis, or in the process."""
+    bus: AbstractEventBus = InMemoryEventBus()
+    # Several processes without Redis do not hear of each other's changes: nothing is kept then.
+    alone = os.environ.get("TRACKER_WORKERS", "1") == "1"
+    cache: CacheBackend = InMemoryCache(max_size=10_000) if alone else NoOpCache()
     if redis := os.environ.get("TRACKER_REDIS"):
         from varco_redis import RedisCache, RedisCacheSettings, RedisEventBus, RedisEventBusSettings
 
-        settings = RedisCacheSettings(url=redis, key_prefix="tracker:")
-        return RedisEventBus(RedisEventBusSettings(url=redis)), RedisCache(settings)
-    # Several processes without Redis do not hear of each other's changes: nothing is kept then.
-    alone = os.environ.get("TRACKER_WORKERS", "1") == "1"
-    return InMemoryEventBus(), InMemoryCache(max_size=10_000) if alone else NoOpCache()
+        cache = RedisCache(RedisCacheSettings(url=redis, key_prefix="tracker:"))
+        bus = RedisEventBus(RedisEventBusSettings(url=redis))
+    if kafka := os.environ.get("TRACKER_KAFKA"):
+        from varco_kafka import KafkaEventBus, KafkaEventBusSettings
+
+        bus = KafkaEventBus(KafkaEventBusSettings(url=kafka, topic="tracker.{channel}"))
+    return bus, cache
 
 
 def fastapi() -> Any:

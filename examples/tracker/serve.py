@@ -14,11 +14,11 @@ if __name__ == "__main__":
     parser.add_argument("--framework", choices=("fastapi", "litestar"), default="fastapi")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", default="1")
-    parser.add_argument("--database", help="a URL; a SQLite file by default", default="")
-    parser.add_argument("--redis", help="a URL; the process itself by default", default="")
+    for name in ("database", "redis", "kafka"):
+        parser.add_argument(f"--{name}", help="a URL; else a file, or this process", default="")
     parser.add_argument("--trace", action="store_true", help="print the spans")
     given = parser.parse_args()
-    for name in ("workers", "database", "redis"):
+    for name in ("workers", "database", "redis", "kafka"):
         environ[f"TRACKER_{name.upper()}"] = getattr(given, name)
     app = f"tracker.{'tracing' if given.trace else 'app'}:{given.framework}"
     uvicorn.run(app, factory=True, port=given.port, workers=int(given.workers), app_dir=sys.path[0])

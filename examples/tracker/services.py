@@ -25,12 +25,12 @@ class ProjectService(CacheServiceMixin, TenantAwareService, AsyncService[Project
     _cache_ttl = 60
 
 
+class Owned(SoftDeleteService, OwnedService, TenantAwareService):
+    """What tickets and comments have in common: an owner, a tenant, and a way back."""
+
+
 class TicketService(
-    EventServiceMixin,
-    SoftDeleteService,
-    OwnedService,
-    TenantAwareService,
-    AsyncService[Ticket, int, NewTicket, TicketRead, ChangeTicket],
+    EventServiceMixin, Owned, AsyncService[Ticket, int, NewTicket, TicketRead, ChangeTicket]
 ):
     _event_channel = "tickets"
 
@@ -43,10 +43,5 @@ class TicketService(
         return [TicketClosed.of(change, title=change.after.title)]
 
 
-class CommentService(
-    SoftDeleteService,
-    OwnedService,
-    TenantAwareService,
-    AsyncService[Comment, int, NewComment, CommentRead, ChangeComment],
-):
+class CommentService(Owned, AsyncService[Comment, int, NewComment, CommentRead, ChangeComment]):
     pass
