@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from varco_beanie._drift import schema_drift
     from varco_beanie._errors import CommitUnknownError, TransactionAbortedError
     from varco_beanie._inbox import BeanieInbox
+    from varco_beanie._indexes import Index
     from varco_beanie._outbox import BeanieOutbox
     from varco_beanie._provider import BeanieRepositoryProvider
     from varco_beanie._repository import BeanieRepository
@@ -31,6 +32,7 @@ else:
         "_drift": "schema_drift",
         "_errors": "CommitUnknownError TransactionAbortedError",
         "_inbox": "BeanieInbox",
+        "_indexes": "Index",
         "_outbox": "BeanieOutbox",
         "_provider": "BeanieRepositoryProvider",
         "_repository": "BeanieRepository",
@@ -62,6 +64,7 @@ __all__: tuple[str, ...] = (
     "BeanieRepositoryProvider",
     "BeanieUnitOfWork",
     "CommitUnknownError",
+    "Index",
     "TransactionAbortedError",
     "bootstrap",
     "open_database",

@@ -1,6 +1,6 @@
 """Everything a program needs of a MongoDB database, in one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +11,7 @@ from pymongo.errors import ConfigurationError
 from varco_beanie._dead_letters import BeanieDeadLetterQueue
 from varco_beanie._errors import cause_of, translate
 from varco_beanie._inbox import BeanieInbox
+from varco_beanie._indexes import Index
 from varco_beanie._outbox import BeanieOutbox
 from varco_beanie._provider import BeanieRepositoryProvider
 from varco_domain.backend import Opening, utc_now
@@ -55,7 +56,13 @@ class Backend:
         self._owns_client = owns_client
 
     @classmethod
-    def at(cls, url: str, *models: type[DomainModel], **client_options: Any) -> Self:
+    def at(
+        cls,
+        url: str,
+        *models: type[DomainModel],
+        indexes: Mapping[type[DomainModel], Sequence[Index]] | None = None,
+        **client_options: Any,
+    ) -> Self:
         """The backend of a URL, which nothing connects to before `async with`.
 
         That makes the collections and indexes that are missing, and closes the client at the end:
@@ -64,12 +71,14 @@ class Backend:
         Args:
             url: `mongodb://host:27017/name`.
             models: The models.
+            indexes: As for `bootstrap`.
             client_options: What `AsyncMongoClient` takes besides.
 
         Raises:
             RepositoryException: The URL names no database.
         """
-        provider = BeanieRepositoryProvider(open_database(url, **client_options), *models)
+        database = open_database(url, **client_options)
+        provider = BeanieRepositoryProvider(database, *models, indexes=indexes)
         return cls(provider, owns_client=True, create_collections=True)
 
     @property
@@ -139,6 +148,8 @@ class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awai
         models: The models.
         transactions: Whether units of work are transactions. A standalone server has none; with
             False each write is final at once, and a rollback undoes nothing.
+        indexes: By model, indexes besides those that it declares, such as those by which its
+            documents expire.
         clock: Tells the time.
         client_options: Passed on to `AsyncMongoClient` when a URL is given.
     """
@@ -148,9 +159,11 @@ class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awai
         database: "str | Database",
         *models: type[DomainModel],
         transactions: bool = True,
+        indexes: Mapping[type[DomainModel], Sequence[Index]] | None = None,
         clock: Callable[[], datetime] = utc_now,
         **client_options: Any,
     ) -> None:
+        self._indexes = indexes
         self._database = database
         self._models = models
         self._transactions = transactions
@@ -165,7 +178,11 @@ class bootstrap(Opening[Backend]):  # noqa: N801  # called like a function, awai
         else:
             database = self._database
         provider = BeanieRepositoryProvider(
-            database, *self._models, transactions=self._transactions, clock=self._clock
+            database,
+            *self._models,
+            transactions=self._transactions,
+            indexes=self._indexes,
+            clock=self._clock,
         )
         backend = Backend(provider, owns_client=owns, create_collections=True)
         return await backend.__aenter__()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_FLOOR, Context, Decimal
 from enum import Enum
@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from bson.decimal128 import Decimal128
+from bson.objectid import ObjectId
 
 from varco_domain.backend import FieldKind, FieldMeta, json_codec, stored_as
 from varco_query import compile as kit
@@ -40,6 +41,7 @@ class Codec:
         literal: Gives what a literal is compared as.
         moment: Whether digits below the millisecond are kept beside it.
         exact: What a document holds as it is: a value of this very class needs no reading.
+        matchable: Whether the server can match it against a pattern, where it is text.
     """
 
     write: Callable[[Any], Any]
@@ -48,6 +50,7 @@ class Codec:
     literal: Callable[[Any], Any]
     moment: bool = False
     exact: type | None = None
+    matchable: bool = True
 
 
 def codec_of(field: FieldMeta) -> Codec:
@@ -258,6 +261,70 @@ def _plain(data: Any) -> Any:
     if isinstance(data, int) and data.__class__ is not bool:
         return int(data)
     return data
+
+
+def only_plain(codec: Codec) -> Codec:
+    """A codec of JSON that refuses what a document cannot hold as it is."""
+
+    def write(value: Any) -> Any:
+        data = codec.write(value)
+        if data.__class__ is dict and data.keys() == {_TEXT}:
+            raise ValueError("a document cannot hold it as it is")
+        return data
+
+    return replace(codec, write=write)
+
+
+def _seconds(value: timedelta) -> float:
+    seconds = value.total_seconds()
+    if timedelta(seconds=seconds) != value:
+        raise ValueError("seconds in a double do not tell it to the microsecond")
+    return seconds
+
+
+def _of_seconds(value: Any) -> timedelta:
+    return timedelta(seconds=_float(value))
+
+
+SECONDS: Final = Codec(_seconds, _of_seconds, kit.durations(timedelta.max), timedelta.total_seconds)
+"""Spans of time as beanie writes them."""
+
+_HEX: Final = "0123456789abcdef"
+_ID_DIGITS: Final = 24
+
+
+def _object_id(value: str) -> ObjectId:
+    if len(value) != _ID_DIGITS or not set(value) <= set(_HEX):
+        raise ValueError("an ObjectId is of 24 hexadecimal digits in lower case")
+    return ObjectId(value)
+
+
+def _text_of_id(value: Any) -> str:
+    if not isinstance(value, ObjectId):
+        raise TypeError
+    return str(value)
+
+
+def _place_of_id(value: Any) -> kit.Placed | None:
+    """Where text lies among texts of 24 hexadecimal digits."""
+    if not isinstance(value, str):
+        return None
+    length = next((at for at, each in enumerate(value) if each not in _HEX), len(value))
+    length = min(length, _ID_DIGITS)
+    start, rest = value[:length], _ID_DIGITS - length
+    if not rest:
+        return kit.Placed(start, exact=value == start)
+    below = [each for each in _HEX if each < value[length : length + 1]]
+    if below:
+        return kit.Placed(start + below[-1] + "f" * (rest - 1), exact=False)
+    before = int(start + "0" * rest, 16) - 1
+    return kit.Placed(None if before < 0 else f"{before:024x}", exact=False)
+
+
+OBJECT_ID: Final = Codec(
+    _object_id, _text_of_id, kit.Stored(_place_of_id, text=True), ObjectId, matchable=False
+)
+"""Text of 24 hexadecimal digits, where a document has an ObjectId."""
 
 
 def same_json(one: Any, other: Any) -> bool:

@@ -1,7 +1,7 @@
 """Collections from the metadata of the models."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -9,16 +9,24 @@ from pymongo import ASCENDING, IndexModel
 
 from varco_beanie._codecs import FINER, Codec, codec_of
 from varco_beanie._filters import Filters
-from varco_domain.backend import MetaReader, ParsedMeta, check_condition, unique_fields
-from varco_domain.exception import RepositoryClassCreationFailed
+from varco_beanie._indexes import KEY_INDEX, Index
+from varco_domain.backend import (
+    FieldKind,
+    MetaReader,
+    ParsedMeta,
+    check_condition,
+    unique_fields,
+)
+from varco_domain.exception import FieldNotFound, RepositoryClassCreationFailed
 from varco_domain.meta import CheckConstraint
 from varco_domain.model import DomainModel
 from varco_query import NotNode
 
 KEY: Final = "_id"
-KEY_INDEX: Final = "_id_"
 HELD: Final = "varco:held"
 """What a row counts that refers to another, so that the two conflict with its removal."""
+
+_DATES: Final = frozenset({FieldKind.DATETIME, FieldKind.DATE})
 
 _log = logging.getLogger("varco_beanie")
 
@@ -40,6 +48,7 @@ class EntityCollection:
         index_fields: Name of a unique index to the fields it is about.
         checks: Names of check constraints, and the filters of documents that break them.
         uniques: The groups of fields that are unique together, the key included.
+        existing: Whether others have made it, with its indexes and validator.
     """
 
     model: type[DomainModel]
@@ -53,6 +62,7 @@ class EntityCollection:
     index_fields: Mapping[str, tuple[str, ...]]
     checks: tuple[tuple[str, dict[str, Any]], ...]
     uniques: tuple[tuple[str, ...], ...]
+    existing: bool = False
 
     @property
     def validator(self) -> dict[str, Any]:
@@ -69,11 +79,15 @@ class EntityCollection:
         return keys
 
 
-def build_collection(model: type[DomainModel]) -> EntityCollection:
+def build_collection(model: type[DomainModel], more: Sequence[Index] = ()) -> EntityCollection:
     """The collection of a model.
 
+    Args:
+        model: The model.
+        more: The indexes besides those that it declares.
+
     Raises:
-        RepositoryClassCreationFailed: The model is abstract.
+        RepositoryClassCreationFailed: The model is abstract, or an index is not one of it.
     """
     meta = MetaReader.read(model)
     if meta.abstract:
@@ -86,23 +100,12 @@ def build_collection(model: type[DomainModel]) -> EntityCollection:
     finer = {
         name: f"{paths[name]}{FINER}" for name, each in meta.fields.items() if codec_of(each).moment
     }
-    return collection_of(model, meta, meta.table, paths, finer)
-
-
-def collection_of(
-    model: type[DomainModel],
-    meta: ParsedMeta,
-    name: str,
-    paths: Mapping[str, str],
-    finer: Mapping[str, str],
-) -> EntityCollection:
-    """The collection of a model whose fields have their places in its documents."""
-    codecs = {field: codec_of(each) for field, each in meta.fields.items()}
+    codecs = {name: codec_of(each) for name, each in meta.fields.items()}
     filters = Filters(meta.table, paths, finer, codecs)
     entity = EntityCollection(
         model,
         meta,
-        name,
+        meta.table,
         paths,
         finer,
         codecs,
@@ -112,12 +115,12 @@ def collection_of(
         _checks(meta, filters),
         (meta.pk_fields, *(fields for fields, _ in unique_fields(meta))),
     )
-    indexes, about = _indexes(entity)
+    indexes, about = _indexes(entity, more)
     return replace(entity, indexes=indexes, index_fields={KEY_INDEX: meta.pk_fields, **about})
 
 
 def _indexes(
-    entity: EntityCollection,
+    entity: EntityCollection, more: Sequence[Index]
 ) -> tuple[tuple[IndexModel, ...], dict[str, tuple[str, ...]]]:
     """The indexes of a model, and what the unique ones among them are about."""
     meta = entity.meta
@@ -142,7 +145,39 @@ def _indexes(
         if (each.hint.index or field in meta.foreign_keys) and not covered:
             name = f"ix_{meta.table}_{field}"
             found.append(IndexModel(entity.sort_keys((field,)), name=name))
+    for wanted in more:
+        index = _index(entity, wanted)
+        if any(index.document["key"] == other.document["key"] for other in found):
+            raise RepositoryClassCreationFailed(
+                f"{entity.model.__name__} declares an index of {', '.join(wanted.fields)} already; "
+                "take it out of the model, or leave this one out",
+                entity.model,
+            )
+        found.append(index)
     return tuple(found), about
+
+
+def _index(entity: EntityCollection, index: Index) -> IndexModel:
+    """An index as PyMongo makes it."""
+    meta = entity.meta
+    for name in index.fields:
+        if name not in meta.fields:
+            raise FieldNotFound(name, meta.table)
+    if index.expire_after is None:
+        name = index.name or "_".join(("ix", meta.table, *index.fields))
+        return IndexModel(entity.sort_keys(index.fields), name=name)
+    (field,) = index.fields
+    if meta.fields[field].kind not in _DATES or field in meta.pk_fields:
+        raise RepositoryClassCreationFailed(
+            f"{entity.model.__name__}.{field} is no moment by which documents can expire; "
+            "give a datetime or date that is no key",
+            entity.model,
+        )
+    return IndexModel(
+        [(entity.paths[field], ASCENDING)],  # to the millisecond: the server takes one field
+        name=index.name or f"ttl_{meta.table}_{field}",
+        expireAfterSeconds=index.expire_after,
+    )
 
 
 def _checks(meta: ParsedMeta, filters: Filters) -> tuple[tuple[str, dict[str, Any]], ...]:

@@ -19,6 +19,7 @@ from varco_beanie._envelopes import (
     stored,
     translated,
 )
+from varco_beanie._indexes import create_indexes
 from varco_beanie._transaction import Transaction
 from varco_events import (
     AbstractDeadLetterQueue,
@@ -82,7 +83,7 @@ class BeanieDeadLetterQueue(AbstractDeadLetterQueue):
 
     async def create_indexes(self) -> None:
         """Create those that are missing."""
-        await self._rows.create_indexes(self.indexes)
+        await create_indexes(self._rows, self.indexes)
 
     async def push(self, entry: DeadLetterEntry) -> None:
         """Append an entry; an entry id that is there already is kept once."""

@@ -147,6 +147,9 @@ def _unique(details: Mapping[str, Any], entity: "EntityCollection | None") -> Ex
         return UniqueViolationError(object, ())
     found = re.search(r" index: (\S+)", str(details.get("errmsg")))
     fields = entity.index_fields.get(found[1]) if found else None
+    if fields is None:  # an index that others have made
+        names = {path: name for name, path in entity.paths.items()}
+        fields = tuple(names[path] for path in details.get("keyPattern", ()) if path in names)
     return UniqueViolationError(entity.model, fields or entity.meta.pk_fields)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from varco_beanie._codecs import Codec, finer, naive
 from varco_domain.exception import FieldNotFound
-from varco_query import AndNode, Operation, QueryLimitError
+from varco_query import AndNode, Operation, OperationNotSupportedError, QueryLimitError
 from varco_query import compile as kit
 
 type Filter = dict[str, Any]
@@ -121,6 +121,8 @@ class Filters(kit.Compiler[Filter]):
     def matches(self, field: str, pattern: kit.Pattern, *, wanted: bool) -> Filter:
         """A regular expression that knows letter case by itself."""
         path = self._paths[field]
+        if not self._codecs[field].matchable:
+            raise OperationNotSupportedError("LIKE", field)
         expression = pattern.regex()
         if len(expression) > _LONGEST and len(expression.encode()) > _LONGEST:
             raise QueryLimitError("max_length", _LONGEST, len(expression), _HINT)

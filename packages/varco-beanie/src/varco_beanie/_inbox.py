@@ -24,6 +24,7 @@ from varco_beanie._envelopes import (
 )
 from varco_beanie._failures import aside_of
 from varco_beanie._inbox_failures import FAILED_AT, NOTED, InboxFailures
+from varco_beanie._indexes import create_indexes
 from varco_domain.backend import utc_now
 from varco_events import InboxEntry, InboxRepository, inbox_failure
 
@@ -81,7 +82,7 @@ class BeanieInbox(InboxRepository):
 
     async def create_indexes(self) -> None:
         """Create those that are missing."""
-        await self._rows.create_indexes(self.indexes)
+        await create_indexes(self._rows, self.indexes)
 
     async def accept(self, session: "AsyncClientSession | None", entry: InboxEntry) -> bool:
         """Insert an entry in a transaction; False if it is there."""

@@ -31,6 +31,12 @@ class DocumentMapper:
             for name in meta.fields
             if name not in meta.pk_fields
         ]
+        # What comes back of them may be less than what was given.
+        self._rounded = [
+            name
+            for name, codec in entity.codecs.items()
+            if codec.moment and name not in entity.finer
+        ]
         self._json = {entity.paths[name] for name in meta.mutable_fields}
         self._reads: list[tuple[str, str, type | None, Callable[[Any], Any], str | None, bool]] = [
             (
@@ -88,6 +94,8 @@ class DocumentMapper:
             # What the document holds is not shared with whoever saved it.
             for name in self._meta.mutable_fields:
                 row[name] = self.value(name, document)
+        for name in self._rounded:
+            row[name] = self.value(name, document)
         return load_entity(self._meta, row, document)
 
     def value(self, name: str, document: Document) -> Any:
@@ -101,10 +109,18 @@ class DocumentMapper:
         return read if below is None else read.replace(microsecond=read.microsecond + below)
 
     def key(self, row: Mapping[str, Any]) -> Any:
-        """What a document holds as its key."""
+        """What a document holds as its key.
+
+        Raises:
+            ModelValueError: MongoDB cannot keep it.
+        """
         if self._single_key:
             name, write = self._keys[0]
-            return write(row[name])
+            try:
+                return write(row[name])
+            except ValueError as error:
+                model = self._meta.entity_cls.__name__
+                raise ModelValueError(model, name, str(error)) from None
         return {name: write(row[name]) for name, write in self._keys}
 
     def values(self, row: Mapping[str, Any]) -> Document:
@@ -160,7 +176,7 @@ class DocumentMapper:
         changed = {
             path: value for path, value in new.items() if not self._same(path, value, loaded)
         }
-        return changed, {path: "" for path in gone if path in loaded}
+        return changed, {path: "" for path in gone if loaded.get(path) is not None}
 
     def _same(self, path: str, value: Any, loaded: Document) -> bool:
         if path not in loaded:

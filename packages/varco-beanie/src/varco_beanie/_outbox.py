@@ -27,6 +27,7 @@ from varco_beanie._envelopes import (
     translated,
 )
 from varco_beanie._failures import aside_of
+from varco_beanie._indexes import create_indexes
 from varco_beanie._line import AT_ONCE, BEFORE, BEHIND, HELD, IN_LINE, PARKED, READY, SEQ, Line
 from varco_beanie._outbox_failures import OutboxFailures
 from varco_beanie._transaction import in_transaction
@@ -89,7 +90,7 @@ class BeanieOutbox(OutboxRepository):
 
     async def create_indexes(self) -> None:
         """Create those that are missing."""
-        await self._rows.create_indexes(self.indexes)
+        await create_indexes(self._rows, self.indexes)
 
     async def insert(
         self,

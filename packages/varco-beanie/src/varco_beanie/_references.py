@@ -56,6 +56,10 @@ class References:
                 owner.model,
             )
         named = _named(found, key)
+        if found.codecs[named].matchable is not owner.codecs[field].matchable:
+            raise RepositoryClassCreationFailed(
+                f"{where} {key.table}.{named}, and only one of the two is an ObjectId", owner.model
+            )
         if (named,) not in found.uniques or (
             found.meta.deleted_at_field is not None and (named,) != found.meta.pk_fields
         ):

@@ -1,6 +1,6 @@
 """All that a provider knows: its collections and what is prepared for its models."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +10,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 
 from varco_beanie._collections import EntityCollection, build_collection
 from varco_beanie._counters import COUNTERS, Counter
+from varco_beanie._indexes import Index
 from varco_beanie._mapper import DocumentMapper
 from varco_beanie._queries import Queries
 from varco_beanie._references import References
@@ -43,8 +44,13 @@ class EntityStorage:
 class Storage:
     """Collections of models in one database. Safe to share between threads."""
 
-    def __init__(self, database: "AsyncDatabase[dict[str, Any]]") -> None:
+    def __init__(
+        self,
+        database: "AsyncDatabase[dict[str, Any]]",
+        indexes: Mapping[type[DomainModel], Sequence[Index]] | None = None,
+    ) -> None:
         self.database = database
+        self._more = dict(indexes or {})
         # Written under _lock, read without: a reader sees a whole storage or none.
         self._by_model: dict[type[DomainModel], EntityStorage] = {}
         self._by_table: dict[str, EntityCollection] = {}
@@ -72,7 +78,7 @@ class Storage:
                 model = waiting.pop(0)
                 if model in self._by_model:
                     continue
-                self._keep(build_collection(model))
+                self._keep(build_collection(model, self._more.get(model, ())))
                 waiting.extend(
                     key.reference
                     for key in MetaReader.read(model).foreign_keys.values()
@@ -87,6 +93,28 @@ class Storage:
                     f"{entity.model.__name__} has a collection already", entity.model
                 )
             self._keep(entity)
+
+    def check(self) -> None:
+        """See that what the models say of each other fits together.
+
+        Raises:
+            RepositoryClassCreationFailed: A foreign key refers to a table of no registered model,
+                or to a field that is not unique; an index is of no registered model, or would
+                remove documents that others refer to.
+        """
+        for entity in self.entities:
+            for field, key in entity.meta.foreign_keys.items():
+                self.references.target(entity, field, key)
+        for model, indexes in self._more.items():
+            entity = self.of(model).entity
+            expires = any(each.expire_after is not None for each in indexes)
+            if entity.existing or (expires and self.references.is_referred_to(entity)):
+                why = (
+                    "others made its collection" if entity.existing else "other models refer to it"
+                )
+                raise RepositoryClassCreationFailed(
+                    f"{model.__name__} cannot have the indexes that are given: {why}", model
+                )
 
     def _keep(self, entity: EntityCollection) -> None:
         mapper = DocumentMapper(entity)
