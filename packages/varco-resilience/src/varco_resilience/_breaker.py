@@ -10,7 +10,7 @@ from varco_resilience._breaker_config import CircuitBreakerConfig
 from varco_resilience._breaker_core import BreakerCore
 from varco_resilience._checks import of_type, sync_function
 from varco_resilience._errors import ResilienceConfigError
-from varco_resilience._functions import Kind, callable_sync, check_async
+from varco_resilience._functions import Kind, check_async, check_sync
 from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
 from varco_resilience._surround import surround
 
@@ -109,16 +109,16 @@ class CircuitBreaker(SharedStrategy):
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function through the breaker."""
-        call = callable_sync(self.label, func)
-        result: R = surround(call, Kind.SYNC, self._core)(*args, **kwargs)
+        name = check_sync(self.label, func)
+        result: R = surround(func, Kind.SYNC, self._core, self.label, name)(*args, **kwargs)
         return result
 
     async def call_async[**P, R](
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function through the breaker."""
-        check_async(self.label, func)
-        result: R = await surround(func, Kind.ASYNC, self._core)(*args, **kwargs)
+        name = check_async(self.label, func)
+        result: R = await surround(func, Kind.ASYNC, self._core, self.label, name)(*args, **kwargs)
         return result
 
     def guard(self) -> Guard:
@@ -129,9 +129,9 @@ class CircuitBreaker(SharedStrategy):
         """The breakers that a call through this one passes."""
         return self._core, *inner
 
-    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # named by its own name
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
         """The function that surrounds calls of another, and is of the same kind."""
-        return surround(func, kind, self._core)
+        return surround(func, kind, self._core, self.label, name)
 
 
 class Guard:

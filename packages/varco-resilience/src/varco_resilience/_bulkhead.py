@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from varco_resilience._checks import at_least, of_type
 from varco_resilience._errors import BulkheadFullError, CallTimeoutError
-from varco_resilience._functions import Kind, callable_sync, check_async
+from varco_resilience._functions import Kind, check_async, check_sync
 from varco_resilience._observers import told
 from varco_resilience._strategy import AnyStrategy, Part, SharedStrategy
 from varco_resilience._surround import Gate, surround
@@ -170,21 +170,21 @@ class Bulkhead(SharedStrategy):
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function when there is a slot."""
-        call = callable_sync(self.label, func)
-        result: R = surround(call, Kind.SYNC, self._slots)(*args, **kwargs)
+        name = check_sync(self.label, func)
+        result: R = surround(func, Kind.SYNC, self._slots, self.label, name)(*args, **kwargs)
         return result
 
     async def call[**P, R](
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function when there is a slot."""
-        check_async(self.label, func)
-        result: R = await surround(func, Kind.ASYNC, self._slots)(*args, **kwargs)
+        name = check_async(self.label, func)
+        result: R = await surround(func, Kind.ASYNC, self._slots, self.label, name)(*args, **kwargs)
         return result
 
-    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:  # noqa: ARG002  # named by its own name
+    def wrap(self, func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
         """The function that surrounds calls of another, and is of the same kind."""
-        return surround(func, kind, self._slots)
+        return surround(func, kind, self._slots, self.label, name)
 
 
 class _BulkheadPerFunction(AnyStrategy, Part):

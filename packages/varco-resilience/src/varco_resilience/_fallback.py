@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._checks import ErrorFilter, error_filter, matches
 from varco_resilience._errors import ResilienceConfigError, UnsupportedFunctionError
-from varco_resilience._functions import PLAIN_KINDS, Kind, answering, kind_of
+from varco_resilience._functions import PLAIN_KINDS, Kind, answer_type, kind_of
 from varco_resilience._strategy import Part, apply
 
 if TYPE_CHECKING:
@@ -66,22 +66,30 @@ class Fallback[F](Part):
         return self._sync(func, name) if kind is Kind.SYNC else self._async(func)
 
     def _sync(self, func: Callable[..., Any], name: str) -> Callable[..., Any]:
-        on, handler, value = self._on, self._handler, self._value
-        if handler is not None:
-            if kind_of(handler) is Kind.ASYNC:
-                raise UnsupportedFunctionError(
-                    self.label, name, "its handler is async, so the function must be as well"
-                )
-            remedy = "the function must be async for it"
-            handler = answering(self.label, handler, f"the handler of {name}", remedy)
+        on, handler, value, label = self._on, self._handler, self._value, self.label
+        if handler is not None and kind_of(handler) is Kind.ASYNC:
+            raise UnsupportedFunctionError(
+                label, name, "its handler is async, so the function must be as well"
+            )
+        plain: type[Any] | None = None
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            nonlocal plain
             try:
-                return func(*args, **kwargs)
+                result = func(*args, **kwargs)
+                if type(result) is not plain:
+                    plain = answer_type(result, label, name)
             except Exception as error:
                 if isinstance(error, UnsupportedFunctionError) or not matches(on, error):
                     raise
-                return value if handler is None else handler(error)
+                if handler is None:
+                    return value
+                answer = handler(error)
+                remedy = "the function must be async for it"
+                answer_type(answer, label, f"the handler of {name}", remedy)
+                return answer
+            else:
+                return result
 
         return wrapper
 

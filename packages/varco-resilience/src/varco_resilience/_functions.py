@@ -110,43 +110,34 @@ def only(decorator: str, kind: Kind, name: str, supported: tuple[Kind, ...], rem
         )
 
 
-def callable_sync[**P, R](decorator: str, func: Callable[P, R]) -> Callable[P, R]:
-    """A sync function to be called once, whose answer is no coroutine either.
+def check_sync(decorator: str, func: Any) -> str:
+    """Refuse a function that is not sync before it is called; the name of one that is."""
+    name = name_of(func)
+    only(decorator, kind_of(func), name, (Kind.SYNC,), "use the async way of calling")
+    return name
+
+
+def answer_type(result: Any, decorator: str, name: str, remedy: str = MAKE_ASYNC) -> type[Any]:
+    """The type of what a sync function has answered with; further answers of it need no look.
+
+    A coroutine would fail, or succeed, where no strategy looks; it has not begun and never will.
 
     Raises:
-        UnsupportedFunctionError: it is none, at once; or it has made a coroutine, as `answering`.
+        UnsupportedFunctionError: it is a coroutine.
     """
-    name, remedy = name_of(func), "use the async way of calling"
-    only(decorator, kind_of(func), name, (Kind.SYNC,), remedy)
-    return answering(decorator, func, name, remedy)
+    found = type(result)
+    if hasattr(found, "__await__") and isinstance(result, Coroutine):
+        result.close()
+        raise UnsupportedFunctionError(decorator, name, f"it returns a coroutine; {remedy}")
+    return found
 
 
-def answering[**P, R](
-    decorator: str, func: Callable[P, R], name: str, remedy: str
-) -> Callable[P, R]:
-    """A sync function that answers for itself.
-
-    A coroutine of another function would fail, or succeed, where no strategy looks; it has not
-    begun and never will.
-
-    Raises:
-        UnsupportedFunctionError: by the function returned, when `func` has made a coroutine.
-    """
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        result = func(*args, **kwargs)
-        if hasattr(type(result), "__await__") and isinstance(result, Coroutine):
-            result.close()
-            raise UnsupportedFunctionError(decorator, name, f"it returns a coroutine; {remedy}")
-        return result
-
-    return call
-
-
-def check_async(decorator: str, func: Any) -> None:
-    """Refuse a function that is not async before it is called."""
+def check_async(decorator: str, func: Any) -> str:
+    """Refuse a function that is not async before it is called; the name of one that is."""
+    name = name_of(func)
     remedy = f"use the sync way of calling, or, if what it returns is to be awaited, {MAKE_ASYNC}"
-    only(decorator, kind_of(func), name_of(func), (Kind.ASYNC,), remedy)
+    only(decorator, kind_of(func), name, (Kind.ASYNC,), remedy)
+    return name
 
 
 _ARTICLES = {

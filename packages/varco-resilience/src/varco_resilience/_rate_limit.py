@@ -277,7 +277,7 @@ class _RateLimit(AnyStrategy, Part):
         """The function that surrounds calls of another, and is of the same kind."""
         limiter = self._limiter
         if _takes(limiter):
-            return surround(func, kind, _Local(limiter, self._key_fn))
+            return surround(func, kind, _Local(limiter, self._key_fn), self.label, name)
         if kind not in {Kind.ASYNC, Kind.ASYNC_GENERATOR}:
             raise UnsupportedFunctionError(
                 self.label,
@@ -285,7 +285,7 @@ class _RateLimit(AnyStrategy, Part):
                 f"{type(limiter).__name__} has to be awaited; make the function async, or use an "
                 "InMemoryRateLimiter",
             )
-        return surround(func, kind, _Shared(limiter, self._key_fn))
+        return surround(func, kind, _Shared(limiter, self._key_fn), self.label, name)
 
 
 def rate_limit(limiter: RateLimiter, *, key_fn: Callable[..., str] | None = None) -> AnyStrategy:

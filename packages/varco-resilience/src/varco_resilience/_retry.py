@@ -11,9 +11,9 @@ from varco_resilience._errors import UnsupportedFunctionError
 from varco_resilience._functions import (
     PLAIN_KINDS,
     Kind,
-    callable_sync,
+    answer_type,
     check_async,
-    name_of,
+    check_sync,
 )
 from varco_resilience._policy import RetryPolicy
 from varco_resilience._retry_attempts import AsyncAttempts, SyncAttempts
@@ -56,23 +56,24 @@ class Retrying(AnyStrategy, Part):
         extras = (policy.deadline, policy.attempt_timeout, policy.retry_on_result, policy.budget)
         is_async = kind is Kind.ASYNC
         if extras == (None,) * 4:
-            try_first = _try_first_async if is_async else _try_first_sync
-            return try_first(func, policy.is_retryable, begin)
+            if is_async:
+                return _try_first_async(func, policy.is_retryable, begin)
+            return _try_first_sync(func, name, policy.is_retryable, begin)
         return (_attempt_async if is_async else _attempt_sync)(func, begin)
 
     def call_sync[**P, R](self, func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync function, and again as long as the policy says."""
-        sync = callable_sync(self.label, func)
-        call = RetryCall(self.policy, name_of(func), circuits_of(func))
-        result: R = run_sync(call, sync, args, kwargs, None)
+        name = check_sync(self.label, func)
+        call = RetryCall(self.policy, name, circuits_of(func))
+        result: R = run_sync(call, func, args, kwargs, None)
         return result
 
     async def call_async[**P, R](
         self, func: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call an async function, and again as long as the policy says."""
-        check_async(self.label, func)
-        call = RetryCall(self.policy, name_of(func), circuits_of(func))
+        name = check_async(self.label, func)
+        call = RetryCall(self.policy, name, circuits_of(func))
         result: R = await run_async(call, func, args, kwargs, None)
         return result
 
@@ -86,16 +87,24 @@ class Retrying(AnyStrategy, Part):
 # Most calls need no second attempt, and then the first costs no more than a try.
 def _try_first_sync(
     func: Callable[..., Any],
+    name: str,
     is_retryable: Callable[[BaseException], bool],
     begin: Callable[[], RetryCall],
 ) -> Callable[..., Any]:
+    plain: type[Any] | None = None
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        nonlocal plain
         try:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            if type(result) is not plain:
+                plain = answer_type(result, Retrying.label, name)
         except Exception as error:
             if not is_retryable(error):
                 raise
             failed = [error]
+        else:
+            return result
         return run_sync(begin(), func, args, kwargs, failed.pop())
 
     return wrapper

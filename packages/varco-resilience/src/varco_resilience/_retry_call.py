@@ -18,6 +18,7 @@ from varco_resilience._errors import (
     ResultRejectedError,
     RetryExhaustedError,
 )
+from varco_resilience._functions import answer_type
 from varco_resilience._retry_after import asked_wait
 from varco_resilience._retry_events import RetryEvent, notify
 from varco_resilience._timeout import limited, running_task
@@ -163,6 +164,7 @@ def run_sync(
         if failed is None:
             try:
                 result = func(*args, **kwargs)
+                answer_type(result, "retry", call.name)
             except Exception as error:
                 if not is_retryable(error):
                     raise

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from varco_resilience._circuits import circuits_of, note_circuits
-from varco_resilience._functions import KINDS, MAKE_ASYNC, Kind, answering, decorate, only
+from varco_resilience._functions import KINDS, Kind, decorate, only
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -110,10 +110,6 @@ def apply(parts: Sequence[Part], func: Any) -> Any:
     def wrap(func: Callable[..., Any], kind: Kind, name: str) -> Callable[..., Any]:
         for part in parts:
             only(part.label, kind, name, part.kinds, part.remedy)
-        if kind is Kind.SYNC:
-            circuits = circuits_of(func)
-            func = answering(_label(parts), func, name, MAKE_ASYNC)
-            note_circuits(func, circuits)
         return build([part.bind(name) for part in parts], func, kind, name)
 
     return decorate(_label(parts), func, wrap)

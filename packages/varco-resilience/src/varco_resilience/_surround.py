@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
-from varco_resilience._functions import Kind
+from varco_resilience._functions import Kind, answer_type
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -48,16 +48,28 @@ class Gate(ABC):
         raise NotImplementedError
 
 
-def surround(func: Callable[..., Any], kind: Kind, gate: Gate) -> Callable[..., Any]:
-    """The function whose calls, each as a whole, pass the gate; a generator at its first item."""
+def surround(
+    func: Callable[..., Any], kind: Kind, gate: Gate, label: str, name: str
+) -> Callable[..., Any]:
+    """The function whose calls, each as a whole, pass the gate; a generator at its first item.
+
+    `label` and `name`, of the strategy and of the function, are for messages.
+    """
+    if kind is Kind.SYNC:
+        return _sync(func, gate, label, name)
     return _SURROUNDED[kind](func, gate)
 
 
-def _sync(func: Callable[..., Any], gate: Gate) -> Callable[..., Any]:
+def _sync(func: Callable[..., Any], gate: Gate, label: str, name: str) -> Callable[..., Any]:
+    plain: type[Any] | None = None
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        nonlocal plain
         permit = gate.ready or gate.admit(args, kwargs) or gate.wait_sync(args, kwargs)
         try:
             result = func(*args, **kwargs)
+            if type(result) is not plain:
+                plain = answer_type(result, label, name)
         except BaseException as error:
             permit.leave(error)
             raise
@@ -126,7 +138,6 @@ def _async_generator(func: Callable[..., Any], gate: Gate) -> Callable[..., Any]
 
 
 _SURROUNDED = {
-    Kind.SYNC: _sync,
     Kind.ASYNC: _async,
     Kind.GENERATOR: _generator,
     Kind.ASYNC_GENERATOR: _async_generator,
