@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from varco_resilience import _observers
 from varco_resilience._breaker_config import CircuitState, StateChange
 from varco_resilience._breaker_window import Window
-from varco_resilience._checks import matches, roots
+from varco_resilience._checks import matches, rooted
 from varco_resilience._errors import CallRejectedError, CircuitOpenError, UnsupportedFunctionError
 from varco_resilience._retry_events import notify
 from varco_resilience._surround import Gate
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from varco_resilience._breaker_config import CircuitBreakerConfig, StateListener
     from varco_resilience._surround import Permit
+
+
+_NEUTRAL = (CallRejectedError, UnsupportedFunctionError)
 
 
 class _Outcome(Enum):
@@ -227,9 +230,7 @@ class BreakerCore(Gate):
         if error is None:
             return _Outcome.SUCCESS
         # A cancelled call and one that was refused on this side say nothing about the callee.
-        if not isinstance(error, Exception) or all(
-            isinstance(root, (CallRejectedError, UnsupportedFunctionError)) for root in roots(error)
-        ):
+        if not isinstance(error, Exception) or rooted(error, _NEUTRAL, all):
             return _Outcome.NEUTRAL
         failed = matches(self.config.monitored_on, error)
         return _Outcome.FAILURE if failed else _Outcome.SUCCESS

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable  # tools resolve the alias at run time
+from collections.abc import Callable, Iterable  # tools resolve the alias at run time
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from varco_resilience._errors import ResilienceConfigError, RetryExhaustedError
 from varco_resilience._functions import Kind, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     type _Types = type[Exception] | tuple[type[Exception], ...]
 
 type ErrorFilter = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -63,10 +61,10 @@ def matches(wanted: ErrorFilter, error: Exception) -> bool:
         if isinstance(last, Exception) and matches(wanted, last):
             return True
     members = members_of(error)
-    if any(matches(wanted, member) for member in members):
+    if members and any(matches(wanted, member) for member in members):
         return True
     if isinstance(wanted, (type, tuple)):
-        return isinstance(error, cast("_Types", wanted))
+        return isinstance(error, wanted)
     return not members and bool(wanted(error))
 
 
@@ -77,15 +75,21 @@ def members_of(error: Exception) -> tuple[Exception, ...]:
     return ()
 
 
-def roots(error: BaseException) -> Iterator[BaseException]:
-    """What has gone wrong at last: the errors behind exhausted retries and inside of groups."""
+def rooted(
+    error: BaseException,
+    kinds: tuple[type[BaseException], ...],
+    combine: Callable[[Iterable[bool]], bool],
+) -> bool:
+    """Whether any or all (`combine`) of what has gone wrong at last is of these kinds.
+
+    That is behind exhausted retries and inside of groups.
+    """
     if isinstance(error, RetryExhaustedError):
-        yield from roots(error.last_exc)
-    elif isinstance(error, BaseExceptionGroup):
-        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from roots(member)
-    else:
-        yield error
+        return rooted(error.last_exc, kinds, combine)
+    if isinstance(error, BaseExceptionGroup):
+        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        return combine(rooted(member, kinds, combine) for member in members)
+    return isinstance(error, kinds)
 
 
 def _is_number(value: object, *, whole: bool = False) -> TypeGuard[float]:

@@ -117,7 +117,9 @@ def check_sync(decorator: str, func: Any) -> str:
     return name
 
 
-def answer_type(result: Any, decorator: str, name: str, remedy: str = MAKE_ASYNC) -> type[Any]:
+def answer_type(
+    result: object, decorator: str, name: str, remedy: str = MAKE_ASYNC
+) -> type[object]:
     """The type of what a sync function has answered with; further answers of it need no look.
 
     A coroutine would fail, or succeed, where no strategy looks; it has not begun and never will.

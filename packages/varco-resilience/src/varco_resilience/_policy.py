@@ -14,7 +14,7 @@ from varco_resilience._checks import (
     error_filter,
     matches,
     of_type,
-    roots,
+    rooted,
     sync_function,
 )
 from varco_resilience._errors import (
@@ -27,6 +27,7 @@ from varco_resilience._retry_events import RetryHook
 
 # From here on a decorrelated delay no longer depends on how many came before it.
 _MIXED = 64
+_NEVER = (CircuitOpenError, UnsupportedFunctionError)
 
 
 def _draw() -> float:
@@ -130,8 +131,6 @@ class RetryPolicy:
 
         Never true of a cancellation, an exit, or an open circuit, be it one of a group.
         """
-        if not isinstance(exc, Exception) or any(
-            isinstance(root, (CircuitOpenError, UnsupportedFunctionError)) for root in roots(exc)
-        ):
+        if not isinstance(exc, Exception) or rooted(exc, _NEVER, any):
             return False
         return matches(self.retryable_on, exc)
