@@ -19,7 +19,8 @@ class Plain:
     """Looks at every entry for every claim."""
 
     def __init__(self):
-        self.kept, self.leases, self.claims = {}, {}, {}
+        self.kept, self.leases, self.claims, self.parked = {}, {}, {}, {}
+        self.places = {}
 
     def claim(self, now, limit, lease):
         claimable, blocked = [], set()
@@ -39,6 +40,10 @@ class Plain:
             self.leases[entry.entry_id] = now + lease
             self.kept[entry.entry_id] = stored(entry)
         return claimed
+
+    def put_back(self, entry_id):
+        self.kept[entry_id] = replace(self.parked.pop(entry_id), attempts=0)
+        self.kept = dict(sorted(self.kept.items(), key=lambda one: self.places[one[0]]))
 
     def drop(self, entry_id):
         self.leases.pop(entry_id, None)
@@ -73,7 +78,9 @@ class Outboxes(RuleBasedStateMachine):
     def save(self, keys, delay):
         at = delay and self.now + timedelta(seconds=delay)
         entries = [OutboxEntry(event_type="t", key=key, available_at=at) for key in keys]
-        self.plain.kept |= {entry.entry_id: entry for entry in entries}
+        for entry in entries:
+            self.plain.kept[entry.entry_id] = entry
+            self.plain.places[entry.entry_id] = len(self.plain.places)
         self.call(self.outbox.save_many, entries)
 
     @rule(limit=st.integers(1, 5), lease=st.sampled_from([1, 10]))
@@ -106,8 +113,9 @@ class Outboxes(RuleBasedStateMachine):
             self.plain.drop(entry_id)
             self.call(self.outbox.delete_many, [entry_id])
         elif what == "park":
-            if holds:
+            if holds and entry_id in self.plain.kept:
                 self.plain.drop(entry_id)
+                self.plain.parked[entry_id] = stored(replace(entry, available_at=None))
             self.call(self.outbox.park, entry)
         else:
             later = self.now + timedelta(seconds=5) if what == "postpone" else None
@@ -118,6 +126,14 @@ class Outboxes(RuleBasedStateMachine):
                 self.plain.claims[entry_id] = "nobody's"
             self.call(self.outbox.release, [entry])
 
+    @precondition(lambda self: self.plain.parked)
+    @rule(data=st.data())
+    def retry(self, data):
+        entry_id = data.draw(st.sampled_from(list(self.plain.parked)))
+        self.plain.put_back(entry_id)
+        result = self.call(self.outbox.failures().retry, [entry_id])
+        assert result.done == 1
+
     @invariant()
     def keeps_the_same_in_the_same_order(self):
         pending = self.call(self.outbox.get_pending, limit=10_000)
@@ -126,6 +142,19 @@ class Outboxes(RuleBasedStateMachine):
 
 TestOutboxes = Outboxes.TestCase
 TestOutboxes.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+
+
+@pytest.mark.anyio
+async def test_what_comes_behind_a_retried_entry_is_claimed_once():
+    outbox = InMemoryOutboxRepository()
+    first, *others = _entries(3, key="k")
+    await outbox.save(first)
+    await outbox.park(*await outbox.claim())
+    await outbox.save_many(others)
+    await outbox.failures().retry([first.entry_id])
+    await outbox.acknowledge(await outbox.claim(limit=1))
+    assert [one.entry_id for one in await outbox.claim()] == [one.entry_id for one in others]
+    assert await outbox.claim() == []
 
 
 def _entries(count, **fields):

@@ -119,7 +119,8 @@ class Turns:
         place = self._places.get(entry_id.int)
         if place is not None and (place in self._leases or place in self.ran_out):
             self.ran_out.pop(place, None)
-            self._lease([place], until)
+            self._leases[place] = until
+            self._ends(until)
 
     def take(self, now: datetime, until: datetime, limit: int) -> list[int]:
         """Lease the first places whose turn it is.
@@ -147,8 +148,11 @@ class Turns:
                     heappush(self._later, (entry.available_at, place))
                 continue
             if entry.key is None or self._goes_on(entry.key, place, line, behind):
+                # At once: a place may stand in two of the queues.
+                leases[place] = until
                 taken.append(place)
-        self._lease(taken, until)
+        if taken:
+            self._ends(until)
         return taken
 
     def _goes_on(
@@ -173,10 +177,8 @@ class Turns:
         del self._leases[place]
         self._offer(place, self.kept[place].key)
 
-    def _lease(self, places: list[int], until: datetime) -> None:
-        if places:
-            self._leases.update(dict.fromkeys(places, until))
-            self._first_end = until if self._first_end is None else min(until, self._first_end)
+    def _ends(self, until: datetime) -> None:
+        self._first_end = until if self._first_end is None else min(until, self._first_end)
 
     def _wake(self, now: datetime) -> None:
         """Let those have their turn again whose time is over."""
