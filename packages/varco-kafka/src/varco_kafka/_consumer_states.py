@@ -49,7 +49,7 @@ async def consumer_states(
             channel=by_topic[part.topic],
             partition=part.partition,
             consumer=members.get(part),
-            lag=max(lags[part], 0),
+            lag=lags[part],
         )
         for part in parts
     ]

@@ -38,4 +38,4 @@ async def lag_of(
         raise link.unavailable("say how long a topic is", error) from error
     finally:
         await consumer.stop()
-    return {one: last[one] - max(first[one], committed[one].offset) for one in parts}
+    return {one: max(0, last[one] - max(first[one], committed[one].offset)) for one in parts}
