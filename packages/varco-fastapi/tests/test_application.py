@@ -46,10 +46,10 @@ async def test_the_answers_of_the_framework_are_problems(served, caplog):
         assert problem(await client.get("/nowhere"))["code"] == "http.not_found"
         refused = await client.delete("/teapot")
         assert problem(refused)["code"] == "http.method_not_allowed"
-        assert refused.headers["allow"] == "GET"
+        assert refused.headers["allow"] == "GET, OPTIONS"
         served.app.mount("/inner", served.app)
         inner = await client.put("/inner/sizes/1")
-        assert (inner.status_code, inner.headers["allow"]) == (405, "POST")
+        assert (inner.status_code, inner.headers["allow"]) == (405, "OPTIONS, POST")
         tea = await client.get("/teapot")
         assert (problem(tea)["detail"], tea.headers["x-handle"]) == ("short and stout", "here")
         wrong = problem(await client.post("/sizes/x", json={"size": "large"}))

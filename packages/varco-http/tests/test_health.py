@@ -41,7 +41,10 @@ async def test_parts_are_asked_at_once_and_the_slow_and_the_broken_are_named():
     assert answer.status == 503
     assert b"secret" not in answer.body
     assert json.loads(answer.body) == {
-        "status": "failed",
+        "type": "urn:varco:error:http.not_ready",
+        "title": "Service Unavailable",
+        "status": 503,
+        "code": "http.not_ready",
         "parts": {
             "a": "ready",
             "b": "ready",

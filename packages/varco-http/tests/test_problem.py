@@ -4,14 +4,33 @@ import json
 import math
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from varco_domain.exception import ServiceValidationError, StorageUnavailableError
+from varco_domain.exception import (
+    ServiceValidationError,
+    StorageUnavailableError,
+    UniqueViolationError,
+)
 from varco_domain.service import TenantRequiredError
 from varco_domain.validation import ValidationError as Broken
-from varco_http import HttpResource, pointer_of, problem_of, problem_response, status_response
+from varco_http import (
+    HttpResource,
+    body_fault,
+    pointer_of,
+    problem_of,
+    problem_response,
+    status_response,
+)
 
 pytestmark = pytest.mark.anyio
+
+
+class Inner(BaseModel):
+    number: int
+
+
+class Outer(BaseModel):
+    inner: Inner
 
 
 def test_a_pointer_is_escaped():
@@ -38,6 +57,29 @@ def test_rules_point_to_the_fields():
         {"message": "all wrong"},
         {"message": "is odd", "pointer": "/3/count"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "pointers"),
+    [
+        (int | list[int], b'"x"', {""}),
+        (dict[str, int | list[int]], b'{"a": "x", "b": [1, "y"]}', {"/a", "/b", "/b/1"}),
+        (list[Inner | Outer], b'[{"inner": {}}]', {"/0/inner/number", "/0/number"}),
+        (dict[int, int], b'{"x": 1, "2": "y"}', {"/x", "/2"}),
+    ],
+)
+def test_a_pointer_leads_to_a_place_in_the_body(kind, body, pointers):
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_json(body)
+    given = json.loads(body)
+    assert {body_fault(each, given).pointer for each in caught.value.errors()} == pointers
+
+
+def test_of_a_field_that_no_body_has_nothing_is_told():
+    error = UniqueViolationError(Inner, ("tenant_id", "key"))
+    faults = [{"message": "is taken", "pointer": "/key"}]
+    assert problem_of(error, fields={"key"})["errors"] == faults
+    assert "errors" not in problem_of(error, fields=())
 
 
 def test_what_pydantic_says_of_something_inside_is_no_fault_of_who_calls():

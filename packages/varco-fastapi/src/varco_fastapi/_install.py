@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from varco_domain import DomainError
 from varco_fastapi._limit import BodyLimit
-from varco_fastapi._openapi import document_of
+from varco_fastapi._openapi import PROBLEM_CONTENT, document_of
 from varco_fastapi._operation import Answer
 from varco_fastapi._resource import resource
 from varco_http import (
@@ -23,7 +23,7 @@ from varco_http import (
     HttpResource,
     Part,
     RequestContext,
-    pointer_of,
+    body_fault,
     problem_response,
     status_response,
 )
@@ -125,10 +125,7 @@ def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None
         return Answer(await application.health.ready())
 
     failed: dict[int | str, dict[str, Any]] = {
-        503: {
-            "description": "A part cannot serve.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        }
+        503: {"description": "A part cannot serve.", "content": PROBLEM_CONTENT}
     }
     for path, answer, responses in (("live", live, {}), ("ready", ready, failed)):
         for method in ("GET", "HEAD"):
@@ -165,6 +162,8 @@ async def _answer_status(request: Request, error: Exception) -> Response:
         return Response(status_code=known.status_code, headers=dict(headers))
     if known.status_code == _METHOD_NOT_ALLOWED:
         headers = _allowing(request, headers)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=dict(headers))
     return Answer(
         status_response(
             known.status_code,
@@ -183,24 +182,25 @@ def _allowing(request: Request, headers: Mapping[str, str]) -> dict[str, str]:
         pattern = getattr(each, "path_regex", None)
         if pattern is not None and pattern.match(path.removeprefix(root)):
             methods.update(getattr(each, "methods", None) or ())
+    methods.add("OPTIONS")
     return {**headers, "Allow": ", ".join(sorted(methods))}
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
-    found = cast("RequestValidationError", error).errors()
+    known = cast("RequestValidationError", error)
     return Answer(
         status_response(
             422,
             instance=request.url.path,
             detail="the request does not fit the operation",
-            errors=[_fault(each["msg"], each["loc"]) for each in found[:100]],
+            errors=[_fault(each, known.body) for each in known.errors()[:100]],
         )
     )
 
 
-def _fault(message: str, loc: Iterable[str | int]) -> Fault:
-    place, *rest = loc
+def _fault(error: Mapping[str, Any], body: object) -> Fault:
+    place, *rest = error["loc"]
     if place == "body":
-        return Fault(message, pointer_of(rest))
-    name = ".".join(map(str, rest))
+        return body_fault({**error, "loc": rest}, body)
+    message, name = error["msg"], ".".join(map(str, rest))
     return Fault(message, header=name) if place == "header" else Fault(message, parameter=name)

@@ -11,7 +11,7 @@ from varco_fastapi._operation import Operation
 from varco_http import HttpApplication, HttpResource
 
 _REF: Final = "#/components/schemas/"
-_PROBLEM: Final = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}}
+PROBLEM_CONTENT: Final = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}}
 
 
 def document_of(
@@ -51,6 +51,6 @@ def _say_problems(document: dict[str, Any]) -> None:
         for operation in operations.values():
             response = operation.get("responses", {}).get("422", {})
             if f"{_REF}HTTPValidationError" in str(response):
-                response["content"] = _PROBLEM
+                response["content"] = PROBLEM_CONTENT
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)

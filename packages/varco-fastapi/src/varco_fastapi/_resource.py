@@ -35,8 +35,10 @@ def resource(
     """
     made = HttpResource.of(service, prefix, options)
     router = APIRouter(dependencies=list(dependencies))
-    # The routes are tried one after the other: those that are asked for most come first.
-    for endpoint in sorted(made.endpoints, key=lambda each: each.method != "GET"):
+    # The routes are tried one after the other: those that are asked for most come first, and what
+    # has a name before the rows, of which one may be called so.
+    endpoints = sorted(made.endpoints, key=lambda each: (each.method != "GET", each.on_row))
+    for endpoint in endpoints:
         router.add_api_route(
             endpoint.path,
             Operation(made, endpoint),
@@ -46,7 +48,7 @@ def resource(
             include_in_schema=endpoint.in_openapi,
             route_class_override=OperationRoute,
         )
-    for endpoint in made.endpoints:
+    for endpoint in endpoints:
         if endpoint.method == "GET":
             router.add_api_route(
                 endpoint.path,

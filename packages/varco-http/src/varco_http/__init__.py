@@ -45,7 +45,13 @@ if TYPE_CHECKING:
         parse_query,
     )
     from varco_http._openapi import extend_openapi, openapi_document
-    from varco_http._problem import pointer_of, problem_of, problem_response, status_response
+    from varco_http._problem import (
+        body_fault,
+        pointer_of,
+        problem_of,
+        problem_response,
+        status_response,
+    )
     from varco_http._query import ListQuery, QueryReader, SearchBody, query_schema_of
     from varco_http._resource import HttpResource, ResourceOptions
     from varco_http._tenants import TenantFromClaim, TenantFromHeader, TenantFromHost, TenantOf
@@ -105,6 +111,7 @@ __all__: tuple[str, ...] = (
     "UnknownParameterError",
     "Verb",
     "asgi_request",
+    "body_fault",
     "current_request_id",
     "entity_tag",
     "extend_openapi",

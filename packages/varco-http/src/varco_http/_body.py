@@ -16,19 +16,27 @@ from varco_http._message import JSON, HttpRequest
 from varco_http._problem import invalid_body
 
 MAX_BODY: Final = 1_048_576
+_ACCEPTS: Final = {"PATCH": "accept-patch", "QUERY": "accept-query"}  # RFC 5789, RFC 10008
 
 
 def check_media_type(request: HttpRequest, allowed: Sequence[str] = (JSON,)) -> None:
-    """Check that a body says that it is of a media type.
+    """Check that a body says that it is of a media type, and is not compressed or the like.
 
     Raises:
         MediaTypeError: It is of none of those allowed; a header of the answer says which.
     """
+    coding = request.headers.get("content-encoding")
+    if coding is not None and coding.strip().lower() not in {"", "identity"}:
+        raise MediaTypeError(
+            f"the body has to be sent as it is, not in the coding {coding[:60]!r}",
+            errors=[Fault("is a coding that is not taken", header="content-encoding")],
+            headers=[("accept-encoding", "identity")],
+        )
     given = request.headers.get("content-type", "")
     if given in allowed or given.partition(";")[0].strip().lower() in allowed:
         return
     known = ", ".join(allowed)
-    header = "accept-patch" if request.method == "PATCH" else "accept-post"
+    header = _ACCEPTS.get(request.method, "accept-post")
     shown = f"not {given[:60]!r}" if given else "and the request names none"
     raise MediaTypeError(
         f"the body has to be {known}, {shown}",
@@ -69,7 +77,7 @@ def read_json(adapter: TypeAdapter[Any], body: bytes) -> Any:
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
-        raise invalid_body(error) from None
+        raise invalid_body(error, body) from None
 
 
 def refuse_fields(names: Collection[str], reason: str) -> None:

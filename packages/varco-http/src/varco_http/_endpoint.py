@@ -62,4 +62,4 @@ class Endpoint:
         except Exception as error:
             if not is_answerable(error):
                 raise
-            return problem_response(error, instance=request.path)
+            return problem_response(error, instance=request.path, fields=self.spec.fields)

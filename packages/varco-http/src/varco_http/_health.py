@@ -7,8 +7,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import anyio
 
-from varco_http._errors import HttpConfigError
+from varco_http._errors import HttpConfigError, HttpError
 from varco_http._message import JSON, HttpResponse
+from varco_http._problem import problem_response
 
 _HEADERS: Final = (("content-type", JSON), ("cache-control", "no-store"))
 _LIVE: Final = HttpResponse(200, _HEADERS, b'{"status":"live"}')
@@ -31,6 +32,11 @@ class CheckedPart(Protocol):
     async def check_health(self) -> Any:
         """Return if it can serve; raise, or return False, if it cannot."""
         ...
+
+
+class _NotReadyError(HttpError):
+    code = "http.not_ready"
+    http_status = 503
 
 
 class Health:
@@ -71,7 +77,7 @@ class Health:
         return _LIVE
 
     async def ready(self) -> HttpResponse:
-        """Answer whether all parts can serve: 200, or 503 and which cannot.
+        """Answer whether all parts can serve: 200, or a problem document (503) of which cannot.
 
         Why a part cannot is logged and not told.
         """
@@ -80,13 +86,14 @@ class Health:
         async with anyio.create_task_group() as group:
             for name, (check, timeout) in parts.items():
                 group.start_soon(_ask, name, check, timeout, found)
-        ready = all(state == "ready" for state in found.values())
-        body = {
-            "status": "ready" if ready else "failed",
-            "parts": {name: found[name] for name in parts},
-        }
-        headers = _HEADERS if ready else (*_HEADERS, ("retry-after", "1"))
-        return HttpResponse(200 if ready else 503, headers, json.dumps(body).encode())
+        told = {name: found[name] for name in parts}
+        if all(state == "ready" for state in found.values()):
+            body = json.dumps({"status": "ready", "parts": told})
+            return HttpResponse(200, _HEADERS, body.encode())
+        error = _NotReadyError("a part cannot serve", headers=[("cache-control", "no-store")])
+        problem = problem_response(error)
+        body = json.dumps({**json.loads(problem.body), "parts": told})
+        return HttpResponse(503, problem.headers, body.encode())
 
 
 async def _ask(name: str, check: Check, timeout: float, found: dict[str, str]) -> None:  # noqa: ASYNC109 - a part's own limit

@@ -68,6 +68,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "openapi_document",
     ),
     "_problem": (
+        "body_fault",
         "pointer_of",
         "problem_of",
         "problem_response",

@@ -1,11 +1,12 @@
 """Problem details (RFC 9457): one document for every error."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any, Final, cast
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from varco_domain.exception import (
     PROBLEM_MEDIA_TYPE,
@@ -60,7 +61,9 @@ def pointer_of(path: Iterable[str | int]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
-def problem_of(error: BaseException, *, instance: str | None = None) -> dict[str, Any]:
+def problem_of(
+    error: BaseException, *, instance: str | None = None, fields: Container[str] | None = None
+) -> dict[str, Any]:
     """The problem document of an error.
 
     `errors` say for each thing that is wrong where it stands: `pointer` into the body,
@@ -69,6 +72,8 @@ def problem_of(error: BaseException, *, instance: str | None = None) -> dict[str
     Args:
         error: Any error; one that carries no `code` and `http_status` is an internal one.
         instance: The path of the request.
+        fields: The fields that a body may have; of others that are taken nothing is told. All by
+            default.
     """
     body = problem_for(error, instance=instance)
     status: int = body["status"]
@@ -78,19 +83,26 @@ def problem_of(error: BaseException, *, instance: str | None = None) -> dict[str
     detail = _DETAILS.get(body["code"]) or body.get("detail")
     if detail:
         body["detail"] = detail if len(detail) <= _LONGEST else f"{detail[:_LONGEST]}…"
-    faults = [_rendered(fault) for fault in _faults(error)]
+    faults = [_rendered(fault) for fault in _faults(error, fields)]
     if faults:
         body["errors"] = faults
     return body
 
 
-def problem_response(error: BaseException, *, instance: str | None = None) -> HttpResponse:
+def problem_response(
+    error: BaseException, *, instance: str | None = None, fields: Container[str] | None = None
+) -> HttpResponse:
     """The answer of an error: a problem document and the headers that go with it.
 
     An outage that a retry may mend (503) has `Retry-After`: the error's `retry_after` seconds,
     or one second. A 401 has `WWW-Authenticate`.
+
+    Args:
+        error: See `problem_of`.
+        instance: See `problem_of`.
+        fields: See `problem_of`.
     """
-    return _response(problem_of(error, instance=instance), headers_of(error))
+    return _response(problem_of(error, instance=instance, fields=fields), headers_of(error))
 
 
 def status_response(
@@ -143,13 +155,40 @@ def is_answerable(error: Exception) -> bool:
     return status < _SERVER or status == _UNAVAILABLE
 
 
-def invalid_body(error: ValidationError) -> InvalidBodyError | InvalidRequestError:
+def invalid_body(
+    error: ValidationError, body: bytes | dict[str, Any]
+) -> InvalidBodyError | InvalidRequestError:
     """What pydantic says of a body as an error of this package, without the values."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if len(found) == 1 and found[0]["type"] == "json_invalid":
         return InvalidRequestError(f"the body is no JSON: {found[0]['msg']}")
-    faults = [Fault(each["msg"], pointer_of(each["loc"])) for each in found[:100]]
+    given = from_json(body) if isinstance(body, bytes) else body
+    faults = [body_fault(each, given) for each in found[:100]]
     return InvalidBodyError("the body does not fit the operation", errors=faults)
+
+
+def body_fault(error: Mapping[str, Any], body: object) -> Fault:
+    """What pydantic says of a body, with a pointer to a place that the body has.
+
+    What else its `loc` names, such as the member of a union that was tried, is left out.
+
+    Args:
+        error: One of those that `ValidationError.errors()` lists.
+        body: What was checked, of JSON.
+    """
+    loc: Sequence[str | int] = error["loc"]
+    inside: Any = body
+    path: list[str | int] = []
+    for number, step in enumerate(loc, 1):
+        listed: bool = type(cast("object", inside)) is list
+        at: Any = step if listed else str(step)
+        try:
+            inside = inside[at]
+        except (LookupError, TypeError):
+            if error["type"] != "missing" or number < len(loc):
+                continue
+        path.append(step)
+    return Fault(error["msg"], pointer_of(path))
 
 
 def _response(body: dict[str, Any], headers: Iterable[tuple[str, str]]) -> HttpResponse:
@@ -164,7 +203,7 @@ def _seconds(error: BaseException) -> int:
     return ceil(min(asked, _MOST_SECONDS))
 
 
-def _faults(error: BaseException) -> list[Fault]:
+def _faults(error: BaseException, known: Container[str] | None) -> list[Fault]:
     errors = getattr(error, "errors", ())
     found: list[Fault] = []
     if isinstance(errors, tuple):
@@ -175,7 +214,7 @@ def _faults(error: BaseException) -> list[Fault]:
                 found.append(Fault(each.message, _pointer(each)))
     fields = getattr(error, "fields", ())
     if not found and isinstance(fields, tuple):
-        names = cast("tuple[str, ...]", fields)
+        names = [each for each in cast("tuple[str, ...]", fields) if known is None or each in known]
         found = [Fault("is taken", pointer_of([name])) for name in names]
     return found
 

@@ -36,6 +36,7 @@ async def list_rows(spec: Spec, request: HttpRequest, services: ServiceOf) -> Ht
 
 async def search_rows(spec: Spec, request: HttpRequest, services: ServiceOf) -> HttpResponse:
     """Answer with the page that a body asks for; where it goes on stands in the body."""
+    check_no_query(request)
     check_size(request, spec.max_body)
     check_media_type(request)
     query = spec.reader.read_body(read_json(_SEARCH, request.body))

@@ -205,7 +205,7 @@ class HttpResource:
         method, tail = _METHODS[verb]
         keys = "/".join(f"{{{each}}}" for each in self.spec.key_params)
         keyed = None
-        if self.idempotency is not None and verb in {Verb.CREATE, Verb.PATCH}:
+        if self.idempotency is not None and verb in {Verb.CREATE, Verb.PATCH, Verb.RESTORE}:
             keyed = self.idempotency.required
         return Endpoint(
             verb=verb,
@@ -237,7 +237,7 @@ class HttpResource:
             case Verb.DELETE:
                 return partial(delete_row, spec)
             case Verb.RESTORE:
-                return partial(restore_row, spec)
+                return partial(restore_row, spec, self.idempotency)
 
     def _action(self, action: HttpAction) -> Endpoint:
         if action.call is None and not callable(getattr(self.service, action.name, None)):

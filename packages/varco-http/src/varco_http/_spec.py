@@ -19,6 +19,7 @@ _CONTENT_TYPE: Final = ("content-type", JSON)
 _INT64: Final = range(-(2**63), 2**63)
 _INT_DIGITS: Final = 20
 _LONGEST_KEY: Final = 1_024
+_DOTS: Final = frozenset({".", ".."})
 # A client may keep an answer, and has to ask each time whether it still holds (RFC 9111).
 REVALIDATE: Final = ("cache-control", "private, no-cache")
 # What an update class may have beside the fields of its model.
@@ -94,6 +95,7 @@ class Spec:
             for name in _fields(classes.update) - self.knobs
             if name not in meta.fields or meta.fields[name].kind is FieldKind.JSON
         )
+        self.fields: Final = _fields(classes.create) | _fields(classes.update)
         self.key_parts: Final = [KeyPart(meta.fields[name]) for name in meta.pk_fields]
         self.key_params: Final = meta.pk_fields if meta.is_composite_pk else ("pk",)
         if parent_field is not None and parent_field not in shown:
@@ -116,6 +118,11 @@ class Spec:
             shown = ", ".join(params[name][:60] for name in self.key_params)
             raise ServiceNotFoundError(shown, self.meta.entity_cls)
         return tuple(parts) if self.meta.is_composite_pk else parts[0]
+
+    def unfit_keys(self, dto: Any) -> list[str]:
+        """The fields of a key, chosen by a client, that no path could name."""
+        parts = zip(self.meta.pk_fields, self.key_parts, strict=True)
+        return [name for name, part in parts if not part.fits(getattr(dto, name, None))]
 
     def key_path(self, pk: Any) -> str:
         """A key as it stands in a path."""
@@ -166,6 +173,13 @@ class KeyPart:
     def __init__(self, field: FieldMeta) -> None:
         self._kind = field.kind
         self.adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+
+    def fits(self, value: object) -> bool:
+        """Tell whether a value can stand in a path; what is no text always can."""
+        if not isinstance(value, str):
+            return True
+        # Clients resolve dots, and servers decode a path before they look for its parts.
+        return value not in _DOTS and "/" not in value and self.read(value) is not None
 
     def read(self, text: str) -> Any:
         """The value that a text stands for; None of one that is none."""

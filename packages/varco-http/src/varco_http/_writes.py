@@ -32,6 +32,7 @@ async def create_row(
     """Create a row, and answer with it and where it is."""
     check_no_query(request)
     dto = _read_new(spec, request)
+    refuse_fields(spec.unfit_keys(dto), "is no key that can stand in a path")
 
     def respond(row: Any) -> HttpResponse:
         return spec.created(request, row)
@@ -49,17 +50,16 @@ async def replace_row(spec: Spec, request: HttpRequest, services: ServiceOf) -> 
     pk = spec.key(request.path_params)
     new = _read_new(spec, request)
     names = spec.classes.update.model_fields.keys() - spec.knobs
+    given = {name: getattr(new, name) for name in names if hasattr(new, name)}
     try:
-        dto = spec.update.validate_python(
-            {name: getattr(new, name) for name in names if hasattr(new, name)}
-        )
+        dto = spec.update.validate_python(given)
     except ValidationError as error:
-        raise invalid_body(error) from None
+        raise invalid_body(error, given) from None
     for name in spec.meta.pk_fields:
-        given = getattr(new, name, None)
+        key = getattr(new, name, None)
         if (
-            given is not None
-            and given != dict(zip(spec.meta.pk_fields, spec.meta.pk_values(pk), strict=True))[name]
+            key is not None
+            and key != dict(zip(spec.meta.pk_fields, spec.meta.pk_values(pk), strict=True))[name]
         ):
             refuse_fields([name], "is another key than that of the path")
     service = services(spec.service)
@@ -105,15 +105,20 @@ async def delete_row(spec: Spec, request: HttpRequest, services: ServiceOf) -> H
     return HttpResponse(_NO_CONTENT)
 
 
-async def restore_row(spec: Spec, request: HttpRequest, services: ServiceOf) -> HttpResponse:
+async def restore_row(
+    spec: Spec, idempotency: Idempotency | None, request: HttpRequest, services: ServiceOf
+) -> HttpResponse:
     """Take the mark off a deleted row."""
     check_no_query(request)
     pk = spec.key(request.path_params)
-    service = services(spec.service)
-    if spec.parent is not None:
-        await check_parents(spec, request, services)
-        await current(spec, request, service.only_deleted(), pk)
-    return spec.respond(await service.restore(pk, request.ctx))
+
+    async def write(service: Any) -> HttpResponse:
+        if spec.parent is not None:
+            await check_parents(spec, request, services)
+            await current(spec, request, service.only_deleted(), pk)
+        return spec.respond(await service.restore(pk, request.ctx))
+
+    return await idempotent(idempotency, request, services(spec.service), spec.respond, write)
 
 
 class Action:

@@ -16,6 +16,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from litestar.serialization import encode_json
 from litestar.types import ASGIApp, Empty, Middleware, Scope
 
+from varco_domain.exception import PROBLEM_MEDIA_TYPE
 from varco_http import HttpApplication, HttpResource, HttpResponse, Part, RequestContext
 from varco_litestar._callers import current_caller
 from varco_litestar._openapi import Mounted, completed
@@ -62,6 +63,7 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         self._max_body = max_body
         self._openapi_path = openapi_path
         self._mounted: list[Mounted] = []
+        self._methods: dict[str, bytes] = {}
         self._unrouted = RequestContext(_resend)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
@@ -73,7 +75,7 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         handlers.setdefault(Exception, answer_error)
         ProblemDetailsPlugin(ProblemDetailsConfig(answer_problem)).on_app_init(app_config)
         app_config.middleware.insert(0, cast("Middleware", RequestContext))
-        app_config.before_send.append(self._identify)
+        app_config.before_send += [self._identify, self._allow]
         app_config.dependencies.setdefault("caller", Provide(current_caller))
         config.lifespan.append(self._running)
         app_config.route_handlers += [resource(each) for each in self._resources]
@@ -93,12 +95,15 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
         """Limit the bodies of a route, and note its resource for the OpenAPI document."""
         if not isinstance(route, HTTPRoute):
             return
+        self._methods[route.path_format] = ", ".join(sorted(route.methods)).encode("ascii")
         for handler in route.route_handlers:
             # Litestar asks its constructor for the limit, and not what plugins made of it.
             if all(each.request_max_body_size is Empty for each in handler.ownership_layers[1:]):
                 handler.request_max_body_size = self._max_body
             operation = handler.opt.get(OPERATION)
-            if isinstance(operation, Operation):
+            if isinstance(operation, Operation) and route.path_format.endswith(
+                operation.endpoint.path
+            ):
                 prefix = route.path_format.removesuffix(operation.endpoint.path)
                 if (prefix, operation.resource) not in self._mounted:
                     self._mounted.append((prefix, operation.resource))
@@ -117,6 +122,15 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
 
         await self._unrouted(scope, receive, _drop)
 
+    async def _allow(self, message: Any, scope: Any) -> None:
+        """Have OPTIONS tell all methods of a path; Litestar's answer knows those of its first."""
+        if scope.get("method") == "OPTIONS" and message["type"] == "http.response.start":
+            allowed = self._methods.get(scope.get("path_template", ""))
+            message["headers"] = [
+                (name, allowed if name == b"allow" and allowed else value)
+                for name, value in message["headers"]
+            ]
+
     def _health(self, prefix: str) -> list[Any]:
         health = self.application.health
 
@@ -128,7 +142,9 @@ class VarcoPlugin(InitPlugin, ReceiveRoutePlugin):
             """Tell whether all parts can serve."""
             return Answer(await health.ready())
 
-        failed = ResponseSpec(dict[str, Any], description="A part cannot serve.")
+        failed = ResponseSpec(
+            dict[str, Any], description="A part cannot serve.", media_type=PROBLEM_MEDIA_TYPE
+        )
         return [
             *_shown(f"{prefix}/live", live, tags=["health"], operation_id="live"),
             *_shown(

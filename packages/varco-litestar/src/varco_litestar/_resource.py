@@ -91,17 +91,39 @@ def seen_scope(scope: Scope) -> Mapping[str, Any]:
     return {**found, "path": f"{root}{found['path']}"} if root else found
 
 
+def _places(made: HttpResource, endpoint: Endpoint) -> list[str]:
+    """Where an operation is; that of a row also where the row is called as an operation is.
+
+    Litestar has `/search` stand before `/{pk}`, whichever the method.
+    """
+    if not endpoint.on_row or made.spec.meta.is_composite_pk:
+        return [endpoint.path]
+    named: dict[str, set[str]] = {}
+    for each in made.endpoints:
+        if not each.on_row and each.path != made.collection_path:
+            named.setdefault(each.path, set()).add(each.method)
+    tail = endpoint.path.removeprefix(made.row_path)
+    free = [path for path, methods in named.items() if tail or endpoint.method not in methods]
+    return [endpoint.path, *(f"{path}{tail}" for path in free)]
+
+
 def _handler(made: HttpResource, endpoint: Endpoint) -> Any:
+    key, on_row = made.spec.key_params[0], endpoint.on_row
+    at = -1 - endpoint.path.removeprefix(made.row_path).count("/")
+
     async def operation(request: Request[Any, Any, Any]) -> Answer:
-        scope = request.scope
+        scope = seen_scope(request.scope)
+        if on_row and key not in scope["path_params"]:
+            name = scope["path"].rstrip("/").split("/")[at]
+            scope = {**scope, "path_params": {**scope["path_params"], key: name}}
         return Answer(
-            await application_of(scope).answer(
-                endpoint, seen_scope(scope), request.body, known_caller(scope)
+            await application_of(request.scope).answer(
+                endpoint, scope, request.body, known_caller(request.scope)
             )
         )
 
     return route(
-        _PARAMETER.sub(r"{\1:str}", endpoint.path),
+        [_PARAMETER.sub(r"{\1:str}", path) for path in _places(made, endpoint)],
         http_method=cast(
             "list[Method]", ["GET", "HEAD"] if endpoint.method == "GET" else [endpoint.method]
         ),

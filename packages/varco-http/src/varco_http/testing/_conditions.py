@@ -102,6 +102,12 @@ class ConditionsContract(ContractBase):
                 assert MERGE_PATCH in str(patch.header("accept-patch"))
                 post = await client("POST", "/projects", {"name": "y"}, content_type=kind)
                 assert code_of(post) == (415, "http.media_type")
+            query = await client("QUERY", "/projects", {}, content_type="text/plain")
+            if query.status != 405:  # not every framework routes it
+                assert query.header("accept-query") == "application/json"
+            packed = await client("POST", "/projects", {"name": "y"}, content_encoding="gzip")
+            assert code_of(packed) == (415, "http.media_type")
+            assert packed.header("accept-encoding") == "identity"
             kind = "Application/JSON; charset=utf-8"
             assert (
                 await client("POST", "/projects", {"name": "y"}, content_type=kind)

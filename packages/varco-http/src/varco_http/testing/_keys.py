@@ -41,6 +41,16 @@ class IdempotencyContract(ContractBase):
                     assert bad.status == 400, wrong
             assert content(await client("GET", "/projects?total=true"))["total_count"] == 2
 
+    async def test_a_row_that_is_restored_again_is_restored_once(self) -> None:
+        async with self.served() as client:
+            await client("POST", "/labels", {"pk": "a"})
+            await client("DELETE", "/labels/a")
+            answers = [
+                await client("POST", "/labels/a/restore", idempotency_key="k1") for _ in range(2)
+            ]
+            assert [each.status for each in answers] == [200, 200]
+            assert answers[0].body == answers[1].body
+
     async def test_an_error_is_not_kept(self) -> None:
         async with self.served() as client:
             await client.create()

@@ -87,6 +87,37 @@ class ListsContract(ContractBase):
                 assert code_of(await client(method, target, body))[0] == 400, target
             search = await client("POST", "/projects/search", {"filter": "name >"})
             assert search.status == 400
+            both = await client("POST", "/projects/search?fliter=a", {})
+            assert code_of(both) == (400, "http.unknown_parameter")
+            for wrong_body, place in (({"total": 0}, "/total"), ({"limit": "1"}, "/limit")):
+                wrong = content(await client("POST", "/projects/search", wrong_body))
+                assert {each["pointer"] for each in wrong["errors"]} == {place}
+
+    async def test_a_row_is_reached_although_an_operation_has_its_name(self) -> None:
+        async with self.served() as client:
+            for key in ("search", "restore", "é +;"):
+                made = await client("POST", "/labels", {"pk": key, "text": "a"})
+                place = str(made.header("location"))
+                assert content(await client("GET", place))["pk"] == key
+                head = await client("HEAD", place)
+                assert (head.status, head.header("etag")) == (200, made.header("etag"))
+                assert (await client("PATCH", place, {"text": "b"})).status == 200
+                assert (await client("PUT", place, {"pk": key, "text": "c"})).status == 200
+                assert (await client("DELETE", place)).status == 204
+                back = await client("POST", f"{place}/restore")
+                assert (back.status, content(back)["text"]) == (200, "c")
+            assert code_of(await client("GET", "/projects/search")) == (404, "FASTREST_001")
+            # Where the method is the same, the operation's name goes first.
+            await client("POST", "/labels", {"pk": "stats"})
+            assert content(await client("GET", "/labels/stats")) == {"labels": 4}
+            assert (await client("DELETE", "/labels/stats")).status == 204
+
+    async def test_a_key_that_no_path_could_name_is_refused(self) -> None:
+        async with self.served() as client:
+            for key in ("", ".", "..", "a/b", "a\nb"):
+                refused = await client("POST", "/labels", {"pk": key})
+                assert code_of(refused) == (422, "http.invalid_body"), key
+                assert content(refused)["errors"][0]["pointer"] == "/pk"
 
 
 async def _tickets(client: Client, number: int) -> None:

@@ -11,16 +11,20 @@ from pydantic import BaseModel
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, ResourceGrant
 from varco_domain.auth.helpers import GrantBasedAuthorizer
 from varco_domain.dto import CreateDTO, ReadDTO, UpdateDTO
-from varco_domain.meta import FieldHint, ForeignKey
-from varco_domain.model import TenantVersionedDomainModel
+from varco_domain.meta import FieldHint, ForeignKey, PKStrategy, PrimaryKey, pk_field
+from varco_domain.model import (
+    TenantSoftDeleteVersionedDomainModel,
+    TenantVersionedDomainModel,
+)
 from varco_domain.providers import IUoWProvider
-from varco_domain.service import AsyncService, TenantAwareService
+from varco_domain.service import AsyncService, SoftDeleteService, TenantAwareService
 from varco_http._application import HttpApplication
 from varco_http._callers import BearerTokens, Callers
 from varco_http._idempotency import Idempotency, IdempotencyRecord
 from varco_http._resource import HttpResource
 from varco_http._tenants import TenantFromClaim, TenantOf
 from varco_http._verb import HttpAction
+from varco_query import QueryParams
 
 SECRET: Final = "the password is 1234"  # noqa: S105 - what no answer may tell
 
@@ -49,6 +53,20 @@ class Ticket(TenantVersionedDomainModel):
     project_id: Annotated[int, ForeignKey(Project)]
     title: Annotated[str, FieldHint(max_length=100)]
     points: int = 0
+
+
+class Label(TenantSoftDeleteVersionedDomainModel):
+    """Something whose key the client chooses."""
+
+    class Meta:
+        """Where it is kept."""
+
+        table: ClassVar[str] = "labels"
+
+    pk: Annotated[str, PrimaryKey(PKStrategy.STR_ASSIGNED), FieldHint(max_length=60)] = pk_field(
+        init=True
+    )
+    text: Annotated[str, FieldHint(max_length=100)] = ""
 
 
 class OutageError(Exception):
@@ -109,6 +127,18 @@ class Tickets(
     """Tickets."""
 
 
+class Labels(
+    SoftDeleteService[Label, str, CreateDTO, ReadDTO, UpdateDTO],
+    TenantAwareService[Label, str, CreateDTO, ReadDTO, UpdateDTO],
+    AsyncService[Label, str, CreateDTO, ReadDTO, UpdateDTO],
+):
+    """Labels, which can be restored."""
+
+    async def stats(self, ctx: AuthContext) -> dict[str, int]:
+        """Tell how many there are."""
+        return {"labels": await self.count(QueryParams(), ctx)}
+
+
 @dataclass(frozen=True)
 class Verified:
     """What a token says."""
@@ -135,8 +165,11 @@ class Tokens:
         return found
 
 
+_NAMES: Final = ("projects", "tickets", "labels")
+
+
 def _grants(*actions: Action) -> tuple[ResourceGrant, ...]:
-    return tuple(ResourceGrant(name, frozenset(actions)) for name in ("projects", "tickets"))
+    return tuple(ResourceGrant(name, frozenset(actions)) for name in _NAMES)
 
 
 _ALL: Final = tuple(Action)
@@ -154,7 +187,7 @@ _TOKENS: Final[dict[str, Verified]] = {
 }
 
 
-MODELS: Final = (Project, Ticket, IdempotencyRecord)
+MODELS: Final = (Project, Ticket, Label, IdempotencyRecord)
 
 
 class World:
@@ -170,10 +203,11 @@ class World:
         self.application: Final = HttpApplication(
             Callers(BearerTokens(Tokens(), realm="contract"), tenant=tenant or TenantFromClaim())
         )
+        once = Idempotency(self.store)
         projects = HttpResource(
             Projects,
             "/projects",
-            idempotency=Idempotency(self.store),
+            idempotency=once,
             max_limit=max_limit,
             actions=[
                 HttpAction("break", call=Projects.break_),
@@ -184,7 +218,9 @@ class World:
         tickets = HttpResource(
             Tickets, "/tickets", parent=projects, require_if_match=True, max_body=1_000
         )
-        self.resources: Final[Sequence[HttpResource]] = (projects, tickets)
+        stats = HttpAction("stats", method="GET", on="collection", returns=dict[str, int])
+        labels = HttpResource(Labels, "/labels", idempotency=once, actions=[stats])
+        self.resources: Final[Sequence[HttpResource]] = (projects, tickets, labels)
 
     @asynccontextmanager
     async def part(self, application: HttpApplication) -> AsyncGenerator[None]:
@@ -192,5 +228,6 @@ class World:
         self.parts.append("started")
         application.add(self.projects)
         application.add(Tickets(self.store, GrantBasedAuthorizer()))
+        application.add(Labels(self.store, GrantBasedAuthorizer()))
         yield
         self.parts.append("stopped")
