@@ -23,7 +23,14 @@ from varco_events import (
     OutboxEntry,
     OutboxRelay,
 )
-from varco_otel import METRICS, Sampler, instrument, instrument_caches, uninstrument
+from varco_otel import (
+    METRICS,
+    Sampler,
+    instrument,
+    instrument_buses,
+    instrument_caches,
+    uninstrument,
+)
 from varco_otel._metrics import instruments_of
 from varco_resilience import (
     CircuitBreaker,
@@ -175,6 +182,22 @@ async def test_caches(on):
             "errors": 0,
             "evictions": 0,
         }
+
+
+async def test_buses(on):
+    class Bus:
+        rebalances = 2
+
+        def lags(self):
+            return {"orders": {0: 7, 3: 0}}
+
+    instrument_buses({"kafka": Bus()}, meter_provider=on.meter_provider)
+    lags = on.points("varco.bus.lag")
+    assert sorted(lags.values()) == [0, 7]
+    assert named(lags, varco__event__channel="orders", varco__partition=0) == 7
+    assert on.points("varco.bus.rebalances") == {frozenset({("varco.bus.name", "kafka")}): 2}
+    uninstrument()
+    assert on.points("varco.bus.lag") == {}
 
 
 async def test_stores_are_sampled_by_a_task_that_is_owned(on):

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from varco_otel._instrument import (
+        HasLags,
         HasStats,
         instrument,
+        instrument_buses,
         instrument_caches,
         instrument_calls,
         instrument_events,
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 else:
     _MODULES = {
         "_instrument": (
-            "HasStats instrument instrument_caches instrument_calls instrument_events "
-            "instrument_services instrument_tokens uninstrument"
+            "HasLags HasStats instrument instrument_buses instrument_caches instrument_calls "
+            "instrument_events instrument_services instrument_tokens uninstrument"
         ),
         "_logs": "TraceIdFilter",
         "_metrics": "METRICS Metric",
@@ -44,11 +46,13 @@ else:
 __all__: tuple[str, ...] = (
     "METRICS",
     "HasFigures",
+    "HasLags",
     "HasStats",
     "Metric",
     "Sampler",
     "TraceIdFilter",
     "instrument",
+    "instrument_buses",
     "instrument_caches",
     "instrument_calls",
     "instrument_events",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-type Part = Literal["services", "events", "tokens", "calls", "caches"]
+type Part = Literal["services", "events", "tokens", "calls", "caches", "buses"]
 
 # What each part is about, and the extra that brings it.
 _SLICES: Final[dict[Part, tuple[str, str]]] = {
@@ -36,12 +36,26 @@ class HasStats(Protocol):
         ...
 
 
+class HasLags(Protocol):
+    """A bus that takes events from partitions, as `varco_kafka.KafkaEventBus`."""
+
+    @property
+    def rebalances(self) -> int:
+        """How often partitions were dealt out anew."""
+        ...
+
+    def lags(self) -> Mapping[str, Mapping[int, int]]:
+        """By channel and partition, how many events are not handled."""
+        ...
+
+
 def instrument(
     *,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     handlers: Literal["link", "parent"] | Collection[str] = "link",
     caches: Mapping[str, HasStats] | None = None,
+    buses: Mapping[str, HasLags] | None = None,
 ) -> None:
     """Instrument every distribution of varco that is installed, for the whole process.
 
@@ -56,6 +70,7 @@ def instrument(
             event was made ("link"), or is a child of that ("parent"); or the full names of the
             handlers, "module.qualified_name", whose spans are children.
         caches: The caches to count, by the name that they have in the metrics.
+        buses: The buses whose lag to show, likewise.
 
     Raises:
         ValueError: `handlers` is another text.
@@ -74,6 +89,8 @@ def instrument(
         instrument_calls(meter_provider=meter_provider)
     if caches:
         instrument_caches(caches, meter_provider=meter_provider)
+    if buses:
+        instrument_buses(buses, meter_provider=meter_provider)
 
 
 def uninstrument() -> None:
@@ -159,6 +176,23 @@ def instrument_caches(
     for name, cache in caches.items():
         shown[name] = cache.stats
     _on["caches"] = shown.clear
+
+
+def instrument_buses(
+    buses: Mapping[str, HasLags], *, meter_provider: MeterProvider | None = None
+) -> None:
+    """Metrics of buses on partitions: lag and rebalances; another call replaces those before.
+
+    Each process shows the partitions that it has.
+
+    Args:
+        buses: By the name that they have in the metrics.
+        meter_provider: That of the process unless given.
+    """
+    _end("buses")
+    shown = instruments_of(meter_provider).buses
+    shown.update(buses)
+    _on["buses"] = shown.clear
 
 
 def _check(handlers: str | Collection[str]) -> None:

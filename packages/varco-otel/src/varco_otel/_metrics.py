@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import metrics
 from opentelemetry.metrics import Observation
 
-from varco_otel._names import BREAKER, CACHE, NAME, STORE, VERSION
+from varco_otel._names import BREAKER, BUS, CACHE, CHANNEL, NAME, PARTITION, STORE, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,6 +48,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("varco.handler.duration", "histogram", "s", "Calls of handlers"),
     Metric("varco.outbox.time", "histogram", "s", "Time that delivered events spent in the outbox"),
     Metric("varco.outbox.attempts", "counter", "{attempt}", "Deliveries from an outbox"),
+    Metric("varco.bus.lag", "gauge", "{event}", "Events of a partition that are not handled"),
+    Metric("varco.bus.rebalances", "counter", "{rebalance}", "Times partitions were dealt anew"),
     Metric("varco.store.waiting", "gauge", "{event}", "Depth: events that wait in a store"),
     Metric("varco.store.waiting.age", "gauge", "s", "Age of the oldest event that waits"),
     Metric("varco.store.failed", "gauge", "{event}", "Failures in a store"),
@@ -79,6 +81,7 @@ class Instruments:
     def __init__(self, meter: Meter) -> None:
         self.caches: dict[str, Callable[[], Any]] = {}
         self.breakers: dict[str, int] = {}
+        self.buses: dict[str, Any] = {}
         self.stores: dict[str, Any] = {}
         self._meter = meter
         self.events_created: Counter = self._counter("varco.events.created")
@@ -92,6 +95,8 @@ class Instruments:
         self.tokens_verified: Counter = self._counter("varco.tokens.verified")
         self.keys_fetch_duration: Histogram = self._histogram("varco.keys.fetch.duration")
         self._observed("varco.breaker.state", self._breaker_states)
+        self._observed("varco.bus.lag", self._lags)
+        self._observed("varco.bus.rebalances", self._rebalances)
         for name, attribute in {
             "varco.store.waiting": "waiting",
             "varco.store.waiting.age": "waiting_age",
@@ -128,6 +133,16 @@ class Instruments:
     def _breaker_states(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002  # as it is called
         for name, state in tuple(self.breakers.items()):
             yield Observation(state, {BREAKER: name})
+
+    def _lags(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002  # likewise
+        for name, bus in tuple(self.buses.items()):
+            for channel, lags in bus.lags().items():
+                for partition, lag in lags.items():
+                    yield Observation(lag, {BUS: name, CHANNEL: channel, PARTITION: partition})
+
+    def _rebalances(self, options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG002  # likewise
+        for name, bus in tuple(self.buses.items()):
+            yield Observation(bus.rebalances, {BUS: name})
 
     def _of_stores(self, attribute: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(options: CallbackOptions) -> Iterable[Observation]:  # noqa: ARG001  # likewise
