@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+
 from varco_events._errors import EventDecodeError
-from varco_events._event import RawEvent, type_name_of
+from varco_events._event import is_raw, type_name_of
 from varco_events._event_serializer import JsonEventSerializer, ids_of, raw_event, read_envelope
 from varco_events._surroundings import CAUSATION_ID, CORRELATION_ID, headers_of_ids, injected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from varco_events._event import Event
+    from varco_events._event import Event, RawEvent
     from varco_events._event_serializer import EventSerializer
 
 #: The header that says what the payload is written in; JSON where there is none.
@@ -30,6 +33,8 @@ EDITED: Final = "varco-edited"
 _RESERVED = "varco-"
 _JSON = JsonEventSerializer()
 _NO_HEADERS: dict[str, str] = {}
+# A fifth of the time of UUID(text).
+_uuid = TypeAdapter(UUID).validator.validate_python
 
 
 class EventEnvelope:
@@ -116,7 +121,7 @@ class EventEnvelope:
             found[CONTENT_TYPE] = content_type
         if headers:
             found.update(checked_headers(headers))
-        if isinstance(event, RawEvent):
+        if is_raw(event):
             version, payload = event.raw_version, event.payload
         else:
             version, payload = event.__event_version__, writer.serialize(event)
@@ -240,7 +245,7 @@ def to_fields(envelope: EventEnvelope) -> dict[str, bytes]:
     own, so that what a newer version adds survives an older one.
     """
     fields = {
-        "varco-id": str(envelope.event_id).encode(),
+        "varco-id": to_json(envelope.event_id)[1:-1],  # a quarter of the time of str()
         "varco-type": envelope.event_type.encode(),
         "varco-version": str(envelope.version).encode(),
         "varco-channel": envelope.channel.encode(errors="surrogatepass"),
@@ -267,7 +272,7 @@ def from_fields(fields: Mapping[str, bytes]) -> EventEnvelope:
     channel, key = rest.pop("varco-channel", b"default"), rest.pop("varco-key", None)
     try:
         return EventEnvelope(
-            event_id=UUID(rest.pop("varco-id").decode()),
+            event_id=_uuid(rest.pop("varco-id").decode()),
             event_type=rest.pop("varco-type").decode(errors="surrogatepass"),
             version=int(rest.pop("varco-version", b"1")),
             channel=channel.decode(errors="surrogatepass"),

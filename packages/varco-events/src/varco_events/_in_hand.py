@@ -79,11 +79,9 @@ class InHand:
         """What is to be said of it when the attempts are used up and nobody can say by what."""
         return self._given_up(Outcome.FAILED, type(self).poison(self.attempts))
 
-    def unreadable(self) -> Delivery | None:
-        """What is to be said when nobody can tell what it is; None when one can."""
+    def unreadable(self) -> Delivery:
+        """What is to be said when nobody can tell what it is: it has no type."""
         envelope = self.read()
-        if envelope.event_type:
-            return None
         error = EventDecodeError(f"{len(envelope.payload)} bytes that name no event type")
         return self._given_up(Outcome.UNREADABLE, error)
 

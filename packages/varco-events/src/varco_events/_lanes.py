@@ -9,11 +9,15 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from varco_events._context import handling
 from varco_events._diagnostics import describe
+from varco_events._dispatch import Delivery
 
 if TYPE_CHECKING:
-    from varco_events._dispatch import Delivery
+    from collections.abc import Iterable
+
     from varco_events._in_hand import InHand
+    from varco_events._outcome import HandlerOutcome
     from varco_events._workers import AnyUpstream, Workers
 
 _LEAST_REST = 0.1
@@ -79,12 +83,23 @@ class Lanes:
             self._lanes[received.key] = deque([received])
         self._begin(received)
 
+    def admit_all(self, received: Iterable[InHand]) -> None:
+        """Take all in hand, and begin with them then."""
+        with self._workers.together():
+            for one in received:
+                self.admit(one)
+
     def _begin(self, received: InHand) -> None:
         """Begin with it, unless those who did so before died or failed too often."""
-        most = self._workers.settings.max_attempts
-        if not self.may_begin:
+        if received.counted and not received.claimed:
+            self._workers.begin(self, received)  # which looks whether it may, when it does
+        elif not self.may_begin:
             self.drop(received)
-        elif received.claimed and received.attempts >= most and not received.counted:
+        elif (
+            received.claimed
+            and received.attempts >= self._workers.settings.max_attempts
+            and not received.counted
+        ):
             self._workers.spawn(self._give_up(received))
         else:
             self._workers.begin(self, received)
@@ -128,17 +143,20 @@ class Lanes:
     async def handle(self, received: InHand) -> None:
         """Bring it to the handlers, and do what follows from that."""
         try:
-            nothing = received.unreadable()
-            if nothing is not None:
+            if not received.read().event_type:
                 received.attempts += 1
-                await self._dead_letter(received, nothing)
+                await self._dead_letter(received, received.unreadable())
                 return
-            delivery = await self._delivered(received)
+            outcomes = await self._outcomes(received)
             received.claimed = False  # it was lived through
-            if delivery is not None and delivery.is_done:
-                self._finish(received)
-                return
-            if delivery is not None:
+            if outcomes is not None:
+                for one in outcomes:
+                    if one.error is not None:
+                        break
+                else:  # as nearly always: nothing is made for it
+                    self._finish(received)
+                    return
+                delivery = Delivery(received.read(), outcomes)
                 received.handlers = [one.handler for one in delivery.failed]
                 if not delivery.is_rejected:
                     await self._failed(received, delivery)
@@ -152,13 +170,13 @@ class Lanes:
             self.drop(received)
             raise
 
-    async def _delivered(self, received: InHand) -> Delivery | None:
+    async def _outcomes(self, received: InHand) -> tuple[HandlerOutcome, ...] | None:
         """What the handlers made of it; None when one of them was cancelled, by itself."""
-        workers = self._workers
+        workers, around = self._workers, handling.get()
         workers.start(received)
         self.running[received] = None
         try:
-            return await workers.dispatcher.dispatch(received.read(), handlers=received.handlers)
+            return await workers.dispatcher.outcomes(received.read(), around, received.handlers)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():  # the bus stops, or the partition is lost
@@ -168,6 +186,7 @@ class Lanes:
             )
             return None
         finally:
+            handling.set(around)
             del self.running[received]
             workers.end(received)
 

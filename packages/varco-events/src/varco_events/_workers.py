@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _ALONE = 1.0
 # How many of one key are counted at once, though they begin one after the other.
 _AHEAD = 16
+# Seconds for which handlers that never wait have the event loop, before others have their turn.
+_TURN = 0.01
+_LOOK = 16  # how many begin between two looks at the clock
 
 type Ready = tuple[Lanes, InHand]
 type AnyUpstream = Upstream[Any, Any]
@@ -112,6 +115,8 @@ class Workers:
         self.running: dict[InHand, asyncio.Task[Any]] = {}
         self.stopping: asyncio.Event = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._due: deque[Ready] = deque()
+        self._is_beginning = False
         self._ready: dict[AnyUpstream, deque[Ready]] = {}
         self._counting: set[AnyUpstream] = set()
         self._alone = asyncio.Lock()
@@ -129,15 +134,51 @@ class Workers:
 
     def begin(self, lanes: Lanes, received: InHand) -> None:
         """Begin as soon as there is room and the attempt is counted."""
-        most = self.settings.max_attempts
-        if received.claimed and 1 < most <= received.attempts + 1:
+        if received.claimed and 1 < self.settings.max_attempts <= received.attempts + 1:
             self.spawn(self._begin_alone(lanes, received))
-        elif received.counted and self.room > 0 and not self._held_back:
-            self.spawn(lanes.handle(received))
+        elif received.counted:
+            self._due.append((lanes, received))
+            if not self._is_beginning:
+                self._begin_due()
         else:
-            ready = self._ready.setdefault(lanes.upstream, deque())
-            ready.append((lanes, received))
-            self._go_on()
+            self._wait_for_room(lanes, received)
+
+    def _begin_due(self) -> None:
+        """Begin what is counted: one after the other as long as handlers do not wait.
+
+        What such a one makes due is begun here as well, and not within it: keys may be long.
+        """
+        due, self._is_beginning = self._due, True
+        begun, until = 0, self._loop.time() + _TURN
+        try:
+            while due:
+                lanes, received = due.popleft()
+                if self.room <= 0 or self._held_back or self.stopping.is_set():
+                    self._wait_for_room(lanes, received)
+                elif not lanes.may_begin:
+                    lanes.drop(received)
+                else:
+                    self.spawn(lanes.handle(received))
+                    begun += 1
+                    if begun % _LOOK == 0 and due and self._loop.time() > until:
+                        self._loop.call_soon(self._begin_due)
+                        return
+        finally:
+            self._is_beginning = bool(due)
+
+    @contextlib.contextmanager
+    def together(self) -> Generator[None]:
+        """What becomes due meanwhile begins at the end."""
+        is_first, self._is_beginning = not self._is_beginning, True
+        try:
+            yield
+        finally:
+            if is_first:
+                self._begin_due()
+
+    def _wait_for_room(self, lanes: Lanes, received: InHand) -> None:
+        self._ready.setdefault(lanes.upstream, deque()).append((lanes, received))
+        self._go_on()
 
     async def drain(self, seconds: float | None) -> list[Event]:
         """Wait for the handlers that run; what was cut off after so many seconds."""
@@ -149,9 +190,10 @@ class Workers:
             task.cancel()
         if self.tasks:
             await asyncio.wait(list(self.tasks))
-        for ready in self._ready.values():
+        for ready in (self._due, *self._ready.values()):
             for lanes, received in ready:
                 lanes.drop(received)
+        self._due.clear()
         self._ready.clear()
         return cut
 
@@ -179,7 +221,8 @@ class Workers:
         """It has returned."""
         self.room += 1
         del self.running[received]
-        self._tell_if_quiet()
+        if self._held_back:
+            self._tell_if_quiet()
         if self._ready:
             self._go_on()
 

@@ -38,7 +38,7 @@ from varco_kafka._upstream import Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from varco_kafka._link import Record
+    from varco_kafka._batches import Record
 
 logger = logging.getLogger("varco_kafka.bus")
 
@@ -142,14 +142,19 @@ class KafkaEventBus(TransportBus[KafkaEventBusSettings, Link]):
         found: dict[int, Exception] = {}
         sending: list[EventEnvelope] = []
         records: list[Record] = []
+        topics: dict[str, str] = {}
         for one in envelopes:
-            why = held.of(one) or refused.get(one.channel)
+            channel = one.channel
+            why = (held.of(one) if held.is_holding else None) or refused.get(channel)
             if why is None:
                 key, value, headers = written(one)
                 if len(value) > self.settings.max_event_bytes:
                     why = _too_large(one, f"{len(value)} bytes")
                 else:
-                    records.append((self.settings.topic_of(one.channel), key, value, headers))
+                    topic = topics.get(channel)
+                    if topic is None:
+                        topic = topics[channel] = self.settings.topic_of(channel)
+                    records.append((topic, key, value, headers))
                     sending.append(one)
                     continue
             found[id(one)] = why

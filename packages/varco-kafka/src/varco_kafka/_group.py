@@ -57,8 +57,8 @@ class GroupMember(Taking, ConsumerRebalanceListener):
         self._over: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # An event that dies before its last attempt but one may be counted before it is there.
-        concurrency, attempts = self._settings.concurrency, self._settings.max_attempts
-        self._ahead = concurrency if attempts > 2 else 0  # noqa: PLR2004
+        many, attempts = self._settings.prefetch, self._settings.max_attempts
+        self._ahead = many if attempts > 2 else 0  # noqa: PLR2004
         self.rebalances = 0
         """How often partitions were dealt out anew."""
 
@@ -131,8 +131,9 @@ class GroupMember(Taking, ConsumerRebalanceListener):
         """Commit it soon."""
         if partition.progress is not None:
             partition.progress.done(int(received.number))
-            self._dirty.add(partition)
-            self._changed.set()
+            if partition not in self._dirty:
+                self._dirty.add(partition)
+                self._changed.set()
 
     async def settle(self) -> None:
         """Commit what is done."""
@@ -175,6 +176,7 @@ class GroupMember(Taking, ConsumerRebalanceListener):
                 return set()
             except (KafkaError, OSError, TimeoutError) as error:
                 self._dirty |= mine
+                self._changed.set()
                 raise self._link.unavailable("commit", error) from error
             for one in mine:
                 one.until = max(one.until, said + self._settings.lease * _MARGIN)

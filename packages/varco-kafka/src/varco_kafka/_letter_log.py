@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
 
     from varco_events import EventSerializer
-    from varco_kafka._link import Link, Record
+    from varco_kafka._batches import Record
+    from varco_kafka._link import Link
     from varco_kafka._received import Headers
 
 logger = logging.getLogger("varco_kafka.dlq")

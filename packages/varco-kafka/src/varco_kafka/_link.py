@@ -11,20 +11,20 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from varco_kafka._batches import arranged
 from varco_kafka._errors import KafkaUnavailableError, is_refusal, is_too_large, reason_of
 from varco_kafka._settings import client_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from varco_kafka._received import Headers
+    from varco_kafka._batches import Record, Sent
     from varco_kafka._settings import KafkaSettings
 
 logger = logging.getLogger("varco_kafka")
 
 _LINGER_MS = 0
-
-type Record = tuple[str, bytes | None, bytes | None, Headers]
+_MOST_IN_BATCH = 262_144  # bytes: a quarter of what servers take unless they are told otherwise
 
 
 class Link:
@@ -64,31 +64,27 @@ class Link:
         Those of one topic and key are written in order. Once Kafka is out, all that are left are
         not written, with `KafkaUnavailableError`; other errors are aiokafka's own.
         """
-        found: list[BaseException | int] = []
-        waiting: dict[asyncio.Future[Any], int] = {}
+        found: list[BaseException | int | None] = [None] * len(records)
+        sent: list[Sent] = []
         producer: AIOKafkaProducer | None = None
+        outage: KafkaUnavailableError | None = None
         try:
             async with asyncio.timeout(self.settings.timeout):
                 producer = await self._connected_producer()
-                for topic, key, value, headers in records:
-                    try:
-                        future = await producer.send(topic, value, key, headers=headers)
-                    except KafkaError as error:
-                        if not (is_refusal(error) or is_too_large(error)):
-                            raise
-                        found.append(error)
-                    else:
-                        waiting[future] = len(found)
-                        found.append(0)
-                if waiting:
-                    await asyncio.wait(waiting)
+                batches = await arranged(producer, records, found)
+                for batch in batches:
+                    await batch.submit(producer, found, sent)
+                if sent:
+                    await asyncio.wait({one.future for one in sent})
         except (KafkaError, OSError, TimeoutError) as error:
             outage = self.unavailable("take events", error)
             await self._give_up(producer, outage)
-            found += [outage] * (len(records) - len(found))
-        for future, at in waiting.items():
-            found[at] = self._result(future)
-        return found
+        for one in sent:
+            result = self._result(one.future)
+            for at, index in enumerate(one.indices):
+                found[index] = result + at if isinstance(result, int) else result
+        missing = outage or self.unavailable("take events", TimeoutError())
+        return [missing if one is None else one for one in found]
 
     def _result(self, future: asyncio.Future[Any]) -> BaseException | int:
         if not future.done() or future.cancelled():
@@ -145,6 +141,7 @@ class Link:
                     enable_idempotence=self.settings.idempotent,
                     compression_type=self._compression,
                     max_request_size=self._max_bytes,
+                    max_batch_size=min(self._max_bytes, _MOST_IN_BATCH),
                     linger_ms=_LINGER_MS,
                 )
                 await _started(producer)

@@ -79,15 +79,18 @@ class Partition(Lanes):
         progress = self.progress
         assert progress is not None  # noqa: S101  # nothing is taken before
         stream = f"{self.part.topic} {self.part.partition}"
+        known, counted_to = progress.next, self.counted_to
+        found: list[Received] = []
         for record in records:
-            offset = record.offset
-            if self.has(offset) or progress.is_done(offset):
-                continue
-            attempts, counted = progress.attempts(offset), False
-            if offset >= progress.next:
-                counted = offset < self.counted_to
+            offset, attempts, counted = record.offset, 0, False
+            if offset >= known:
+                counted = offset < counted_to
                 progress.begun(offset, int(counted))
-            self.admit(
+            elif self.has(offset) or progress.is_done(offset):
+                continue
+            else:
+                attempts = progress.attempts(offset)
+            found.append(
                 Received(
                     stream=stream,
                     number=offset,
@@ -99,6 +102,7 @@ class Partition(Lanes):
                     claimed=attempts > 0 and offset < progress.restored_to,
                 )
             )
+        self.admit_all(found)
 
     def give_back(self) -> None:
         """What is in hand and was not finished has as many attempts as came to an end."""

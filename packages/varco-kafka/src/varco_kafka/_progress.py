@@ -21,7 +21,6 @@ class Progress:
     repeats nothing that is known to be done, and knows what others may have died of.
 
     Attributes:
-        base: The first unfinished event.
         restored_to: What is below it may have been begun by another process.
     """
 
@@ -32,24 +31,33 @@ class Progress:
             base: The committed offset.
             text: What was committed beside it.
         """
-        self.base = base
+        # Of each from `_first` on; those that are done are left behind when somebody asks for more.
+        self._first = base
         self._states = bytearray(_decoded(text))
         self.restored_to: int = base + len(self._states)
-        self._advance()
+
+    @property
+    def base(self) -> int:
+        """The first unfinished event."""
+        if self._states and self._states[0] == _DONE:
+            done = len(self._states) - len(self._states.lstrip(bytes([_DONE])))
+            del self._states[:done]
+            self._first += done
+        return self._first
 
     @property
     def next(self) -> int:
         """The first event of which nothing is known."""
-        return self.base + len(self._states)
+        return self._first + len(self._states)
 
     def is_done(self, offset: int) -> bool:
         """Whether the event need not be handled any more."""
-        at = offset - self.base
+        at = offset - self._first
         return at < 0 or (at < len(self._states) and self._states[at] == _DONE)
 
     def attempts(self, offset: int) -> int:
         """How often it was begun and not given back."""
-        at = offset - self.base
+        at = offset - self._first
         return self._states[at] if 0 <= at < len(self._states) else 0
 
     def skip_to(self, offset: int) -> None:
@@ -57,25 +65,24 @@ class Progress:
         missing = offset - self.next
         if missing > 0:
             self._states.extend(bytes([_DONE]) * missing)
-            self._advance()
 
     def begun(self, offset: int, attempts: int) -> None:
         """It was begun so often, or given back."""
-        self.skip_to(offset)
-        at = offset - self.base
-        if at == len(self._states):
-            self._states.append(0)
-        if at >= 0 and self._states[at] != _DONE:
-            self._states[at] = min(attempts, _MOST_ATTEMPTS)
+        at, states = offset - self._first, self._states
+        if at > len(states):
+            self.skip_to(offset)
+        if at == len(states):
+            states.append(0)
+        if at >= 0 and states[at] != _DONE:
+            states[at] = min(attempts, _MOST_ATTEMPTS)
 
     def done(self, offset: int) -> None:
         """It was handled, or dead-lettered."""
-        self.begun(offset, 0)
-        at = offset - self.base
+        at = offset - self._first
+        if at >= len(self._states):
+            self.begun(offset, 0)
         if at >= 0:
             self._states[at] = _DONE
-            if at == 0:
-                self._advance()
 
     def text(self, ahead: int = 0) -> str:
         """What is committed beside `base`.
@@ -86,20 +93,14 @@ class Progress:
             ahead: How many events after the last known are held to be begun once, because they
                 will be without another commit.
         """
-        states = bytes(self._states).rstrip(b"\0") if not ahead else bytes(self._states)
+        assert self.base >= 0  # noqa: S101
+        states = bytes(self._states) if ahead else bytes(self._states).rstrip(b"\0")
         states += b"\1" * ahead
         while True:
             text = _encoded(states)
             if len(text) <= MOST_METADATA:
                 return text
             states = states[: len(states) * 3 // 4]
-
-    def _advance(self) -> None:
-        """Leave behind what is done before the first unfinished."""
-        done = len(self._states) - len(self._states.lstrip(bytes([_DONE])))
-        if done:
-            del self._states[:done]
-            self.base += done
 
 
 def _encoded(states: bytes) -> str:
