@@ -35,6 +35,9 @@ class TestOnMongoDB(HttpContract):
     @asynccontextmanager
     async def store(self, *models):
         async with bootstrap(self.url, *models) as backend:
+            database = backend.uow_provider.database
+            for each in await database.list_collection_names():
+                await database[each].delete_many({})
             yield backend.uow_provider
 
     def client(self, application, resources, parts):

@@ -6,6 +6,7 @@ The suite compares with memory; varco-sa's run of it does so with SQLite.
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import settings
 
 from varco_domain.testing import QUERY_MODELS, QueryContract
 
@@ -13,6 +14,9 @@ pytestmark = pytest.mark.anyio
 
 
 class TestOneMeaning(QueryContract):
+    # A command takes the server of the tests its time.
+    share = 1.0 if settings.get_current_profile_name() == "deep" else 0.25
+
     @pytest.fixture(autouse=True)
     def _server(self, server):
         self.server = server

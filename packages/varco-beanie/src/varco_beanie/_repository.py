@@ -3,11 +3,12 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from varco_beanie._aggregates import Aggregation
 from varco_beanie._collections import KEY
 from varco_beanie._upsert import upsert
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
-from varco_query import QueryParams, TransformerNode
+from varco_query import AggregationQuery, QueryParams, TransformerNode
 
 if TYPE_CHECKING:
     from pymongo.asynchronous.collection import AsyncCollection
@@ -90,6 +91,20 @@ class BeanieRepository[D: DomainModel](AsyncRepository[D, Any]):
                 return 0
             limit = {} if up_to is None else {"limit": up_to}
             return await self._storage.rows.count_documents(condition, session=session, **limit)
+
+    async def aggregate(
+        self, query: AggregationQuery, node: TransformerNode | None = None
+    ) -> list[dict[str, Any]]:
+        """The groups of the documents that a filter selects, computed by the server.
+
+        All groups are brought; `having`, `sort` and `limit` choose among them here. Sums of whole
+        numbers and decimals are exact to 34 digits.
+        """
+        aggregation = Aggregation(self._storage.entity, query, node)
+        async with self._uow.reading(self._storage) as session:
+            cursor = await self._storage.rows.aggregate(aggregation.pipeline, session=session)
+            documents = await cursor.to_list()
+        return aggregation.read(documents)
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the key has a document that satisfies `where`."""

@@ -14,7 +14,14 @@ from varco_domain.exception import FastrestErrorCodes
 from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel, domain_replace
 from varco_domain.repository import AsyncRepository
-from varco_query import AndNode, ComparisonNode, Operation, QueryParams, TransformerNode
+from varco_query import (
+    AggregationQuery,
+    AndNode,
+    ComparisonNode,
+    Operation,
+    QueryParams,
+    TransformerNode,
+)
 
 _log = logging.getLogger("varco_domain.tenancy")
 
@@ -199,6 +206,12 @@ class TenantScopedRepository[D: DomainModel, PK](AsyncRepository[D, PK]):
     async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:
         """Count the tenant's rows that a query selects."""
         return await count_rows(self._inner, self._params(params), up_to)
+
+    async def aggregate(
+        self, query: AggregationQuery, node: TransformerNode | None = None
+    ) -> list[dict[str, Any]]:
+        """The groups of the tenant's rows that a filter selects."""
+        return await self._inner.aggregate(query, self._where(node))
 
     async def exists(self, pk: PK, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the tenant has a row with this key."""

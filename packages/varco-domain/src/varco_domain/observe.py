@@ -31,7 +31,7 @@ _CALLS: Final[dict[ObservedKind, tuple[str, ...]]] = {
     ),
     "repository_call": (
         *("find_by_id", "find_all", "find_by_query", "count", "exists", "save", "save_many"),
-        *("delete", "delete_many", "upsert", "update_many_by_query"),
+        *("delete", "delete_many", "upsert", "update_many_by_query", "aggregate"),
     ),
 }
 

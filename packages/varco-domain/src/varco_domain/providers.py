@@ -15,7 +15,7 @@ from varco_domain.meta import MetaReader
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
 from varco_domain.uow import AsyncUnitOfWork, bind_tenancy
-from varco_query import QueryParams, TransformerNode
+from varco_query import AggregationQuery, QueryParams, TransformerNode
 
 __all__ = ("IUoWProvider", "RepositoryProvider")
 
@@ -131,6 +131,13 @@ class AutoCommitRepository[D: DomainModel](AsyncRepository[D, Any]):
         """Count the rows that a query selects."""
         async with self._provider.make_uow() as uow:
             return await count_rows(uow.repository(self._entity_cls), params, up_to)
+
+    async def aggregate(
+        self, query: AggregationQuery, node: TransformerNode | None = None
+    ) -> list[dict[str, Any]]:
+        """The groups of the rows that a filter selects."""
+        async with self._provider.make_uow() as uow:
+            return await uow.repository(self._entity_cls).aggregate(query, node)
 
     async def exists(self, pk: Any, *, where: TransformerNode | None = None) -> bool:
         """Tell whether the key has a row."""

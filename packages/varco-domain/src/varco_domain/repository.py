@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from varco_domain.exception import RepositoryException
 from varco_domain.model import DomainModel
 from varco_domain.observe import Observed, ObservedKind
+from varco_query import QueryParams, aggregate
 
 if TYPE_CHECKING:
-    from varco_query import QueryParams, TransformerNode
+    from varco_query import AggregationQuery, TransformerNode
 
 __all__ = ("AsyncRepository",)
 
@@ -70,15 +71,33 @@ class AsyncRepository(Observed, Generic[D, PK]):  # noqa: UP046 - the specificat
         """
 
     @abstractmethod
-    async def find_by_query(self, params: "QueryParams") -> list[D]:
+    async def find_by_query(self, params: QueryParams) -> list[D]:
         """The entities that a query selects, in its order; ties are in order of the key."""
 
     @abstractmethod
-    async def count(self, params: "QueryParams | None" = None, *, up_to: int | None = None) -> int:
+    async def count(self, params: QueryParams | None = None, *, up_to: int | None = None) -> int:
         """Count the rows that a query selects, without its sort, limit, offset and cursor.
 
         With `up_to` it stops there: a large table costs no more than so many rows.
         """
+
+    async def aggregate(
+        self, query: "AggregationQuery", node: "TransformerNode | None" = None
+    ) -> list[dict[str, Any]]:
+        """The groups of the rows that a filter selects, as dicts by field and alias.
+
+        It means what `varco_query.aggregate` does. A backend that does not compute groups where
+        the rows are brings the rows for it.
+
+        Args:
+            query: What to compute, by which groups.
+            node: Selects the rows; all if None.
+
+        Raises:
+            InvalidNodeError: A sum or average of what is no number, or an order or groups of what
+                has none.
+        """
+        return aggregate(await self.find_by_query(QueryParams(node)), query)
 
     @abstractmethod
     async def exists(self, pk: PK, *, where: "TransformerNode | None" = None) -> bool:
@@ -114,7 +133,7 @@ class AsyncRepository(Observed, Generic[D, PK]):  # noqa: UP046 - the specificat
         raise RepositoryException(f"{type(self).__name__} has no upsert")
 
     @abstractmethod
-    async def update_many_by_query(self, params: "QueryParams", update: dict[str, Any]) -> int:
+    async def update_many_by_query(self, params: QueryParams, update: dict[str, Any]) -> int:
         """Set fields on all rows that the query's node selects, and return how many there were.
 
         Versions count up and `updated_at` is set. Keys, tenants and versions cannot be named.
@@ -124,5 +143,5 @@ class AsyncRepository(Observed, Generic[D, PK]):  # noqa: UP046 - the specificat
         """
 
     @abstractmethod
-    def stream_by_query(self, params: "QueryParams") -> AsyncIterator[D]:
+    def stream_by_query(self, params: QueryParams) -> AsyncIterator[D]:
         """Iterate over the entities that a query selects without holding them all."""

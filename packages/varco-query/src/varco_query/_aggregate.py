@@ -136,10 +136,19 @@ def aggregate(
             raise InvalidNodeError(f"cannot group by {names}: {error}") from None
         for column, read in zip(columns, value_readers, strict=True):
             column.append(True if read is None else read(row))
-    found = [_group(query, *group) for group in groups.values()]
+    return arranged([_group(query, *group) for group in groups.values()], query)
+
+
+def arranged(groups: Iterable[dict[str, Any]], query: AggregationQuery) -> list[dict[str, Any]]:
+    """The groups that an aggregation gives, of all that there are: filtered, sorted and cut.
+
+    Args:
+        groups: Dicts by field and alias, in any order.
+        query: What of them to give.
+    """
     keeps = compile_predicate(query.having)
     sort = query.sort or [SortField(field) for field in query.group_by]
-    ordered = sort_rows([group for group in found if keeps(group)], sort)
+    ordered = sort_rows([group for group in groups if keeps(group)], sort)
     end = None if query.limit is None else query.offset + query.limit
     return ordered[query.offset : end]
 

@@ -1,9 +1,12 @@
 """What a compiler of filters is made from: operators, the normal form, patterns and placing.
 
+One of aggregations computes the groups where the rows are, and has `arranged` do the rest.
+
 Derive from `Compiler`, say how each field is stored, and supply the leaves; the engine then selects
 what `compile_predicate` does. `docs/how-to/backend.md` writes one.
 """
 
+from varco_query._aggregate import arranged
 from varco_query._compiler import Compiler, Leaves
 from varco_query._fold import CASE_EXCEPTIONS, fold_case
 from varco_query._normal import Junction, Nesting, fold, normalize, shallow
@@ -50,6 +53,7 @@ __all__: tuple[str, ...] = (
     "Takes",
     "Token",
     "Wildcard",
+    "arranged",
     "decimals",
     "durations",
     "fold",

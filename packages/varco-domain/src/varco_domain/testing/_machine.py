@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -15,7 +15,9 @@ from varco_domain.service import CrossTenantError
 from varco_domain.testing._machine_service import ServiceRules, several
 from varco_domain.testing._models import Document
 from varco_domain.testing._oracle import filters, matches, picks, ranks, tenants
-from varco_query import QueryParams, TransformerNode
+from varco_query import AggregationQuery, QueryParams, TransformerNode
+
+_BY_KEY: Final = AggregationQuery(group_by=("pk",))
 
 
 def isolation_machine(
@@ -62,6 +64,9 @@ class IsolationMachine(ServiceRules):
         assert [e.pk for e in self.run(tenant, lambda: repo.find_by_query(query))] == selected
         assert self.run(tenant, lambda: repo.count(query)) == len(selected)
         assert self.run(tenant, repo.count) == len(mine)
+
+        groups = self.run(tenant, lambda: repo.aggregate(_BY_KEY, node))
+        assert [group["pk"] for group in groups] == selected
 
         async def stream() -> list[int]:
             return [entity.pk async for entity in repo.stream_by_query(query)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from math import isclose
 from typing import Annotated, Any, ClassVar, Literal, cast
 from uuid import UUID
 
@@ -19,12 +20,17 @@ from varco_domain.repository import AsyncRepository
 from varco_domain.testing._base import ContractBase
 from varco_domain.uow import AsyncUnitOfWork
 from varco_query import (
+    AggregationExpression,
+    AggregationFunc,
+    AggregationQuery,
     ComparisonNode,
+    F,
     Operation,
     QueryParams,
     QueryParser,
     SortField,
     SortOrder,
+    aggregate,
     compile_predicate,
     keyset_node,
     sort_rows,
@@ -191,6 +197,30 @@ _SORTS = st.lists(
 ).map(tuple)
 
 
+@st.composite
+def _aggregations(draw: st.DrawFn) -> AggregationQuery:
+    func = st.sampled_from(AggregationFunc)
+    fields = st.sampled_from([*_VALUES, "pk"])
+    groups = draw(st.lists(fields, max_size=2, unique=True))
+    numbers = st.sampled_from(["number", "real", "exact", "money", "rank", "pk"])
+    computed = [AggregationExpression(AggregationFunc.COUNT, None, "rows")]
+    for at in range(draw(st.integers(0, 3))):
+        each = draw(func)
+        summed = each in {AggregationFunc.SUM, AggregationFunc.AVG}
+        computed.append(AggregationExpression(each, draw(numbers if summed else fields), f"a{at}"))
+    having = draw(st.none() | st.builds(F.rows.__ge__, st.integers(1, 3)))
+    sort = [SortField("rows", draw(st.sampled_from(SortOrder))), *map(SortField, groups)]
+    limit, offset = draw(st.none() | st.integers(0, 3)), draw(st.integers(0, 1))
+    return AggregationQuery(tuple(groups), tuple(computed), having, limit, offset, tuple(sort))
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two results are one; in which order floats are added is nobody's promise."""
+    if isinstance(one, float) and isinstance(other, float):
+        return isclose(one, other, rel_tol=1e-9)
+    return type(one) is type(other) and one == other
+
+
 class Sample(DomainModel):
     """The rows of varco_query.testing."""
 
@@ -216,7 +246,12 @@ class QueryContract(ContractBase):
     """What a query selects, and in which order, is what it does in memory.
 
     `provider` gives a provider with empty tables for all of `QUERY_MODELS`.
+
+    Attributes:
+        share: How many examples are drawn, as a part of two fifths of Hypothesis' `max_examples`.
     """
+
+    share: ClassVar[float] = 1.0
 
     async def test_filter_and_sort_select_the_same(self) -> None:
         strategy = st.tuples(_THINGS, _NODES, _SORTS)
@@ -232,6 +267,22 @@ class QueryContract(ContractBase):
             assert await repo.count(params) == len(wanted)
 
         await self._each(strategy, check)
+
+    async def test_an_aggregation_computes_the_same(self) -> None:
+        strategy = st.tuples(_THINGS, st.none() | _NODES, _aggregations())
+        share = 0.25  # what computes groups beside the filters is small
+
+        async def check(uow: AsyncUnitOfWork, drawn: Any) -> None:
+            rows, node, query = drawn
+            repo, saved = await _stored(uow, rows)
+            found = await repo.aggregate(query, node)
+            wanted = aggregate(saved, query, node)
+            assert len(found) == len(wanted)
+            for one, other in zip(found, wanted, strict=True):
+                assert list(one) == list(other)
+                assert all(_same(one[name], other[name]) for name in one), (one, other)
+
+        await self._each(strategy, check, share)
 
     async def test_a_keyset_continues_where_it_stopped(self) -> None:
         strategy = st.tuples(_THINGS, _SORTS.filter(bool), st.integers(0, 7))
@@ -274,12 +325,13 @@ class QueryContract(ContractBase):
                 found = await repo.find_by_query(QueryParams(node))
                 assert {each.pk for each in found} == selected
 
-            await anyio.to_thread.run_sync(_run, sample_nodes(), check)
+            await anyio.to_thread.run_sync(_run, sample_nodes(), check, self.share)
 
     async def _each(
         self,
         strategy: st.SearchStrategy[Any],
         check: Callable[[AsyncUnitOfWork, Any], Coroutine[Any, Any, None]],
+        share: float = 1.0,
     ) -> None:
         """Check examples, each in a transaction that is undone."""
         async with self.provider() as provider:
@@ -289,7 +341,7 @@ class QueryContract(ContractBase):
                     await check(uow, drawn)
                     await uow.rollback()
 
-            await anyio.to_thread.run_sync(_run, strategy, undone)
+            await anyio.to_thread.run_sync(_run, strategy, undone, self.share * share)
 
 
 async def _stored(
@@ -302,14 +354,16 @@ async def _stored(
 
 
 def _run(
-    strategy: st.SearchStrategy[Any], check: Callable[[Any], Coroutine[Any, Any, None]]
+    strategy: st.SearchStrategy[Any],
+    check: Callable[[Any], Coroutine[Any, Any, None]],
+    share: float,
 ) -> None:
     profile = settings.get_profile(settings.get_current_profile_name())
 
     @settings(
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         # Each example is a transaction of its own: fewer than of a function in memory.
-        max_examples=max(10, profile.max_examples * 2 // 5),
+        max_examples=max(10, round(profile.max_examples * 2 // 5 * share)),
     )
     @given(drawn=strategy)
     def run(drawn: Any) -> None:
