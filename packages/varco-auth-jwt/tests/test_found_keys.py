@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -25,7 +26,8 @@ from varco_auth_jwt import (
 )
 from varco_auth_jwt._codec import b64encode
 
-RSA = JwkBuilder.generate("RS256", bits=2048)
+VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
+RSA = JsonWebKey.from_dict(VECTORS["rfc7517_a2"][1])
 PUBLIC, PRIVATE = RSA.to_pem(), RSA.to_pem(include_private=True)
 SECRET = "s" * 40
 

@@ -1,6 +1,8 @@
 """Keys to and from their forms, and encryption by each kind of them."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -169,10 +171,11 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: E402  # used
     PrivateFormat,
 )
 
+VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 _PKCS8 = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 ENCRYPTION = {
     "dir": JwkBuilder.generate_oct_enc_key("enc"),
-    "RSA-OAEP-256": for_encryption(rsa.generate_private_key(65537, 2048)),
+    "RSA-OAEP-256": JsonWebKey.from_dict(VECTORS["rfc7517_c1"]),
     "ECDH-ES P-256": for_encryption(ec.generate_private_key(ec.SECP256R1())),
     "ECDH-ES P-521": for_encryption(ec.generate_private_key(ec.SECP521R1())),
     "ECDH-ES X25519": for_encryption(x25519.X25519PrivateKey.generate()),

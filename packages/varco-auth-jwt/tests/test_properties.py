@@ -4,6 +4,7 @@ import contextlib
 import json
 import string
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,10 +30,11 @@ from varco_auth_jwt._remote import public_keys
 
 SECRET = "a secret of more than two hundred and fifty-six bits"
 NOW = 1_700_000_000.0
+VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 KEYS = {
     "HS256": JwkBuilder.from_secret(SECRET),
     **{alg: JwkBuilder.generate(alg, kid=alg) for alg in ("ES256", "ES512", "EdDSA")},
-    "RS256": JwkBuilder.generate("RS256", bits=2048, kid="RS256"),
+    "RS256": JsonWebKey.from_dict(VECTORS["rfc7517_a2"][1]),
 }
 PARSERS = {alg: JwtParser(key=key, clock=lambda: NOW) for alg, key in KEYS.items()}
 TOKENS = {

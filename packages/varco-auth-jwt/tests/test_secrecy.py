@@ -1,9 +1,11 @@
 """A key never appears in a repr, an exception, a log record or a pickle."""
 
 import copy
+import json
 import logging
 import pickle
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +27,10 @@ from varco_auth_jwt._codec import b64decode
 from varco_auth_jwt._jwk import PRIVATE_MEMBERS
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
+VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 KEYS = [
     JwkBuilder.from_secret(SECRET, kid="oct"),
-    JwkBuilder.generate("RS256", bits=2048),
+    JsonWebKey.from_dict(VECTORS["rfc7517_a2"][1]),
     JwkBuilder.generate("ES256"),
     JwkBuilder.generate("EdDSA"),
 ]
