@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -40,6 +41,13 @@ class Plain:
             self.leases[entry.entry_id] = now + lease
             self.kept[entry.entry_id] = stored(entry)
         return claimed
+
+    def save(self, entry):
+        known = self.kept.get(entry.entry_id)
+        if known is None or known.key != entry.key:  # it goes to the end
+            self.drop(entry.entry_id)
+            self.places[entry.entry_id] = max(self.places.values(), default=0) + 1
+        self.kept[entry.entry_id] = entry
 
     def put_back(self, entry_id):
         self.kept[entry_id] = replace(self.parked.pop(entry_id), attempts=0)
@@ -79,9 +87,24 @@ class Outboxes(RuleBasedStateMachine):
         at = delay and self.now + timedelta(seconds=delay)
         entries = [OutboxEntry(event_type="t", key=key, available_at=at) for key in keys]
         for entry in entries:
-            self.plain.kept[entry.entry_id] = entry
-            self.plain.places[entry.entry_id] = len(self.plain.places)
+            self.plain.save(entry)
         self.call(self.outbox.save_many, entries)
+
+    @precondition(lambda self: self.plain.kept)
+    @rule(data=st.data(), key=st.sampled_from([None, "a", "b", "c"]))
+    def save_again(self, data, key):
+        known = data.draw(st.sampled_from(list(self.plain.kept.values())))
+        entry = replace(known, key=key, claim_id=uuid4())
+        self.plain.save(entry)
+        self.plain.claims[entry.entry_id] = "nobody's"
+        self.call(self.outbox.save_many, [entry])
+
+    @precondition(lambda self: self.plain.kept)
+    @rule(data=st.data())
+    def delete_what_nobody_need_have(self, data):
+        entry_id = data.draw(st.sampled_from(list(self.plain.kept)))
+        self.plain.drop(entry_id)
+        self.call(self.outbox.delete_many, [entry_id])
 
     @rule(limit=st.integers(1, 5), lease=st.sampled_from([1, 10]))
     def claim(self, limit, lease):
