@@ -147,7 +147,7 @@ class KafkaEventBus(TransportBus[KafkaEventBusSettings, Link]):
             channel = one.channel
             why = (held.of(one) if held.is_holding else None) or refused.get(channel)
             if why is None:
-                key, value, headers = written(one)
+                key, value, headers = written(one, self.settings.cloudevents_source)
                 if len(value) > self.settings.max_event_bytes:
                     why = _too_large(one, f"{len(value)} bytes")
                 else:

@@ -42,6 +42,8 @@ class KafkaEventBusSettings(KafkaSettings):
         max_attempts: How often a handler is tried before the event is dead-lettered.
         retry_delay: Seconds before the second attempt; doubled for each further one.
         max_retry_delay: The most.
+        cloudevents_source: The source of CloudEvents, as "/orders": records are written so that
+            they are CloudEvents in binary mode besides. Those of others are read in any case.
     """
 
     topic: str = "varco.events.{channel}"
@@ -61,6 +63,7 @@ class KafkaEventBusSettings(KafkaSettings):
     max_attempts: int = 5
     retry_delay: float = 0.2
     max_retry_delay: float = 30.0
+    cloudevents_source: str | None = None
 
     def __post_init__(self) -> None:
         KafkaSettings.__post_init__(self)
@@ -80,6 +83,10 @@ class KafkaEventBusSettings(KafkaSettings):
                 raise KafkaConfigError(name, getattr(self, name), "0 or more")
         if not self.group:
             raise KafkaConfigError("group", self.group, "give it a name")
+        if self.cloudevents_source is not None and not self.cloudevents_source:
+            raise KafkaConfigError(
+                "cloudevents_source", self.cloudevents_source, "a URI reference, as '/orders'"
+            )
         if self.start_at not in {"earliest", "latest"}:
             raise KafkaConfigError("start_at", self.start_at, "one of earliest, latest")
         if self.compression not in _COMPRESSIONS:

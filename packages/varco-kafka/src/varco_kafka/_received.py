@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from varco_events import EventDecodeError, EventEnvelope, InHand, from_fields, to_fields
+from varco_kafka._cloudevents import attributed, foreign, is_cloudevent, restored
 from varco_kafka._errors import KafkaPoisonError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from aiokafka import ConsumerRecord
 
-_PAYLOAD, _CHANNEL, _KEY = "varco-payload", "varco-channel", "varco-key"
+_ID, _PAYLOAD, _CHANNEL, _KEY = "varco-id", "varco-payload", "varco-channel", "varco-key"
 
 type Headers = list[tuple[str, bytes]]
 
@@ -32,12 +33,22 @@ class Received(InHand):
         return read(record.headers, record.key, record.value, self.channel)
 
 
-def written(envelope: EventEnvelope) -> tuple[bytes | None, bytes, Headers]:
-    """The key, the value and the headers of a record; its topic says the channel."""
+def written(
+    envelope: EventEnvelope, source: str | None = None
+) -> tuple[bytes | None, bytes, Headers]:
+    """The key, the value and the headers of a record; its topic says the channel.
+
+    Args:
+        envelope: What is written.
+        source: That of a CloudEvent, which the record is besides where it is given.
+    """
     fields = to_fields(envelope)
     payload = fields.pop(_PAYLOAD)
     key = fields.pop(_KEY, None)
     del fields[_CHANNEL]
+    if source is not None and envelope.event_type:
+        payload, added = attributed(envelope, payload, source)
+        fields |= added
     return key, payload, list(fields.items())
 
 
@@ -47,12 +58,16 @@ def read(
     """The envelope of a record, or one around the bytes when somebody else wrote it."""
     payload = value or b""
     fields = {name: text or b"" for name, text in headers}
-    fields[_PAYLOAD] = payload
-    fields[_CHANNEL] = channel.encode(errors="surrogatepass")
-    if key is not None:
-        fields[_KEY] = key
+    text = None if key is None else key.decode(errors="replace")
     try:
+        if is_cloudevent(fields):
+            if _ID not in fields:
+                return foreign(fields, payload, channel, text)
+            payload = restored(fields, payload)
+        fields[_PAYLOAD] = payload
+        fields[_CHANNEL] = channel.encode(errors="surrogatepass")
+        if key is not None:
+            fields[_KEY] = key
         return from_fields(fields)
-    except (EventDecodeError, UnicodeDecodeError):
-        text = None if key is None else key.decode(errors="replace")
+    except (EventDecodeError, KeyError, ValueError):
         return EventEnvelope.around(payload, channel=channel, key=text)
