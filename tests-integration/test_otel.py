@@ -1,4 +1,4 @@
-"""A trace over Redis, what the tracker prints of its spans, and the dashboards."""
+"""A trace over Redis and over Kafka, what the tracker prints of its spans, and the dashboards."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from redis.asyncio import Redis as RedisClient
 
 from varco_domain import AsyncService, BaseAuthorizer, DomainModel, generate_dtos
 from varco_events import EntityCreatedEvent, EventServiceMixin, OutboxRelay
+from varco_kafka import KafkaEventBus, KafkaEventBusSettings
 from varco_otel import METRICS, instrument, uninstrument
 from varco_redis import RedisEventBus, RedisEventBusSettings
 from varco_sa import Backend, SQLAlchemyRepositoryProvider, make_engine
@@ -66,14 +68,33 @@ def anyio_backend():
     return "asyncio"
 
 
+@asynccontextmanager
+async def over_redis(url, prefix):
+    settings = RedisEventBusSettings(url=url, key_prefix=f"{prefix}:", group="otel")
+    async with RedisEventBus(settings) as bus:
+        yield bus
+    async with RedisClient.from_url(url) as client:
+        await client.delete(*[key async for key in client.scan_iter(f"{prefix}*")])
+
+
+def over_kafka(url, prefix):
+    topic = f"{prefix}.{{channel}}"
+    return KafkaEventBus(KafkaEventBusSettings(url=url, topic=topic, group=prefix, partitions=1))
+
+
+BUSES = {"redis": over_redis, "kafka": over_kafka}
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("handlers", ["link", "parent"])
-async def test_a_request_is_one_whole_over_the_outbox_and_redis(redis, spans, handlers):
+@pytest.mark.parametrize("server", BUSES)
+async def test_a_request_is_one_whole_over_the_outbox_and_a_broker(
+    server, spans, handlers, request
+):
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     instrument(tracer_provider=provider, handlers=handlers)
-    prefix = f"varco-test-otel-{secrets.token_hex(6)}:"
-    settings = RedisEventBusSettings(url=redis, key_prefix=prefix, group="otel")
+    url, prefix = request.getfixturevalue(server), f"varco-test-otel-{secrets.token_hex(6)}"
     store = SQLAlchemyRepositoryProvider(make_engine("sqlite+aiosqlite://"), Parcel)
     handled = asyncio.Event()
 
@@ -81,17 +102,15 @@ async def test_a_request_is_one_whole_over_the_outbox_and_redis(redis, spans, ha
         with provider.get_tracer("test").start_as_current_span("weigh"):
             handled.set()
 
-    async with Backend(store, owns_engine=True) as backend, RedisEventBus(settings) as bus:
+    async with Backend(store, owns_engine=True) as backend, BUSES[server](url, prefix) as bus:
         await store.create_tables()
         bus.subscribe(EntityCreatedEvent, handle)
         service = ParcelService(backend.uow_provider, Everybody())
         with provider.get_tracer("test").start_as_current_span("POST /parcels"):
             await service.create(generate_dtos(Parcel).create(weight=3))
         await OutboxRelay(outbox=backend.outbox, bus=bus).run_once()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await handled.wait()
-    async with RedisClient.from_url(redis) as client:
-        await client.delete(*[key async for key in client.scan_iter(f"{prefix}*")])
     found = spans.get_finished_spans()
     (group,) = whole(found)
     assert group == {

@@ -89,14 +89,9 @@ def application() -> HttpApplication:
 
 
 def fastapi() -> Any:
-    from fastapi import FastAPI
+    from varco_fastapi import make_app
 
-    from varco_fastapi import install, resource
-
-    app = FastAPI()
-    install(app, application())
-    app.include_router(resource(HttpResource(Items, "/items")))
-    return app
+    return make_app(application(), [HttpResource(Items, "/items")])
 
 
 def litestar() -> Any:

@@ -15,7 +15,7 @@ from varco_domain import DomainError
 from varco_fastapi._limit import BodyLimit
 from varco_fastapi._openapi import PROBLEM_CONTENT, document_of
 from varco_fastapi._operation import Answer
-from varco_fastapi._resource import resource
+from varco_fastapi._resource import add_routes
 from varco_http import (
     Fault,
     HttpApplication,
@@ -109,7 +109,7 @@ def make_app(
     app = FastAPI(lifespan=lifespan(application, *parts), **options)
     install(app, application, health_prefix=health_prefix, max_body=max_body)
     for each in resources:
-        app.include_router(resource(each))
+        add_routes(app.router, each)
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app

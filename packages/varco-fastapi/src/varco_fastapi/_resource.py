@@ -35,6 +35,16 @@ def resource(
     """
     made = HttpResource.of(service, prefix, options)
     router = APIRouter(dependencies=list(dependencies))
+    add_routes(router, made)
+    return router
+
+
+def add_routes(router: APIRouter, made: HttpResource) -> None:
+    """Add the routes of a resource to a router.
+
+    Those of an application's own are found in half the time of those of a router that it includes,
+    which FastAPI looks through twice.
+    """
     # The routes are tried one after the other: those that are asked for most come first, and what
     # has a name before the rows, of which one may be called so.
     endpoints = sorted(made.endpoints, key=lambda each: (each.method != "GET", each.on_row))
@@ -59,4 +69,3 @@ def resource(
                 include_in_schema=False,
                 route_class_override=OperationRoute,
             )
-    return router
