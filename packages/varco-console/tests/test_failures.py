@@ -80,6 +80,24 @@ async def test_what_came_back_what_is_new_and_what_succeeded_look_different(shop
     assert "Succeeded so far" in ann.text
 
 
+async def test_what_comes_back_of_a_later_retry_is_none_of_an_earlier_one(shop):
+    await shop.mail("a@x.org")
+    group = await group_of(shop)
+    ann, error = shop.browser(), shop.mailer.error
+    await ann.get("failures/dead-letters/entries", **group)
+    shop.mailer.error = None
+    await ann.post("failures/dead-letters/act", do="retry-matching", confirmed="yes", **group)
+    shop.mailer.error = error
+    await shop.mail("b@x.org")
+    await ann.get("failures/dead-letters/entries", **group)
+    await ann.post(
+        "failures/dead-letters/act", do="retry-chosen", ids=ann.fields("ids")[0], **group
+    )
+    await ann.get("failures/dead-letters/entries", **group)
+    assert "1 handed over, 0 have not come back, 1 came back" in ann.text
+    assert "1 handed over, 1 have not come back, 0 came back; 1 new since" in ann.text
+
+
 async def test_new_failures_of_a_group_that_is_retried_are_not_swallowed(shop):
     await shop.mail(*(f"{number}@x.org" for number in range(5)))
     group = await group_of(shop)

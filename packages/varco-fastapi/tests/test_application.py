@@ -269,7 +269,8 @@ def test_options_belong_to_the_resource(served):
 async def hello(scope, receive, send):
     headers = [(b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": scope["path"].encode()})
+    where = f"{scope['root_path']} {scope['path']}"
+    await send({"type": "http.response.body", "body": where.encode()})
 
 
 async def test_an_application_is_made_of_resources_and_what_is_mounted(served):
@@ -287,5 +288,7 @@ async def test_an_application_is_made_of_resources_and_what_is_mounted(served):
     async with served.client() as client:
         assert (await client.get("/projects")).status_code == 200
         assert (await client.get("/up/live")).status_code == 200
-        assert (await client.get("/ops/x")).text.endswith("/x")
+        assert (await client.get("/ops/x")).text == "/ops /ops/x"
+        # Not sent to an absolute URL: a proxy's would be another one.
+        assert (await client.get("/ops")).text == "/ops /ops"
         assert (await client.get("/openapi.json")).json()["info"]["title"] == "Made"

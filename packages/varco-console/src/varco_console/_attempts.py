@@ -79,8 +79,8 @@ def came_back(failure: Failure, entry: AuditEntry) -> bool:
         return False
     if entry.ids:
         return failure.entry_id in entry.ids or failure.retry_of in set(map(str, entry.ids))
-    # A dead letter that comes back says so; an entry of an outbox or inbox is the same as before.
-    return failure.retry_of is not None or failure.envelope.time < entry.at
+    # What was made since has come back, if it has, of a later retry.
+    return failure.envelope.time < entry.at
 
 
 def state_of(failure: Failure, attempts: Sequence[Attempt]) -> State:

@@ -9,7 +9,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from varco_domain import DomainError
 from varco_fastapi._limit import BodyLimit
@@ -111,8 +112,24 @@ def make_app(
     for each in resources:
         add_routes(app.router, each)
     for path, mounted in (mounts or {}).items():
+        app.router.routes.append(Route(path, _WithoutSlash(path, mounted), include_in_schema=False))
         app.mount(path, mounted)
     return app
+
+
+class _WithoutSlash:
+    """What is mounted, asked for without the slash behind its path.
+
+    Starlette would answer with an absolute URL, of the host that a proxy in front talks to.
+    """
+
+    def __init__(self, path: str, app: ASGIApp) -> None:
+        self._path = path
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        root = f"{scope.get('root_path', '')}{self._path}"
+        await self._app({**scope, "root_path": root}, receive, send)
 
 
 def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None:
