@@ -16,7 +16,8 @@ from varco_events import (
     Failure,
     FailureTokenError,
 )
-from varco_sa._failures import Column, Shape, TableFailures, exact_time
+from varco_sa._failure_shape import Column, Shape
+from varco_sa._failures import TableFailures, exact_time
 from varco_sa._sessions import Transactions
 from varco_sa._types import Timestamp
 
@@ -40,6 +41,7 @@ class DeadLetterFailures(DeadLetterFailureStore, TableFailures):
             load=lambda row, at, in_hand, place: self.failure_of(
                 entry_of(row), failed_at=at, in_hand=in_hand, position=place
             ),
+            index="ix_varco_dead_letters_kind",
             is_failure=sa.true(),
             is_waiting=sa.false(),
             channel=table.c.channel,

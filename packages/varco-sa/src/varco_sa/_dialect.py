@@ -61,6 +61,8 @@ class Dialect(ABC):
     """A subquery finds a range of an index by a value of the query around it."""
     sorts_to_group: ClassVar[bool] = False
     """Sorts all rows, whole, when they are grouped in an order that no index has."""
+    lists_to_group: ClassVar[bool] = False
+    """Sooner lists the values of a group than it groups by them in an order that no index has."""
     rows_in_order: ClassVar[bool] = False
     """Finds the row before (a, b, c) in an index of the three."""
     frees_itself: ClassVar[bool] = True
@@ -96,6 +98,11 @@ class Dialect(ABC):
     def creating(self, connection: sa.Connection) -> Generator[None]:
         """Keep others of us from creating tables until this transaction, or the block, ends."""
         self.begin_write(connection)
+        yield
+
+    @contextmanager
+    def listing(self, _connection: sa.Connection) -> Generator[None]:
+        """Have lists of values come whole in the block."""
         yield
 
     def isolates_statements(self, _connection: sa.Connection) -> bool:

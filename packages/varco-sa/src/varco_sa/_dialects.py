@@ -40,6 +40,7 @@ _RESERVED: Final = frozenset(
 _CREATING: Final = 0x7661_7263_6F
 _CREATING_NAME: Final = "varco_create_tables"
 _CREATING_SECONDS: Final = 60
+_LIST_BYTES: Final = 2**30
 # The words of patterns; every other character stands for itself.
 _GLOB: Final[dict[Token, str]] = {
     Wildcard.ANY: "*",
@@ -87,6 +88,7 @@ class _SQLite(Dialect):
     strict_types = False
     embedded = True
     sorts_to_group = True
+    lists_to_group = True
     exact_decimals = False
     keys_in_order = False
 
@@ -248,6 +250,7 @@ class _PostgreSQL(Dialect):
 
 class _MySQL(Dialect):
     partial_indexes = False
+    lists_to_group = True
     one_result = True
     row_by_row = True
     locks_gaps = True
@@ -267,6 +270,15 @@ class _MySQL(Dialect):
             yield
         finally:
             connection.execute(sa.select(sa.func.release_lock(_CREATING_NAME)))
+
+    @contextmanager
+    def listing(self, connection: sa.Connection) -> Generator[None]:
+        """Whole lists: it cuts one off at a megabyte, and says nothing."""
+        connection.exec_driver_sql(f"SET SESSION group_concat_max_len = {_LIST_BYTES}")
+        try:
+            yield
+        finally:
+            connection.exec_driver_sql("SET SESSION group_concat_max_len = DEFAULT")
 
     def reads_uncommitted(self, connection: sa.Connection) -> bool:
         return connection.get_isolation_level() == "READ UNCOMMITTED"

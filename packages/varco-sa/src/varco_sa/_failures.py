@@ -3,7 +3,6 @@
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -26,57 +25,14 @@ from varco_events import (
     outcomes_of,
 )
 from varco_sa._dialects import begin_write, dialect_of
+from varco_sa._failure_shape import Column, Shape
 from varco_sa._sessions import Transactions, store_time
 from varco_sa._tallies import Figures, figures, groups, tally
-from varco_sa._types import Integer, Text, Timestamp
+from varco_sa._types import Integer, Timestamp
 
-type Column = sa.ColumnElement[Any]
 type Change = Callable[[Column], sa.Update | sa.Delete]
 
 _MAY_BE_MISSING = ("error_type", "handler", "consumer_group")
-NONE: Column = sa.literal("", Text())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """Where the table of failures has what.
-
-    Attributes:
-        table: The table.
-        columns: What `load` reads.
-        load: Makes a failure of a row, its time, whether it is in hand, and its place.
-        is_failure: Which rows are failures.
-        is_waiting: Which rows are on their way.
-        channel: Where it goes.
-        handler: Who failed; nothing stands for `nameless`.
-        nameless: The name of a handler that has none.
-        group: The group of the handler, or nothing.
-        error_type: The class of the error, or nothing.
-        failed_at: When it was put aside.
-        waiting_since: Since when it is there.
-        place: The columns that say the order, of which the last one is unique.
-        before_channel: What the index has before the channel from which failures are counted.
-    """
-
-    table: sa.Table
-    columns: Sequence[Column]
-    load: Callable[[Any, datetime, bool, str], Failure]
-    is_failure: Column
-    is_waiting: Column
-    channel: Column
-    handler: Column
-    nameless: str = ""
-    group: Column
-    error_type: Column
-    failed_at: Column
-    waiting_since: Column
-    place: Sequence[Column]
-    before_channel: Sequence[Column] = ()
-
-    @property
-    def kind(self) -> tuple[Column, Column, Column]:
-        """What failures are counted by."""
-        return self.error_type, self.handler, self.group
 
 
 def exact_time(connection: sa.Connection) -> datetime:
@@ -143,11 +99,9 @@ class TableFailures(FailureStore):
         edges: Sequence[datetime],
         until: str | None,
     ) -> list[T]:
-        shape, which = self._shape, self._matching(wanted, until)
+        which = self._matching(wanted, until)
         return await self._transactions.run(
-            lambda connection: count(
-                connection, shape.kind, shape.failed_at, which, edges, shape.nameless
-            )
+            lambda connection: count(connection, self._shape, which, edges)
         )
 
     async def figures(self) -> StoreFigures:

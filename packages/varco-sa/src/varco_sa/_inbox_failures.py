@@ -7,9 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from varco_events import RELAY_HANDLER, InboxEntry, inbox_failure
-from varco_sa._failures import Column, Shape, TableFailures
+from varco_sa._failure_shape import Column, Shape
+from varco_sa._failures import TableFailures
 from varco_sa._sessions import Transactions
-from varco_sa._types import Timestamp
 
 
 class InboxFailures(TableFailures):
@@ -23,21 +23,22 @@ class InboxFailures(TableFailures):
         entry_of: Callable[[Any], InboxEntry],
         clock: Callable[[], datetime],
     ) -> None:
-        waits = table.c.processed_at.is_(None)
+        waits, failed_at = table.c.processed_at.is_(None), table.c.failed_at
         shape = Shape(
             table=table,
             columns=columns,
             load=lambda row, at, in_hand, place: inbox_failure(
                 entry_of(row), at, in_hand=in_hand, position=place
             ),
-            is_failure=sa.and_(waits, table.c.last_error.is_not(None)),
-            is_waiting=sa.and_(waits, table.c.last_error.is_(None)),
+            index="ix_varco_inbox_failures",
+            is_failure=sa.and_(waits, failed_at.is_not(None)),
+            is_waiting=sa.and_(waits, failed_at.is_(None)),
             channel=table.c.channel,
             handler=table.c.handler_name,
             nameless=RELAY_HANDLER,
             group=table.c.consumer_group,
             error_type=table.c.error_type,
-            failed_at=sa.func.coalesce(table.c.failed_at, table.c.received_at, type_=Timestamp()),
+            failed_at=failed_at,
             waiting_since=table.c.received_at,
             place=(table.c.received_at, table.c.entry_id),
             before_channel=(table.c.handler_name, table.c.error_type, table.c.consumer_group),

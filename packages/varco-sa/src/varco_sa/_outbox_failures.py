@@ -20,7 +20,8 @@ from varco_events import (
     relay_failure,
 )
 from varco_sa._dialects import begin_write
-from varco_sa._failures import NONE, Column, Shape, TableFailures, exact_time
+from varco_sa._failure_shape import NONE, Column, Shape
+from varco_sa._failures import TableFailures, exact_time
 from varco_sa._sessions import Transactions
 from varco_sa._types import Text, Timestamp
 
@@ -41,6 +42,7 @@ class OutboxFailures(TableFailures, OutboxFailureStore):
             table=table,
             columns=columns,
             load=lambda row, at, _in_hand, place: relay_failure(entry_of(row), at, position=place),
+            index="ix_varco_outbox_failures",
             is_failure=table.c.parked == sa.true(),
             is_waiting=table.c.parked == sa.false(),
             channel=table.c.channel,

@@ -132,14 +132,14 @@ def system_tables(metadata: sa.MetaData) -> SystemTables:
             "consumer_group",
             "channel",
             "failed_at",
-            "received_at",
         ),
-        sa.and_(inbox.c.processed_at.is_(None), inbox.c.last_error.is_not(None)),
+        sa.and_(inbox.c.processed_at.is_(None), inbox.c.failed_at.is_not(None)),
     )
-    waits = sa.and_(inbox.c.processed_at.is_(None), inbox.c.last_error.is_(None))
+    waits = sa.and_(inbox.c.processed_at.is_(None), inbox.c.failed_at.is_(None))
     sa.Index(
         "ix_varco_inbox_waiting",
         inbox.c.processed_at,
+        inbox.c.failed_at,
         inbox.c.channel,
         inbox.c.received_at,
         **index_of(waits),

@@ -1,68 +1,60 @@
 """Counting failures by what failed and when."""
 
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
 
 from varco_events import FailureGroup, FailureTally
 from varco_sa._dialects import dialect_of
-from varco_sa._types import Text
+from varco_sa._failure_shape import Column, Shape
 
-type Column = sa.ColumnElement[Any]
 type Figures = dict[str, tuple[int, datetime]]
 
 _NAMES = ("error_type", "handler", "consumer_group")
+_INDEXED = ("handler", "error_type", "consumer_group")
 
 
 def tally(
     connection: sa.Connection,
-    kind: Sequence[Column],
-    at: Column,
+    shape: Shape,
     which: Sequence[Column],
     edges: Sequence[datetime],
-    nameless: str,
 ) -> list[FailureTally]:
     """How many there are of each error in each handler, between each two of the edges.
 
     Args:
         connection: In a transaction.
-        kind: The error, the handler and its group.
-        at: When it failed.
+        shape: Where what is counted is.
         which: The rows.
         edges: Moments in order.
-        nameless: The name of a handler that has none.
     """
-    shown, by, moment, stretch = _known(kind, at, which, edges)
+    shown, by, moment, stretch = _known(connection, shape, which, edges)
     when = [stretch] if edges else []
     counted = (sa.func.count(), sa.func.min(moment), sa.func.max(moment))
     statement = sa.select(*shown, *counted, *(when or [sa.literal(0)])).group_by(*by, *when)
     rows: Any = connection.execute(statement)
     return [
-        FailureTally(**common, stretch=int(stretch)) for common, stretch in _read(rows, nameless)
+        FailureTally(**common, stretch=int(stretch))
+        for common, stretch in _read(rows, shape.nameless)
     ]
 
 
 def groups(
     connection: sa.Connection,
-    kind: Sequence[Column],
-    at: Column,
+    shape: Shape,
     which: Sequence[Column],
     edges: Sequence[datetime],
-    nameless: str,
 ) -> list[FailureGroup]:
     """The same with a row for each error and handler: there are far fewer than stretches."""
-    shown, by, moment, stretch = _known(kind, at, which, edges)
+    shown, by, moment, stretch = _known(connection, shape, which, edges)
     dialect = dialect_of(connection.dialect)
-    texts: list[str] = []
     number, first, last = sa.func.count(), sa.func.min(moment), sa.func.max(moment)
-    if dialect.sorts_to_group:
-        listed = sa.func.aggregate_strings(sa.type_coerce(moment, Text()), ",")
+    if dialect.lists_to_group:
+        listed = sa.func.aggregate_strings(sa.cast(stretch, sa.String()), ",")
         statement = sa.select(*shown, number, first, last, listed).group_by(*by)
-        texts = [str(dialect.store_moment(edge.astimezone(UTC))) for edge in edges]
     else:
         counted = (number.label("number"), first.label("first"), last.label("last"), stretch)
         named = [column.label(name) for column, name in zip(shown, _NAMES, strict=True)]
@@ -72,11 +64,11 @@ def groups(
         spans = (sa.func.sum(inner.number), sa.func.min(inner.first), sa.func.max(inner.last))
         statement = sa.select(*outer, *spans, sa.func.aggregate_strings(text, ","))
         statement = statement.group_by(*outer)
+    with dialect.listing(connection):
+        rows = connection.execute(statement).fetchall()
     return [
-        FailureGroup(
-            **common, counts=_between(texts, listed) if texts else _numbers(len(edges), listed)
-        )
-        for common, listed in _read(connection.execute(statement), nameless)
+        FailureGroup(**common, counts=_numbers(len(edges), listed))
+        for common, listed in _read(rows, shape.nameless)
     ]
 
 
@@ -89,8 +81,11 @@ def figures(
 ) -> Figures:
     """By channel how many rows there are, and the first moment.
 
-    They are counted by `line` and channel first, in which order an index has them.
+    They are counted by `line` and channel first, in which order an index has them, where an engine
+    would sort them otherwise.
     """
+    if not dialect_of(connection.dialect).sorts_to_group:
+        line = ()
     number, first = sa.func.count().label("number"), sa.func.min(at).label("first")
     each = sa.select(channel.label("channel"), number, first)
     known = each.where(which).group_by(*line, channel).subquery().c
@@ -102,26 +97,28 @@ def figures(
 
 
 def _known(
-    kind: Sequence[Column], at: Column, which: Sequence[Column], edges: Sequence[datetime]
+    connection: sa.Connection, shape: Shape, which: Sequence[Column], edges: Sequence[datetime]
 ) -> tuple[list[Column], list[Column], Column, Column]:
     """The kind as it is shown, what of it varies, the moment, and the stretch of time.
 
     In a subquery: an engine cannot tell that two expressions with parameters are the same. And to
-    group by what is the same in all rows, one may sort them.
+    group by what is the same in all rows, one may sort them. The indexes have the handler first.
     """
+    kind, at = shape.kind, shape.failed_at
     each: sa.Select[*tuple[Any, ...]] = sa.select(
         *(column.label(name) for name, column in zip(_NAMES, kind, strict=True)),
         at.label("at"),
         _stretch(at, edges, 0).label("stretch"),
     )
+    each = dialect_of(connection.dialect).through(each, shape.table, shape.index)
     known = each.where(*which).subquery().c
-    shown, by = list[Column](), list[Column]()
-    for name, column in zip(_NAMES, kind, strict=True):
-        if isinstance(column, sa.BindParameter):
-            shown.append(column)
-        else:
-            shown.append(known[name])
-            by.append(known[name])
+    same = {
+        name: column
+        for name, column in zip(_NAMES, kind, strict=True)
+        if isinstance(column, sa.BindParameter)
+    }
+    shown: list[Column] = [same.get(name, known[name]) for name in _NAMES]
+    by: list[Column] = [known[name] for name in _INDEXED if name not in same]
     return shown, by, known.at, known.stretch
 
 
@@ -152,17 +149,10 @@ def _read(rows: Iterable[Any], nameless: str) -> Iterable[tuple[dict[str, Any], 
         )
 
 
-def _between(edges: Sequence[str], listed: str) -> tuple[int, ...]:
-    """How many of the moments in a list lie between each two edges, as they are stored."""
-    moments = sorted(listed.split(","))
-    places = [bisect_left(moments, edge) for edge in edges]
-    return tuple(end - start for start, end in pairwise(places))
-
-
 def _numbers(edges: int, listed: str) -> tuple[int, ...]:
-    """Likewise, of stretches and their counts in a list."""
+    """How many there are in each stretch, from a list of stretches, of which some say how many."""
     counts = [0] * (edges + 1)
-    for one in listed.split(","):
+    for one, times in Counter(listed.split(",")).items():
         stretch, _, count = one.partition(":")
-        counts[int(stretch)] = int(count)
+        counts[int(stretch)] += int(count or 1) * times
     return tuple(counts[1:edges])
