@@ -39,10 +39,7 @@ class Progress:
     @property
     def base(self) -> int:
         """The first unfinished event."""
-        if self._states and self._states[0] == _DONE:
-            done = len(self._states) - len(self._states.lstrip(bytes([_DONE])))
-            del self._states[:done]
-            self._first += done
+        self._advance()
         return self._first
 
     @property
@@ -93,7 +90,7 @@ class Progress:
             ahead: How many events after the last known are held to be begun once, because they
                 will be without another commit.
         """
-        assert self.base >= 0  # noqa: S101
+        self._advance()
         states = bytes(self._states) if ahead else bytes(self._states).rstrip(b"\0")
         states += b"\1" * ahead
         while True:
@@ -101,6 +98,13 @@ class Progress:
             if len(text) <= MOST_METADATA:
                 return text
             states = states[: len(states) * 3 // 4]
+
+    def _advance(self) -> None:
+        """Leave behind what is done before the first unfinished."""
+        if self._states and self._states[0] == _DONE:
+            done = len(self._states) - len(self._states.lstrip(bytes([_DONE])))
+            del self._states[:done]
+            self._first += done
 
 
 def _encoded(states: bytes) -> str:
