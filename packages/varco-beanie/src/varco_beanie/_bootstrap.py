@@ -133,6 +133,7 @@ class Backend:
 
     async def aclose(self) -> None:
         """Close the connections; those of a database you gave stay open."""
+        await self.outbox.aclose()
         if self._owns_client:
             await self.client.close()
 

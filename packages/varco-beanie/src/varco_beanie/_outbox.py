@@ -31,6 +31,7 @@ from varco_beanie._indexes import create_indexes
 from varco_beanie._line import AT_ONCE, BEFORE, BEHIND, HELD, IN_LINE, PARKED, READY, SEQ, Line
 from varco_beanie._outbox_failures import OutboxFailures
 from varco_beanie._transaction import in_transaction
+from varco_beanie._watch import Watch
 from varco_events import OutboxEntry, OutboxRepository, parts_of_error
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class BeanieOutbox(OutboxRepository):
         self._rows = storage.collection(OUTBOX)
         self._counters = storage.collection(COUNTERS)
         self._looks_for_lost = 0.0
+        self._watch = Watch(self._rows, self.notify)
 
     @property
     def indexes(self) -> list[IndexModel]:
@@ -266,6 +268,19 @@ class BeanieOutbox(OutboxRepository):
         number, now = await next_number(self._counters, aside_of(OUTBOX), 1)
         error_type, _ = parts_of_error(entry.last_error)
         return {PARKED: True, "parked_at": now, ASIDE: number, "error_type": error_type}
+
+    async def wait_for_work(self, timeout: float) -> None:  # noqa: ASYNC109  # seconds, as everywhere
+        """Return when entries were committed by any process, or after a time.
+
+        A change stream tells, which the first call opens and `aclose` ends; a server that has none
+        leaves it to the time, and to what this process commits.
+        """
+        await self._watch.start()
+        await super().wait_for_work(timeout)
+
+    async def aclose(self) -> None:
+        """Stop watching."""
+        await self._watch.stop()
 
     def failures(self) -> OutboxFailures:
         """The parked entries and the held-back keys as operators see them."""
