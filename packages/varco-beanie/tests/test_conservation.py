@@ -15,7 +15,7 @@ class TestCollections(ConservationContract):
     lease = 60.0
     # A command takes the server of the tests its time.
     share = 0.01
-    stride = 211 if settings.get_current_profile_name() == "deep" else 499
+    stride = 211 if settings.get_current_profile_name() == "deep" else 997
 
     @pytest.fixture(autouse=True)
     def _server(self, server):

@@ -1,9 +1,11 @@
 """Indexes besides those of the models, and what is in their way."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated
 
 import pytest
+from hypothesis import settings
 
 from varco_beanie import Index, bootstrap, schema_drift
 from varco_domain.exception import (
@@ -56,6 +58,27 @@ async def test_documents_expire_by_declaration(server):
         assert "'beanie_sessions' has an index 'ttl_beanie_sessions_seen_at'" in str(caught.value)
         assert "'expireAfterSeconds': 3600" in str(caught.value)
         assert "dropIndex('ttl_beanie_sessions_seen_at')" in str(caught.value)
+
+
+@pytest.mark.skipif(
+    settings.get_current_profile_name() != "deep",
+    reason="the server looks for what has expired once a minute: HYPOTHESIS_PROFILE=deep",
+)
+async def test_what_has_expired_is_removed_and_nothing_else(server):
+    soon = {Session: [Index("seen_at", expire_after=1)]}
+    async with bootstrap(server.url_of(server.name()), Session, indexes=soon) as backend:
+        repo = backend.uow_provider.get_repository(Session)
+        await repo.save_many(
+            [
+                Session(room="gone", seen_at=datetime(2024, 1, 1, tzinfo=UTC)),
+                Session(room="later", seen_at=datetime(2999, 1, 1, tzinfo=UTC)),
+                Session(room="never"),
+            ]
+        )
+        async with asyncio.timeout(180):
+            while await repo.count() > 2:
+                await asyncio.sleep(0.5)
+        assert [each.room for each in await repo.find_all()] == ["later", "never"]
 
 
 @pytest.mark.parametrize("name", ["uq_beanie_sessions_name", "by_hand"])

@@ -172,6 +172,8 @@ class RoundTripContract(ContractBase):
 
     narrows: bool = False
     """Whether this backend refuses values that others keep."""
+    rows: float = 1.0
+    """How many rows are drawn, as a part of Hypothesis' `max_examples`."""
 
     async def test_what_is_saved_comes_back(self) -> None:
         async with self.provider() as provider:
@@ -194,7 +196,7 @@ class RoundTripContract(ContractBase):
                     if refused[0]:
                         assert first == second
 
-            await anyio.to_thread.run_sync(_each_row, check)
+            await anyio.to_thread.run_sync(_each_row, check, self.rows)
 
     async def test_a_refusal_names_every_field(self) -> None:
         async with self.provider() as provider:
@@ -221,11 +223,11 @@ class RoundTripContract(ContractBase):
                         await repo.update_many_by_query(QueryParams(), {name: value})
 
 
-def _each_row(check: Callable[[dict[str, Any]], Any]) -> None:
-    examples = max(10, settings.get_profile(settings.get_current_profile_name()).max_examples)
+def _each_row(check: Callable[[dict[str, Any]], Any], share: float) -> None:
+    most = settings.get_profile(settings.get_current_profile_name()).max_examples
 
     @settings(
-        max_examples=examples,
+        max_examples=max(10, round(most * share)),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(row=_rows())
