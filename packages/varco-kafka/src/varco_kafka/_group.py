@@ -307,7 +307,7 @@ class GroupMember(Taking, ConsumerRebalanceListener):
                 async with asyncio.timeout(self._settings.timeout):
                     offset = await consumer.position(one.part)
             if self._has(one):
-                one.progress = Progress(offset, text or "")
+                one.progress, one.reached = Progress(offset, text or ""), offset
         await self._commit(new)
 
     # Taking.
@@ -401,16 +401,33 @@ class GroupMember(Taking, ConsumerRebalanceListener):
             if partition is None:
                 continue
             if partition.alive and not partition.unclaimed:
+                if records[0].offset < partition.reached:
+                    partition = await self._begin_anew(partition, records[0].offset)
                 partition.accept(records)
             else:
                 partition.unclaimed = True  # its position is past what was not accepted
         await asyncio.sleep(0)
 
+    async def _begin_anew(self, partition: Partition, offset: int) -> Partition:
+        """Forget what was done: the same numbers are those of other events now."""
+        logger.error(
+            "%s ends before what was taken from it: it was made anew, or has lost records; "
+            "all that is in it now is handled",
+            partition.part,
+        )
+        partition.released, partition.until = True, 0.0
+        partition.cut_off()
+        new = Partition(partition.part, partition.channel, self, self.workers)
+        new.progress = Progress(offset)
+        self._partitions[partition.part] = new
+        await self._commit([new])
+        return new
+
     def _retake(self, consumer: AIOKafkaConsumer) -> None:
         """Go back to the first unfinished event, where something was left."""
         for part, one in self._partitions.items():
             if one.unclaimed and one.alive and one.progress is not None:
-                one.unclaimed = False
+                one.unclaimed, one.reached = False, one.progress.base
                 with contextlib.suppress(IllegalStateError):  # it goes at this moment
                     consumer.seek(part, one.progress.base)
 

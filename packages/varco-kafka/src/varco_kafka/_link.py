@@ -83,6 +83,9 @@ class Link:
             result = self._result(one.future)
             for at, index in enumerate(one.indices):
                 found[index] = result + at if isinstance(result, int) else result
+        broken = next((one for one in found if isinstance(one, KafkaUnavailableError)), None)
+        if producer is not None and outage is None and broken is not None:
+            await self._give_up(producer, broken)  # one whose order was lost takes nothing more
         missing = outage or self.unavailable("take events", TimeoutError())
         return [missing if one is None else one for one in found]
 

@@ -47,6 +47,8 @@ class Partition(Lanes):
         """For how long this process may trust that it owns the partition."""
         self.released = False
         """Whether it was let go: nothing more is begun."""
+        self.reached = 0
+        """What is taken next is not before this, unless the partition was cut short."""
         self.counted_to = 0
         """What comes below it is counted before it is there, and begins without a commit."""
 
@@ -79,6 +81,7 @@ class Partition(Lanes):
         progress = self.progress
         assert progress is not None  # noqa: S101  # nothing is taken before
         stream = f"{self.part.topic} {self.part.partition}"
+        self.reached = records[-1].offset + 1
         known, counted_to = progress.next, self.counted_to
         found: list[Received] = []
         for record in records:
