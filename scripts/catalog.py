@@ -40,7 +40,7 @@ def _described(dist: Distribution) -> dict[str, Any]:
         count, size, newest = count + 1, size + status.st_size, max(newest, status.st_mtime)
     return {
         "version": dist.version,
-        "summary": (dist.metadata["Summary"] or "").strip(),
+        "summary": (dist.metadata.get("Summary") or "").strip(),
         "license": _license(dist),
         "requirements": len(dist.requires or ()),
         "files": count,
@@ -52,7 +52,7 @@ def _described(dist: Distribution) -> dict[str, Any]:
 def _license(dist: Distribution) -> str:
     """The SPDX expression, or a short `License` field, or the classifier, or "unknown"."""
     metadata = dist.metadata
-    stated = metadata["License-Expression"] or metadata["License"] or ""
+    stated = metadata.get("License-Expression") or metadata.get("License") or ""
     if stated and "\n" not in stated and len(stated) <= 60 and stated.upper() != "UNKNOWN":
         return str(stated).strip()
     for classifier in metadata.get_all("Classifier") or ():

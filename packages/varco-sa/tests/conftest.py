@@ -6,6 +6,7 @@ import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -82,6 +83,7 @@ class Databases:
         self._made = {}
         self._absent = {}
         self._tables = {}
+        self._spare = {}
         self._number = 0
 
     def url(self, kind):
@@ -143,6 +145,32 @@ class Databases:
                 await _empty(engine, metadata)  # for tests that open what they find
         finally:
             await engine.dispose()
+
+    @asynccontextmanager
+    async def shared(self, kind, *models):
+        """As `backend`, where a test changes nothing of it: tests use the tables one by one."""
+        url, metadata = self._with_tables(kind, models)
+        spare = self._spare.setdefault((kind, models), [])
+        if spare:
+            provider = spare.pop()
+        else:
+            provider = SQLAlchemyRepositoryProvider(
+                make_engine(self.url(kind), pool_size=4), *models
+            )
+        engine = provider.engine
+        if kind == "sqlite":
+            file = Path(engine.url.database)
+            for beside in file.parent.glob(f"{file.name}-*"):
+                beside.unlink()
+            shutil.copy(sa.make_url(url).database, file)
+        try:
+            await _empty(engine, metadata)
+            async with Backend(provider, owns_engine=True) as backend:
+                yield backend
+                await _empty(engine, metadata)
+        finally:
+            await engine.dispose()
+        spare.append(provider)
 
     def forget_tables(self):
         """Somebody dropped tables: they are made again when they are needed."""

@@ -22,7 +22,7 @@ class TestTables(ConservationContract):
 
     @asynccontextmanager
     async def open_stores(self):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             self.backend = backend
             yield EventStores(
                 outbox=backend.outbox, dead_letters=backend.dead_letters, inbox=backend.inbox

@@ -30,7 +30,7 @@ class TestDomain(
 ):
     @asynccontextmanager
     async def provider(self):
-        async with self.databases.backend(self.kind, *MODELS) as backend:
+        async with self.databases.shared(self.kind, *MODELS) as backend:
             yield backend.uow_provider
 
 
@@ -39,20 +39,20 @@ class TestOutbox(OnEveryEngine, OutboxContract):
 
     @asynccontextmanager
     async def open_outbox(self):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             yield backend.outbox
 
 
 class TestInbox(OnEveryEngine, InboxContract):
     @asynccontextmanager
     async def open_inbox(self):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             yield backend.inbox
 
 
 class TestDeadLetters(OnEveryEngine, DeadLetterQueueContract):
     @asynccontextmanager
     async def open_queue(self, max_size=1000):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             table = backend.uow_provider.tables.dead_letters
             yield SQLAlchemyDeadLetterQueue(backend.engine, table, max_size=max_size)

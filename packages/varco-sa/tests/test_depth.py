@@ -140,7 +140,7 @@ def loop():
 
 @pytest.fixture
 def repo(databases, kind, loop):
-    opened = databases.backend(kind, Leaf)
+    opened = databases.shared(kind, Leaf)
     backend = loop.run(opened.__aenter__())
     repo = backend.uow_provider.get_repository(Leaf)
     loop.run(repo.save_many(ROWS))

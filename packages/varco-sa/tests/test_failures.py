@@ -41,19 +41,19 @@ class OnEveryEngine:
 class TestOutbox(OnEveryEngine, OutboxFailuresContract):
     @asynccontextmanager
     async def open_outbox(self):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             yield backend.outbox
 
 
 class TestInbox(OnEveryEngine, InboxFailuresContract):
     @asynccontextmanager
     async def open_inbox(self):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             yield backend.inbox
 
 
 class TestDeadLetters(OnEveryEngine, DeadLetterFailuresContract):
     @asynccontextmanager
     async def open_queue(self):
-        async with self.databases.backend(self.kind) as backend:
+        async with self.databases.shared(self.kind) as backend:
             yield backend.dead_letters

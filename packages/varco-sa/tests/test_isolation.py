@@ -13,7 +13,7 @@ def test_no_tenant_sees_or_changes_what_is_anothers(databases, kind):
 
     @asynccontextmanager
     async def provider():
-        async with databases.backend(kind, *MODELS) as backend:
+        async with databases.shared(kind, *MODELS) as backend:
             yield backend.uow_provider
 
     # 5 runs of 20 steps by default; the deep profile makes 100,000 steps.

@@ -18,5 +18,5 @@ class TestOneMeaning(QueryContract):
 
     @asynccontextmanager
     async def provider(self):
-        async with self.databases.backend(self.kind, *QUERY_MODELS) as backend:
+        async with self.databases.shared(self.kind, *QUERY_MODELS) as backend:
             yield backend.uow_provider
