@@ -20,6 +20,7 @@ from varco_kafka import (
     KafkaChannelManager,
     KafkaChannelRefusedError,
     KafkaDeadLetterQueue,
+    KafkaDeadLetterQueueSettings,
     KafkaEventBus,
     KafkaEventBusSettings,
     KafkaEventTooLargeError,
@@ -231,6 +232,24 @@ async def test_a_topic_that_is_something_else_is_not_changed(settings):
         await manager.delete_channel("c")
         await manager.delete_channel("c")
         assert not await manager.channel_exists("c")
+
+
+async def test_dead_letters_are_not_kept_where_they_would_be_lost(settings, url):
+    options = settings()
+    async with KafkaChannelManager(options) as manager:
+        await manager.declare_channel("letters", ChannelConfig(num_partitions=2))
+    queue = KafkaDeadLetterQueue(
+        KafkaDeadLetterQueueSettings(url=url, topic=options.topic_of("letters"))
+    )
+    async with queue:
+        for use in (queue.count, queue.pop_batch):
+            with pytest.raises(KafkaTopicMismatchError) as caught:
+                await use()
+            assert caught.value.differences == (
+                "num_partitions is 2, not 1",
+                "cleanup.policy is delete, not compact",
+                "message.timestamp.type is CreateTime, not LogAppendTime",
+            )
 
 
 async def test_a_topic_that_is_made_anew_is_written_to_and_handled_whole(settings):

@@ -16,7 +16,11 @@ from varco_events import (
     takes_former_names,
 )
 from varco_kafka._bus_settings import KafkaEventBusSettings
-from varco_kafka._errors import KafkaChannelRefusedError, KafkaConfigError
+from varco_kafka._errors import (
+    KafkaChannelRefusedError,
+    KafkaConfigError,
+    KafkaTopicMismatchError,
+)
 from varco_kafka._letter_log import LetterLog
 from varco_kafka._link import Link
 from varco_kafka._settings import KafkaSettings
@@ -36,6 +40,8 @@ _CONFIG = {
     "min.compaction.lag.ms": str(int(2 * _MOST_LEASE * 1000)),
     "min.insync.replicas": "1",
 }
+# Without these, letters are lost in time, or leases go by clocks that differ.
+_NEEDED = ("cleanup.policy", "message.timestamp.type")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -70,6 +76,7 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
 
     Raises:
         KafkaUnavailableError: From any operation, when Kafka does not answer in time.
+        KafkaTopicMismatchError: Likewise, when the topic is there and is something else.
     """
 
     def __init__(
@@ -192,10 +199,15 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
         if self._is_there:
             return
         topic = self.settings.topic
-        config = ChannelConfig(1, self.settings.replication, extra=dict(_CONFIG))
-        refusal = await self._topics.create(topic, config)
-        if refusal is not None:
-            raise KafkaChannelRefusedError(topic, topic, refusal)
+        if topic in await self._link.ask("list topics", lambda admin: admin.list_topics()):
+            needed = ChannelConfig(1, -1, extra={name: _CONFIG[name] for name in _NEEDED})
+            if differences := await self._topics.differences(topic, needed):
+                raise KafkaTopicMismatchError(topic, topic, differences)
+        else:
+            config = ChannelConfig(1, self.settings.replication, extra=dict(_CONFIG))
+            refusal = await self._topics.create(topic, config)
+            if refusal is not None:
+                raise KafkaChannelRefusedError(topic, topic, refusal)
         self._is_there = True
 
     async def __aenter__(self) -> Self:

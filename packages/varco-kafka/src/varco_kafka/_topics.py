@@ -109,6 +109,40 @@ class Topics:
             return str(said[0]) if said and said[0] else reason_of(error)
         raise self.link.unavailable(f"make topic {topic!r}", error)
 
+    async def described(self, topic: str) -> Any:
+        """What Kafka knows of a topic, its partitions above all."""
+        (found,) = await self.link.ask(
+            "describe a topic", lambda admin: admin.describe_topics([topic])
+        )
+        return found
+
+    async def differences(self, topic: str, config: ChannelConfig) -> list[str]:
+        """In what a topic that is there is not as declared.
+
+        Raises:
+            KafkaUnavailableError: Kafka does not answer.
+        """
+        parts = (await self.described(topic))["partitions"]
+        copies = min(len(one["replicas"]) for one in parts)
+        wanted: dict[str, object] = {"num_partitions": config.num_partitions}
+        actual: dict[str, object] = {"num_partitions": len(parts), "replication_factor": copies}
+        if config.replication_factor != -1:
+            wanted["replication_factor"] = config.replication_factor
+        wanted |= {name: str(value) for name, value in config.extra.items()}
+        if config.retention_ms is not None:
+            wanted[_RETENTION] = str(config.retention_ms)
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        for answer in await self.link.ask(
+            "describe a topic", lambda admin: admin.describe_configs([resource])
+        ):
+            for one in answer.resources:
+                actual |= {entry[0]: entry[1] for entry in one[4]}
+        return [
+            f"{name} is {actual.get(name)}, not {value}"
+            for name, value in wanted.items()
+            if actual.get(name) != value
+        ]
+
 
 class KafkaChannelManager(ChannelManager):
     """The channels of one bus.
@@ -155,7 +189,7 @@ class KafkaChannelManager(ChannelManager):
             if refusal is not None:
                 raise KafkaChannelRefusedError(channel, topic, refusal)
         elif config is not None:
-            differences = await self._differences(topic, config)
+            differences = await self._topics.differences(topic, config)
             if differences:
                 raise KafkaTopicMismatchError(channel, topic, differences)
 
@@ -211,33 +245,5 @@ class KafkaChannelManager(ChannelManager):
     async def _parts(self, topic: str) -> list[TopicPartition]:
         return [
             TopicPartition(topic, one["partition"])
-            for one in (await self._found(topic))["partitions"]
-        ]
-
-    async def _found(self, topic: str) -> Any:
-        (found,) = await self._link.ask(
-            "describe a topic", lambda admin: admin.describe_topics([topic])
-        )
-        return found
-
-    async def _differences(self, topic: str, config: ChannelConfig) -> list[str]:
-        parts = (await self._found(topic))["partitions"]
-        copies = min(len(one["replicas"]) for one in parts)
-        wanted: dict[str, object] = {"num_partitions": config.num_partitions}
-        actual: dict[str, object] = {"num_partitions": len(parts), "replication_factor": copies}
-        if config.replication_factor != -1:
-            wanted["replication_factor"] = config.replication_factor
-        wanted |= {name: str(value) for name, value in config.extra.items()}
-        if config.retention_ms is not None:
-            wanted[_RETENTION] = str(config.retention_ms)
-        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
-        for answer in await self._link.ask(
-            "describe a topic", lambda admin: admin.describe_configs([resource])
-        ):
-            for one in answer.resources:
-                actual |= {entry[0]: entry[1] for entry in one[4]}
-        return [
-            f"{name} is {actual.get(name)}, not {value}"
-            for name, value in wanted.items()
-            if actual.get(name) != value
+            for one in (await self._topics.described(topic))["partitions"]
         ]
