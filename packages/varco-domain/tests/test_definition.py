@@ -27,6 +27,7 @@ from varco_domain import (
     PKStrategy,
     PrimaryKey,
     Relationship,
+    SoftDeleteDomainModel,
     SoftDeleteMixin,
     TenantDomainModel,
     TenantMixin,
@@ -394,3 +395,30 @@ def test_a_reference_has_the_type_of_what_it_refers_to():
 
         class Lost(DomainModel):
             parent: Annotated[str, ForeignKey(Parent, field="cod")]
+
+
+def test_a_reference_is_to_what_is_unique_among_all_rows():
+    class Shelf(SoftDeleteDomainModel):
+        code: Annotated[str, FieldHint(unique=True)]
+
+    class Label(DomainModel):
+        text: str
+        code: str
+
+        class Meta:
+            constraints = (UniqueConstraint("code"),)
+
+    class Fine(DomainModel):
+        shelf: Annotated[int, ForeignKey(Shelf)]
+        label: Annotated[str, ForeignKey(Label, field="code")]
+
+    del Fine
+    with pytest.raises(ModelDefinitionError, match=r"ByCode\.shelf: .* not unique among all rows"):
+
+        class ByCode(DomainModel):
+            shelf: Annotated[str, ForeignKey(Shelf, field="code")]
+
+    with pytest.raises(ModelDefinitionError, match=r"ByText\.label: .* not unique among all rows"):
+
+        class ByText(DomainModel):
+            label: Annotated[str, ForeignKey(Label, field="text")]

@@ -170,6 +170,17 @@ def test_a_check_that_cannot_decide_is_refused(condition):
         InMemoryRepositoryProvider(Odd)
 
 
+def test_a_check_with_a_number_that_no_field_has_is_refused():
+    class Odd(DomainModel):
+        class Meta:
+            constraints = (CheckConstraint("count < 1e400"),)
+
+        count: int
+
+    with pytest.raises(ModelDefinitionError, match=r"Odd: the check 'count < 1e400' .* range"):
+        InMemoryRepositoryProvider(Odd)
+
+
 async def test_autodiscover():
     provider = InMemoryRepositoryProvider()
     provider.autodiscover("varco_domain.testing")

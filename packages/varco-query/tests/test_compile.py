@@ -1,6 +1,8 @@
 """What compilers are made from: nothing that one does not know gets past it."""
 
 import re
+from decimal import Decimal
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -27,9 +29,11 @@ from varco_query.compile import (
     Leaves,
     Nesting,
     Pattern,
+    Placed,
     Takes,
     Wildcard,
     fold_case,
+    integers,
     normalize,
     operator_of,
     shallow,
@@ -167,3 +171,18 @@ def test_wildcards():
         Wildcard.ONE,
         "%",
     ]
+
+
+@pytest.mark.parametrize(
+    ("literal", "placed"),
+    [
+        (Decimal("1E+400"), Placed(7, exact=False)),
+        (Decimal("-1E+400"), Placed(None, exact=False)),
+        (Decimal("2.5"), Placed(2, exact=False)),
+        (Decimal("Infinity"), None),
+        (inf, None),
+        (True, None),
+    ],
+)
+def test_where_a_literal_lies_among_whole_numbers(literal, placed):
+    assert integers(-8, 7).place(literal) == placed

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy.dialects.mysql.reserved_words import RESERVED_WORDS_MARIADB
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from varco_domain import DomainModel, SoftDeleteDomainModel
+from varco_domain import DomainModel, InMemoryRepositoryProvider, SoftDeleteDomainModel
 from varco_domain.exception import (
     CheckViolationError,
+    ModelDefinitionError,
     RepositoryClassCreationFailed,
     UniqueViolationError,
 )
@@ -108,7 +109,7 @@ class Board(SoftDeleteDomainModel):
 
 
 class BySlug(DomainModel):
-    board: Annotated[str, ForeignKey(Board, field="slug")]
+    board: Annotated[str, ForeignKey("boards", field="slug")]
 
 
 class ByTitle(DomainModel):
@@ -135,6 +136,9 @@ class ByText(DomainModel):
 async def test_a_reference_to_what_is_not_unique_is_refused_by_name(open_backend, url, model, said):
     with pytest.raises(RepositoryClassCreationFailed, match=said):
         await open_backend(url, Board, model)
+    if model is not ByNobody:
+        with pytest.raises(ModelDefinitionError, match=said.replace("boards", "Board")):
+            InMemoryRepositoryProvider(model, Board)
 
 
 # Reserved by PostgreSQL 15 to 18, MariaDB and SQLite, or so in some places.

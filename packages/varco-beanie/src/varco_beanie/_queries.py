@@ -1,14 +1,13 @@
 """What one model's collection is asked."""
 
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
 
 from varco_beanie._collections import KEY, EntityCollection
 from varco_beanie._filters import Filter
-from varco_domain.backend import FieldKind
+from varco_domain.backend import FieldKind, as_key
 from varco_domain.exception import FieldNotFound
 from varco_query import (
     InvalidNodeError,
@@ -18,7 +17,6 @@ from varco_query import (
     SortOrder,
     TransformerNode,
 )
-from varco_query.compile import Placed
 
 # Their order in MongoDB is not that of their values.
 _UNSORTED: Final = frozenset({FieldKind.JSON, FieldKind.BYTES})
@@ -30,6 +28,10 @@ class Queries:
     def __init__(self, entity: EntityCollection) -> None:
         self.entity = entity
         self._meta = entity.meta
+        self._keys = [
+            (name, as_key(entity.meta.fields[name], entity.codecs[name].stored))
+            for name in entity.meta.pk_fields
+        ]
 
     def condition(self, node: TransformerNode | None) -> Filter:
         """What rows satisfy."""
@@ -38,12 +40,11 @@ class Queries:
     def by_key(self, pk: Any, where: TransformerNode | None) -> Filter | None:
         """The row with a key, if it satisfies a condition; None when no row can have the key."""
         meta, key = self._meta, {}
-        for name, value in zip(meta.pk_fields, meta.pk_values(pk), strict=True):
-            codec = self.entity.codecs[name]
-            written = _key_value(meta.fields[name].kind, codec.stored.place, value)
+        for (name, find), value in zip(self._keys, meta.pk_values(pk), strict=True):
+            written = find(value)
             if written is None:
                 return None
-            key[name] = codec.literal(written)
+            key[name] = self.entity.codecs[name].literal(written)
         found: Filter = {KEY: key if meta.is_composite_pk else key[meta.pk_fields[0]]}
         return found if where is None else {"$and": [found, self.condition(where)]}
 
@@ -67,20 +68,3 @@ class Queries:
             direction = DESCENDING if each.order is SortOrder.DESC else ASCENDING
             keys += self.entity.sort_keys((each.field,), direction)
         return keys
-
-
-def _key_value(kind: FieldKind, place: Callable[[Any], Placed | None], value: Any) -> Any:
-    """The value as one that a key can hold; None when none can."""
-    if isinstance(value, Enum):
-        value = value.value
-    if kind is FieldKind.BYTES:
-        return value if isinstance(value, bytes) else None
-    if isinstance(value, str) and not _encodes(value):
-        return None
-    placed = place(value)
-    return None if placed is None or not placed.exact else placed.value
-
-
-def _encodes(text: str) -> bool:
-    """Whether text has no half of a surrogate pair, which no document can hold."""
-    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)

@@ -11,6 +11,7 @@ from varco_query import (
     ASTTransformer,
     CoercionError,
     ComparisonNode,
+    InvalidNodeError,
     OperationNotSupportedError,
     QueryError,
     QuerySchema,
@@ -26,12 +27,15 @@ def check_condition(meta: ParsedMeta, check: CheckConstraint) -> TransformerNode
 
     Raises:
         ModelDefinitionError: It names no field of the model, or compares one with what it never is,
-            so that it would hold for every row or for none.
+            so that it would hold for every row or for none; or a number is none of any field.
     """
     from varco_query import QueryParser  # noqa: PLC0415 - the parser is loaded when there is a check
 
     try:
         node = QueryParser().parse(check.condition).node
+    except InvalidNodeError as error:
+        message = f"the check {check.condition!r} cannot decide: {error}"
+        raise ModelDefinitionError(meta.entity_cls.__name__, None, message) from None
     except QueryError:
         return None
     return None if node is None else _Fitting(meta, check).visit(node)

@@ -1,14 +1,12 @@
 """What no engine keeps of a declaration: names, and references that cannot hold."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._fields import FieldMeta
-from varco_domain._hints import table_name
-
-if TYPE_CHECKING:
-    from varco_domain._parsed import ParsedMeta
+from varco_domain._hints import ForeignKey, table_name
+from varco_domain._parsed import ParsedMeta, unique_fields
 
 # PostgreSQL's; MariaDB keeps 64 characters.
 _NAME_BYTES = 63
@@ -36,7 +34,7 @@ def check_names(cls: type, fields: Mapping[str, FieldMeta]) -> None:
 
 
 def check_reference(cls: type, field: FieldMeta) -> None:
-    """Refuse a foreign key to a model, given as a class, that has no such field of this type.
+    """Refuse a foreign key to a model, given as a class, that has no such field to refer to.
 
     Raises:
         ModelDefinitionError: It names the field.
@@ -44,22 +42,37 @@ def check_reference(cls: type, field: FieldMeta) -> None:
     key = field.foreign_key
     target: ParsedMeta | None = getattr(key and key.reference, "__varco_meta__", None)
     # What is not read yet is looked at when there are tables.
-    if key is None or target is None or target.entity_cls is not key.reference:
-        return
+    if key is not None and target is not None and target.entity_cls is key.reference:
+        check_target(cls, field, key, target)
+
+
+def check_target(cls: type, field: FieldMeta, key: ForeignKey, target: ParsedMeta) -> None:
+    """Refuse a foreign key to what the other model has not, stores as another kind, or repeats.
+
+    Raises:
+        ModelDefinitionError: It names the field.
+    """
     other: Any = target.entity_cls
     name = key.field
     if name == "pk" and not target.is_composite_pk:
         name = target.pk_fields[0]
     found = target.fields.get(name)
+    problem: str | None = None
     if found is None:
         known = ", ".join(target.fields)
-        raise ModelDefinitionError(
-            cls.__name__, field.name, f"{other.__name__} has no field {key.field!r}; it has {known}"
-        )
-    if found.kind is not field.kind:
-        raise ModelDefinitionError(
-            cls.__name__,
-            field.name,
+        problem = f"{other.__name__} has no field {key.field!r}; it has {known}"
+    elif found.kind is not field.kind:
+        problem = (
             f"it is stored as {field.kind}, and {other.__name__}.{name}, which it refers to, as "
-            f"{found.kind}",
+            f"{found.kind}"
         )
+    elif target.pk_fields != (name,) and (
+        target.deleted_at_field is not None
+        or not any(group == (name,) for group, _ in unique_fields(target))
+    ):
+        problem = (
+            f"it refers to {other.__name__}.{name}, which is not unique among all rows (of a model "
+            "with soft deletion only those that live are); refer to the primary key"
+        )
+    if problem is not None:
+        raise ModelDefinitionError(cls.__name__, field.name, problem)

@@ -3,15 +3,24 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
+from varco_domain._compared import as_key
 from varco_domain._conditions import check_condition
 from varco_domain._limits import INT_LIMIT
 from varco_domain._parsed import unique_fields
 from varco_domain.exception import RepositoryClassCreationFailed
 from varco_domain.mapper import load_entity, no_more_keys
-from varco_domain.meta import CheckConstraint, ForeignKey, MetaReader, ParsedMeta
+from varco_domain.meta import (
+    CheckConstraint,
+    FieldKind,
+    FieldMeta,
+    ForeignKey,
+    MetaReader,
+    ParsedMeta,
+)
 from varco_domain.model import DomainModel
 from varco_query import NotNode, compile_predicate
 
@@ -37,6 +46,7 @@ class Table:
         }
         self.checks: tuple[tuple[str, Callable[[object], bool]], ...] = tuple(_checks(meta))
         """The check constraints as (name, predicate that is true for a row that breaks it)."""
+        self._as_key = tuple(_finder(meta.fields[name]) for name in meta.pk_fields)
 
     def unique_values(self, fields: tuple[str, ...], row: Row) -> tuple[Any, ...] | None:
         """The values that have to be unique; None when the row is exempt (null, deleted)."""
@@ -45,6 +55,18 @@ class Table:
             return None
         values = tuple(_hashable(row[name]) for name in fields)
         return None if None in values else values
+
+    def key(self, pk: Any) -> Any:
+        """The key of the row that is asked for; None when no row can have it.
+
+        Raises:
+            ValueError: A composite key is not a tuple of the right length.
+        """
+        given = zip(self._as_key, self.meta.pk_values(pk), strict=True)
+        values = tuple(find(value) for find, value in given)
+        if None in values:
+            return None
+        return values if self.meta.is_composite_pk else values[0]
 
     def put(self, key: Any, row: Row | None) -> None:
         """Replace or remove a committed row."""
@@ -127,6 +149,24 @@ class Store:
 def referenced_field(table: Table, key: ForeignKey) -> str:
     """The field that a foreign key refers to."""
     return table.meta.pk_fields[0] if key.field == "pk" else key.field
+
+
+def _finder(field: FieldMeta) -> Callable[[Any], Any]:
+    """As `as_key`, but of an enum the member, as rows hold it."""
+    find = as_key(field)
+    if field.kind is not FieldKind.ENUM:
+        return find
+    enum = cast("type[Enum]", field.python_type)
+
+    def member(value: Any) -> Enum | None:
+        stored = find(value)
+        try:
+            found = None if stored is None else enum(stored)
+        except ValueError:
+            return None
+        return found if found is not None and found.value == stored else None
+
+    return member
 
 
 def _copy(value: Any) -> Any:

@@ -4,7 +4,7 @@ Applications need nothing of it: a model's metadata as it was read, the values t
 from a store, and whose rows a unit of work may touch.
 """
 
-from varco_domain._compared import stored_as, value_class
+from varco_domain._compared import as_key, stored_as, value_class
 from varco_domain._conditions import check_condition
 from varco_domain._opening import Closable, Opening
 from varco_domain._parsed import unique_fields
@@ -40,6 +40,7 @@ __all__ = (
     "ParsedMeta",
     "RepositoryClassCreationFailed",
     "Tenancy",
+    "as_key",
     "changed_values",
     "check_condition",
     "check_distinct",

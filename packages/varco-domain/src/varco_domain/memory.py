@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+from varco_domain._keepable import check_target
 from varco_domain._memory_changes import Changes
 from varco_domain._memory_store import Row, Store, Table, visible
 from varco_domain.exception import FieldNotFound, UniqueViolationError
@@ -16,12 +17,15 @@ from varco_domain.mapper import (
     upsert_rows,
     utc_now,
 )
+from varco_domain.meta import FieldKind, MetaReader
 from varco_domain.model import DomainModel
 from varco_domain.providers import RepositoryProvider
 from varco_domain.repository import AsyncRepository
 from varco_domain.uow import AsyncUnitOfWork
 from varco_query import (
     InvalidNodeError,
+    Operation,
+    OperationNotSupportedError,
     QueryParams,
     SortField,
     TransformerNode,
@@ -33,6 +37,7 @@ from varco_query import (
 __all__ = ("InMemoryRepository", "InMemoryRepositoryProvider", "InMemoryUnitOfWork")
 
 D = TypeVar("D", bound=DomainModel)
+_NULL_CHECKS: Final = (Operation.IS_NULL, Operation.IS_NOT_NULL)
 
 
 class InMemoryRepository(AsyncRepository[D, Any]):
@@ -136,12 +141,8 @@ class InMemoryRepository(AsyncRepository[D, Any]):
             yield self._table.load(row)
 
     def _find(self, pk: Any, where: TransformerNode | None) -> Row | None:
-        meta = self._table.meta
-        key = meta.pk_values(pk) if meta.is_composite_pk else pk
-        try:
-            row = self._changes.current(self._table, key)
-        except TypeError:  # an unhashable key is nobody's
-            return None
+        key = self._table.key(pk)
+        row = None if key is None else self._changes.current(self._table, key)
         if row is None or where is None:
             return row
         self._check_fields(where, ())
@@ -196,14 +197,14 @@ class InMemoryRepository(AsyncRepository[D, Any]):
         return rows[start : None if params.limit is None else start + params.limit]
 
     def _check_fields(self, node: TransformerNode | None, sort: Sequence[SortField]) -> None:
-        meta = self._table.meta
-        if node is not None:
-            for comparison in walk(node):
-                if comparison.field not in meta.fields:
-                    raise FieldNotFound(comparison.field, meta.table)
-        for field in sort:
-            if field.field not in meta.fields:
-                raise FieldNotFound(field.field, meta.table)
+        fields = self._table.meta.fields
+        asked = [] if node is None else [(each.field, each.op) for each in walk(node)]
+        for name, op in (*asked, *((each.field, None) for each in sort)):
+            if name not in fields:
+                raise FieldNotFound(name, self._table.meta.table)
+            # Engines do not look into JSON.
+            if fields[name].kind is FieldKind.JSON and op not in _NULL_CHECKS:
+                raise OperationNotSupportedError(op or "sort", name, _NULL_CHECKS if op else ())
 
 
 class InMemoryUnitOfWork(AsyncUnitOfWork):
@@ -254,10 +255,21 @@ class InMemoryRepositoryProvider(RepositoryProvider):
         super().__init__(*domain_classes)
 
     def register(self, *domain_classes: type[DomainModel]) -> None:
-        """Make models known and give them tables."""
+        """Make models known and give them tables.
+
+        Raises:
+            ModelDefinitionError: A class is abstract, its table is another class's, or a foreign
+                key refers to what is not unique among all rows, or of another kind.
+        """
         super().register(*domain_classes)
         for cls in domain_classes:
             self._store.table(cls)
+        for cls in self.models:
+            meta = MetaReader.read(cls)
+            for name, key in meta.foreign_keys.items():
+                target = self._models.get(key.table)
+                if target is not None:
+                    check_target(cls, meta.fields[name], key, MetaReader.read(target))
 
     def make_uow(self) -> InMemoryUnitOfWork:
         """A new unit of work."""

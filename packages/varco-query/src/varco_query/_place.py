@@ -128,8 +128,10 @@ def integers(low: int, high: int) -> Stored:
     def place(value: Any) -> Placed | None:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             return None
-        if not isinstance(value, int) and not isfinite(value):
+        if isinstance(value, float) and not isfinite(value):
             return None  # a key may be given as one; no query holds it
+        if isinstance(value, Decimal) and not value.is_finite():
+            return None  # isfinite would make an infinite float of a large one
         whole = floor(value)
         if whole > high:
             return Placed(high, exact=False)

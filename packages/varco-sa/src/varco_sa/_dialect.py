@@ -69,6 +69,8 @@ class Dialect(ABC):
     """A row that refers to itself may be deleted."""
     strict_types: ClassVar[bool] = True
     """Holds values to the lengths and ranges of their columns' types."""
+    pads: ClassVar[bool] = False
+    """Shows the spaces with which it has filled a CHAR."""
     intervals: ClassVar[bool] = False
     """It has a type of durations."""
     single_digits: ClassVar[int | None] = None

@@ -172,6 +172,7 @@ class _SQLite(Dialect):
 
 
 class _PostgreSQL(Dialect):
+    pads = True
     intervals = True
     collation = '"C"'
     keeps_zones = True

@@ -6,20 +6,28 @@ after that a query of the same shape only brings its values. Nothing of a value 
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
-from varco_domain.backend import FieldKind, FieldMeta, ParsedMeta, stored_as
+from varco_domain.backend import FieldKind, FieldMeta, ParsedMeta, as_key, stored_as
 from varco_domain.exception import FieldNotFound
 from varco_query import AndNode, Operation, QueryLimitError, TransformerNode
 from varco_query import compile as kit
 from varco_sa._columns import EXISTING
 from varco_sa._conditions import CodePoints, Part, joined, leaf
 from varco_sa._dialect import Dialect
-from varco_sa._mapped_types import MappedMember, MappedMoment, ShownFloat
+from varco_sa._mapped import LONGEST, SHORTEST
+from varco_sa._mapped_types import (
+    MappedFloat,
+    MappedMember,
+    MappedMoment,
+    MappedNumber,
+    Padded,
+    ShownFloat,
+)
 from varco_sa._types import Comparable, Integer, Text
 
 # PostgreSQL and SQLite take 32,766 parameters.
@@ -41,14 +49,25 @@ _RELATIONS: Final[dict[str, Callable[[Any, Any], sa.ColumnElement[bool]]]] = {
 }
 
 
-def _stored(field: FieldMeta, dialect: Dialect) -> kit.Stored:
+def _stored(field: FieldMeta, column: sa.Column[Any], dialect: Dialect) -> kit.Stored:
     if field.kind is FieldKind.DECIMAL:
         return kit.decimals(*dialect.decimal_limits(field.hint.precision, field.hint.scale))
+    if isinstance(column.type, sa.Interval) and not dialect.intervals:
+        return kit.Stored(_interval)
     return stored_as(field)
 
 
+def _interval(value: Any) -> kit.Placed | None:
+    """Where a duration lies among those that are stored as a moment so long after 1970."""
+    if not isinstance(value, timedelta):
+        return None
+    if value > LONGEST:
+        return kit.Placed(LONGEST, exact=False)
+    return kit.Placed(None, exact=False) if value < SHORTEST else kit.Placed(value)
+
+
 def _compared(
-    field: FieldMeta, column: sa.Column[Any], stored: kit.Stored
+    field: FieldMeta, column: sa.Column[Any], stored: kit.Stored, dialect: Dialect
 ) -> tuple[sa.ColumnElement[Any], TypeEngine[Any]]:
     """What stands for a field in comparisons and sorts, and the type of what it is compared with.
 
@@ -60,24 +79,35 @@ def _compared(
         return column, Text() if stored.text else column.type
     if isinstance(column.type, MappedMoment):
         return column, column.type
-    found: sa.ColumnElement[Any] = column
-    named = isinstance(column.type, MappedMember)
+    if isinstance(column.type, MappedNumber | MappedFloat) and dialect.exact_decimals:
+        # Of any size, whatever the column holds.
+        exact = isinstance(column.type, MappedNumber)
+        return column, Comparable() if exact else MappedFloat(sa.Numeric())
+    if isinstance(column.type, ShownFloat):
+        # As it is shown: what is compared with it was never rounded to 4 bytes.
+        return sa.cast(sa.cast(column, sa.String()), sa.Double()), sa.Double()
+    found = _as_value(field, column, stored)
+    if stored.text:
+        return CodePoints(found), Text()
+    if field.kind is FieldKind.INT or isinstance(column.type, MappedMember):
+        return found, Integer()  # of any size, whatever the column holds
+    return found, column.type
+
+
+def _as_value(
+    field: FieldMeta, column: sa.Column[Any], stored: kit.Stored
+) -> sa.ColumnElement[Any]:
+    """The value of the field, where the column holds another one, such as a member's name."""
     if isinstance(column.type, MappedMember):
         # It is stored by name, or as a type that sorts as it was declared.
         kind = Text() if stored.text else Integer()
         members = column.type.members.values()
-        found = sa.case(*((column == each, sa.literal(each.value, kind)) for each in members))
-    elif isinstance(column.type, sa.Enum):
-        found = sa.case(*((column == each, sa.literal(each, Text())) for each in field.choices))
-    elif isinstance(column.type, ShownFloat):
-        # As it is shown: what is compared with it was never rounded to 4 bytes.
-        found = sa.cast(sa.cast(column, sa.String()), sa.Double())
-        return found, sa.Double()
-    if stored.text:
-        return CodePoints(found), Text()
-    if field.kind is FieldKind.INT or named:
-        return found, Integer()  # of any size, whatever the column holds
-    return found, column.type
+        return sa.case(*((column == each, sa.literal(each.value, kind)) for each in members))
+    if isinstance(column.type, sa.Enum):
+        return sa.case(*((column == each, sa.literal(each, Text())) for each in field.choices))
+    if isinstance(column.type, Padded):
+        return sa.cast(column, sa.Text())  # without the spaces at the end
+    return column
 
 
 class FieldFilter:
@@ -85,22 +115,12 @@ class FieldFilter:
 
     def __init__(self, field: FieldMeta, column: sa.Column[Any], dialect: Dialect) -> None:
         self.field = field
-        self.stored: kit.Stored = _stored(field, dialect)
+        self.stored: kit.Stored = _stored(field, column, dialect)
+        self.key: Callable[[Any], Any] = as_key(field, self.stored)
         self._dialect = dialect
         self.column: sa.ColumnElement[Any]
         self.type: TypeEngine[Any]
-        self.column, self.type = _compared(field, column, self.stored)
-
-    def key(self, value: Any) -> Any:
-        """The value as one that the column can hold; None when no row can have it as its key."""
-        if isinstance(value, Enum):
-            value = value.value
-        if isinstance(value, str) and ("\0" in value or not _encodes(value)):
-            return None
-        if self.field.kind is FieldKind.BYTES:
-            return value if isinstance(value, bytes) else None
-        placed = self.stored.place(value)
-        return None if placed is None or not placed.exact else placed.value
+        self.column, self.type = _compared(field, column, self.stored, dialect)
 
     def expression(self, step: Step, bind: Bind) -> sa.ColumnElement[bool]:
         """The SQL of a step; `bind` makes its parameter."""
@@ -119,10 +139,6 @@ class FieldFilter:
             case _:
                 raise AssertionError(step)
         return found if wanted else sa.not_(found)
-
-
-def _encodes(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 class Filters(kit.Compiler[Steps]):

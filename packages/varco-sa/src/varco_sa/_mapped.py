@@ -16,13 +16,14 @@ from varco_sa._columns import column_type
 from varco_sa._dialect import Dialect
 from varco_sa._mapped_types import (
     MappedFloat,
+    MappedJson,
     MappedMember,
     MappedMoment,
     MappedNumber,
     MappedUuid,
+    Padded,
     ShownFloat,
 )
-from varco_sa._types import JsonText
 
 if TYPE_CHECKING:
     from enum import Enum
@@ -32,8 +33,12 @@ type Keep = Callable[[Any], Any]
 
 _EXACT: Final = Context(prec=2_000, traps=[Inexact, InvalidOperation])
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST: Final = datetime.max.replace(tzinfo=UTC) - _EPOCH
+SHORTEST: Final = datetime.min.replace(tzinfo=UTC) - _EPOCH
+"""The durations that are between the years 1 and 9999 when they are counted from 1970."""
 _MICROSECONDS: Final = 6
 _SINGLE: Final = 24
+_INT_BITS: Final = 64
 # By what a field is stored: the types of columns that can do it, and what to say of others.
 _TYPES: Final[Mapping[FieldKind, tuple[tuple[type[TypeEngine[Any]], ...], str]]] = {
     FieldKind.STR: ((sa.String,), "String or Text"),
@@ -75,7 +80,11 @@ def mapped(
     if kind in {FieldKind.ENUM, FieldKind.LITERAL}:
         kind = _BY_CLASS[_value_class(field)]
     types, wanted = _TYPES[kind]
-    inexact = kind is FieldKind.DECIMAL and isinstance(given, sa.Float)
+    inexact = (
+        (kind is FieldKind.DECIMAL and isinstance(given, sa.Float))
+        or (kind is FieldKind.TIME and getattr(given, "timezone", False) and dialect.keeps_zones)
+        or hasattr(given, "retrieve_as_bitwise")  # SET of MariaDB gives sets
+    )
     fits = isinstance(given, types) or (
         kind is FieldKind.TIMEDELTA and given.python_type is timedelta
     )
@@ -95,7 +104,9 @@ def _stored(
         case FieldKind.ENUM:
             return Mapped(column_type(model, field, in_key=False), _of_value(keep))
         case FieldKind.JSON:
-            return Mapped(JsonText())
+            return Mapped(MappedJson(), None if dialect.strict_types else _lone_number)
+        case FieldKind.STR if isinstance(given, sa.CHAR | sa.NCHAR) and dialect.pads:
+            return Mapped(Padded(given), keep)
         case FieldKind.DATETIME:
             return Mapped(MappedMoment(given), keep)
         case FieldKind.UUID:
@@ -160,7 +171,7 @@ def _of_value(keep: Keep | None) -> Keep | None:
 def _keep(kind: FieldKind, given: Any, dialect: Dialect) -> Keep | None:  # one for each kind
     match kind:
         case FieldKind.STR | FieldKind.BYTES:
-            return _length(given.length, dialect)
+            return _length(given, dialect)
         case FieldKind.INT:
             return _range(dialect.integer_range(given))
         case FieldKind.DECIMAL:
@@ -180,13 +191,31 @@ def _keep(kind: FieldKind, given: Any, dialect: Dialect) -> Keep | None:  # one 
             return None
 
 
-def _length(length: int | None, dialect: Dialect) -> Keep | None:
-    if length is None or not dialect.strict_types:
+def _length(given: Any, dialect: Dialect) -> Keep | None:
+    length: int | None = given.length
+    if not dialect.strict_types:
         return None
+    if isinstance(given, sa.BINARY):
+        return _filled(length or 1)
+    filled = isinstance(given, sa.CHAR | sa.NCHAR)
 
     def keep(value: Any) -> Any:
-        if len(value) > length:
+        if length is not None and len(value) > length:
             raise ValueError(f"its column keeps a length of at most {length}, got {len(value)}")
+        # With them it is filled up, and nobody can tell which were the text's own.
+        if filled and value.endswith(" "):
+            raise ValueError("its column keeps no spaces at the end")
+        return value
+
+    return None if length is None and not filled else keep
+
+
+def _filled(width: int) -> Keep:
+    """A column of one width, which is filled up with zero bytes."""
+
+    def keep(value: bytes) -> bytes:
+        if len(value) != width:
+            raise ValueError(f"its column keeps {width} bytes, no less and no more")
         return value
 
     return keep
@@ -243,6 +272,13 @@ def _single(digits: int | None) -> Keep:
     return keep
 
 
+def _lone_number(value: Any) -> Any:
+    """SQLite makes a number of its own of JSON that is nothing else, in a column called JSON."""
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() >= _INT_BITS):
+        raise ValueError("its column keeps no float, and no int of over 64 bits, by itself")
+    return value
+
+
 def _cut(digits: int) -> Keep | None:
     """Leave out of a moment what is finer than the column: clocks are."""
     if digits >= _MICROSECONDS:
@@ -275,10 +311,8 @@ def _interval(digits: int) -> Keep:
     def keep(value: timedelta) -> timedelta:
         if value.microseconds % unit:
             raise ValueError(f"its column keeps {digits} digits of a second")
-        try:
-            _ = _EPOCH + value
-        except OverflowError:
-            raise ValueError("its column keeps what is between the years 1 and 9999") from None
+        if not SHORTEST <= value <= LONGEST:
+            raise ValueError("its column keeps what is between the years 1 and 9999")
         return value
 
     return keep

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import Dialect
@@ -11,7 +12,10 @@ from sqlalchemy.types import TypeEngine
 
 from varco_domain.backend import plain_decimal
 from varco_sa._dialects import dialect_of
-from varco_sa._types import Checked, Processor, each, in_utc
+from varco_sa._types import Checked, JsonText, Processor, each, in_utc
+
+# More than MariaDB's DECIMAL holds, of which it makes the largest it has, with a warning.
+_LARGE: Final = 1e60
 
 
 class _Mapped(Checked):
@@ -73,7 +77,7 @@ class MappedNumber(_Mapped):
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """With the digits of its scale; without one, with no more than it needs."""
-        if self.scale is not None:
+        if self.scale:
             return super().result_processor(dialect, coltype)
         return self._loaded(dialect, coltype, plain_decimal)
 
@@ -87,6 +91,12 @@ class MappedFloat(_Mapped):
         inexact = given.copy()
         inexact.asdecimal = False
         super().__init__(inexact)
+
+    def bind_processor(self, dialect: Dialect) -> Processor:
+        """The decimal that a float is written as, not the one that it is."""
+        if dialect_of(dialect).exact_decimals:
+            return each(lambda value: Decimal(repr(value)) if abs(value) < _LARGE else value)
+        return self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """SQLite makes ints of whole numbers."""
@@ -132,3 +142,21 @@ class MappedMember(_Mapped):
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
         """The name: the mapper makes a member of it, and knows the row if there is none."""
         return None
+
+
+class MappedJson(JsonText):
+    """JSON in such a column."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:  # noqa: ARG002  # SQLAlchemy's signature
+        """As text, also where the engine has made a number of it."""
+        return each(lambda value: value if isinstance(value, str) else repr(value))
+
+
+class Padded(_Mapped):
+    """Text in such a column of one width, of an engine that shows what it has filled up."""
+
+    impl = sa.String
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
+        """Without the spaces at the end."""
+        return self._loaded(dialect, coltype, lambda text: text.rstrip(" "))

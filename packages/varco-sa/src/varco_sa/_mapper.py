@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -13,7 +14,7 @@ from varco_domain.model import DomainModel
 from varco_domain.validation import ValidationError
 from varco_sa._mapped_types import MappedMember
 from varco_sa._tables import EntityTable
-from varco_sa._types import Choice
+from varco_sa._types import Choice, JsonText
 
 type Codec = tuple[Callable[[Any], Any] | None, Callable[[Any], Any]]
 
@@ -40,7 +41,11 @@ class RowMapper:
         self._writes = {
             name: codec[0] for name, codec in codecs.items() if codec is not None and codec[0]
         }
-        self._json = frozenset(entity.meta.mutable_fields)
+        self._json = frozenset(
+            name
+            for name in entity.meta.mutable_fields
+            if isinstance(entity.columns[name].type, JsonText)
+        )
         self._keeps = entity.keeps
 
     def load(self, rows: Iterable[Any]) -> list[Any]:
@@ -131,6 +136,10 @@ class RowMapper:
 
 def _codec(field: FieldMeta, column_type: Any) -> Codec | None:
     """How values of a field are written and read, where the column's type does not do it."""
+    if field.kind is FieldKind.JSON and not isinstance(column_type, JsonText):
+        dump, load = json_codec(field)
+        # A type of the application's own; what it gave stays what it was.
+        return dump, lambda data: load(deepcopy(data))
     if field.kind is FieldKind.JSON:
         return _json_text(field)
     if isinstance(column_type, MappedMember):
@@ -168,7 +177,7 @@ def _json_text(field: FieldMeta) -> Codec:
         return _EXPONENTS.sub(_plain, text) if "e+" in text else text
 
     def read(text: Any) -> Any:
-        return load(json.loads(text)) if isinstance(text, str) else load(text)
+        return load(text) if text is None else load(json.loads(text))
 
     return write, read
 

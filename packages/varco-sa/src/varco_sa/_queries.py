@@ -18,6 +18,7 @@ from varco_query import (
 from varco_sa._dialect import Dialect
 from varco_sa._filters import Filters, Shape
 from varco_sa._tables import EntityTable
+from varco_sa._types import JsonText
 
 _KEPT: Final = 500
 
@@ -44,7 +45,7 @@ class Queries:
 
     def _selected(self, name: str) -> Any:
         column = self.entity.columns[name]
-        if self._dialect.arrays and self.entity.meta.fields[name].kind is FieldKind.JSON:
+        if self._dialect.arrays and isinstance(column.type, JsonText):
             # Its driver would give objects, and what was loaded has to stay what it was.
             return sa.cast(column, sa.Text()).label(name)
         return column

@@ -176,7 +176,8 @@ class Number(Checked):
     def result_processor(self, dialect: Dialect, coltype: object) -> Processor:
         """Decimals with the digits of their scale; without one, with no more than they need."""
         exact = dialect_of(dialect).exact_decimals
-        if self.scale is None:
+        if not self.scale:
+            # asyncpg gives 1E+4 for 10000 where there are no digits after the point.
             return each(
                 plain_decimal if exact else lambda text: plain_decimal(decode_decimal(text))
             )

@@ -17,8 +17,7 @@ from varco_sa._storage import EntityStorage
 _BROUGHT = "brought "
 # Expressions that MariaDB refuses to compute, and the number of its error, which quotes them.
 _OUT_OF_RANGE = 1690
-_OTHER_KEY: sa.ColumnClause[Any] = sa.literal_column("18446744073709551615 + 1", sa.Integer())
-_OTHER_TENANT: sa.ColumnClause[Any] = sa.literal_column("18446744073709551615 + 2", sa.Integer())
+_TOO_LARGE = "18446744073709551615 + "
 
 
 def upsert(
@@ -67,8 +66,7 @@ def _run(
         if isinstance(error, OperationalError) and storage.writes.keys_end(connection):
             raise no_more_keys(meta) from None
         if _number(error) == _OUT_OF_RANGE:
-            tenants = _OTHER_TENANT.name in str(error.orig)
-            raise UniqueViolationError(meta.entity_cls, tuple(by) if tenants else ()) from None
+            raise UniqueViolationError(meta.entity_cls, _taken(storage, by, error)) from None
         meant = translate(error, storage.entity)
         if isinstance(meant, CheckViolationError) and meant.field == meta.tenant_field is not None:
             # Nothing but the row of another tenant would make this null.
@@ -78,6 +76,23 @@ def _run(
 
 def _number(error: DBAPIError) -> object:
     return next(iter(getattr(error.orig, "args", ())), None)
+
+
+def _refusal(place: int) -> sa.ColumnElement[Any]:
+    """What fails when it is computed, and says in which place of `_keys` the taken one is."""
+    return sa.literal_column(f"{_TOO_LARGE}{place + 1}", sa.Integer())
+
+
+def _keys(storage: EntityStorage, by: Sequence[str]) -> list[tuple[str, ...]]:
+    """What is unique together: `by`, then all others."""
+    return [tuple(by), *(each for each in storage.entity.uniques if set(each) != set(by))]
+
+
+def _taken(storage: EntityStorage, by: Sequence[str], error: DBAPIError) -> tuple[str, ...]:
+    _, _, place = str(error.orig).partition(_TOO_LARGE)
+    digits = place.partition("'")[0].partition(")")[0].strip()
+    keys = _keys(storage, by)
+    return keys[int(digits) - 1] if digits.isdigit() and int(digits) <= len(keys) else ()
 
 
 def _statement(
@@ -98,7 +113,12 @@ def _statement(
         if meta.tenant_field is not None:
             mine = sa.and_(same, table.c[meta.tenant_field] == new[meta.tenant_field])
         values = {name: sa.case((mine, to), else_=table.c[name]) for name, to in values.items()}
-        values[by[0]] = sa.case((mine, table.c[by[0]]), (same, _OTHER_TENANT), else_=_OTHER_KEY)
+        keys = _keys(storage, by)
+        refusals = [
+            (sa.and_(*(table.c[name] == new[name] for name in group)), _refusal(place))
+            for place, group in enumerate(keys)
+        ]
+        values[by[0]] = sa.case((mine, table.c[by[0]]), *refusals, else_=_refusal(len(keys)))
         return insert.on_duplicate_key_update(values)
     unique = [table.c[name] for name in by]
     if keyed:

@@ -3,7 +3,9 @@
 
 import pickle
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import permutations
+from math import nan
 from typing import Any
 
 from varco_domain._errors import ModelValueError
@@ -129,6 +131,22 @@ class IdentityContract(ContractBase):
                 nothing: Any = None
                 await provider.get_repository(Cell).save(Cell(row=nothing, col="x"))
 
+    async def test_a_key_is_asked_for_as_what_it_is(self) -> None:
+        async with self.provider() as provider:
+            entries = provider.get_repository(Entry)
+            await entries.save(Entry(pk=1, name="a"))
+            for found in (1, 1.0, Decimal(1)):
+                assert await entries.exists(found)
+            for nobody in (True, "1", 1.5, 2**64, None, [1], b"1", nan):
+                assert await entries.find_by_id(nobody) is None
+                assert not await entries.exists(nobody)
+            cells = provider.get_repository(Cell)
+            await cells.save(Cell(row=1, col="x"))
+            assert await cells.exists([1, "x"])
+            for others in ((True, "x"), ("1", "x"), (1, b"x"), (1, None), (1, "x\0"), (1, ["x"])):
+                assert await cells.find_by_id(others) is None
+                assert not await cells.exists(others)
+
     async def test_new_rows_of_a_call_come_first(self) -> None:
         async with self.provider() as provider:
             repo = provider.get_repository(Entry)
@@ -186,8 +204,13 @@ class IdentityContract(ContractBase):
                 await repo.upsert([Entry(name="d"), Entry(name="\0")], by=["name"])
             assert {each.name for each in await repo.find_all()} == {"b", "c"}
             other = await repo.save(Entry(name="e"))
-            with raises(UniqueViolationError):
-                await repo.upsert([Entry(pk=other.pk, name="b")], by=["name"])
+            for taken, by, fields in (
+                (Entry(pk=other.pk, name="b"), ["name"], ("pk",)),
+                (Entry(pk=other.pk, name="b"), ["pk"], ("name",)),
+            ):
+                with raises(UniqueViolationError) as caught:
+                    await repo.upsert([taken], by=by)
+                assert caught.error.fields == fields
             await repo.upsert([Entry(pk=other.pk + 100, name="e", note="kept")], by=["name"])
             assert (await repo.find_by_id(other.pk)) == other
             assert not await repo.exists(other.pk + 100)

@@ -114,6 +114,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data": st.binary(max_size=8),
     "exact": _DECIMALS,
     "money": _DECIMALS,
+    "whole": _DECIMALS | st.sampled_from([Decimal(10_000), Decimal(10**34), Decimal("1E+8")]),
     "moment": _MOMENTS,
     "day": st.dates(),
     "clock": _CLOCKS,
