@@ -335,3 +335,16 @@ def test_a_role_permits_by_resource(may, permitted):
         assert decision is (True if action in permitted else None)
         compiled = authorizer.compile(ctx, action, Document)
         assert isinstance(compiled, OrNode) is (action not in permitted)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("said", "named"), [(None, TABLE), ("documents:1", "documents:1")])
+async def test_a_refusal_of_ones_own_names_the_key_of_its_resource(said, named):
+    class Closed(AbstractAuthorizer):
+        async def authorize(self, ctx, action, resource):
+            raise ServiceAuthorizationError("create", Document, resource=said)
+
+    service = DocumentService(InMemoryRepositoryProvider(Document), Closed())
+    with tenant_context("a"), pytest.raises(ServiceAuthorizationError) as caught:
+        await service.create(new(), ADMIN)
+    assert caught.value.resource == named
