@@ -159,7 +159,7 @@ def _add_health(app: FastAPI, application: HttpApplication, prefix: str) -> None
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    answer = problem_response(error, instance=request.url.path)
+    answer = problem_response(error, instance=request.scope["path"])
     if answer.status >= _SERVER:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return Answer(answer)
@@ -184,7 +184,7 @@ async def _answer_status(request: Request, error: Exception) -> Response:
     return Answer(
         status_response(
             known.status_code,
-            instance=request.url.path,
+            instance=request.scope["path"],
             detail=str(known.detail),
             headers=headers.items(),
         )
@@ -208,7 +208,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     return Answer(
         status_response(
             422,
-            instance=request.url.path,
+            instance=request.scope["path"],
             detail="the request does not fit the operation",
             errors=[_fault(each, known.body) for each in known.errors()[:100]],
         )

@@ -17,6 +17,11 @@ _MAX_PAIRS: Final = 100
 _EMPTY: Final = frozenset({204, 304})
 
 
+def path_text(path: str) -> str:
+    """A decoded path as it stands in a URL."""
+    return quote(path, safe=_PATH, errors="replace")
+
+
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """What was asked for, by whom, for which tenant.
@@ -44,7 +49,7 @@ class HttpRequest:
     @property
     def target(self) -> str:
         """The path as it stands in a URL."""
-        return quote(self.path, safe=_PATH)
+        return path_text(self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from varco_domain.exception import (
     problem_for,
 )
 from varco_http._errors import Fault, InvalidBodyError, InvalidRequestError
-from varco_http._message import HttpResponse
+from varco_http._message import HttpResponse, path_text
 
 _SERVER: Final = 500
 _UNAVAILABLE: Final = 503
@@ -71,11 +71,11 @@ def problem_of(
 
     Args:
         error: Any error; one that carries no `code` and `http_status` is an internal one.
-        instance: The path of the request.
+        instance: The path of the request, decoded.
         fields: The fields that a body may have; of others that are taken nothing is told. All by
             default.
     """
-    body = problem_for(error, instance=instance)
+    body = problem_for(error, instance=None if instance is None else path_text(instance))
     status: int = body["status"]
     body.pop("errors", None)
     if status >= _SERVER:
@@ -117,7 +117,7 @@ def status_response(
 
     Args:
         status: From 400 on.
-        instance: The path of the request.
+        instance: The path of the request, decoded.
         detail: What was wrong; left out of those from 500 on.
         errors: What was wrong, one by one.
         headers: The framework's headers, such as `Allow`; not of its body.

@@ -32,8 +32,10 @@ class AnswersContract(ContractBase):
                 assert (options.status, options.body) == (204, b""), target
                 assert set(str(options.header("allow")).split(", ")) == told | {"OPTIONS"}
             assert (await client("BREW", "/projects")).status == 405
-            missing = content(await client("GET", "/nowhere"))
-            assert missing["instance"] == "/nowhere"
+            # What refers to the request is a reference, with nothing of its path decoded.
+            for target in ("/nowhere", "/projects/a%20%3Fb%C3%A9", "/nowhere/%22%23"):
+                missing = content(await client("GET", target))
+                assert (missing["status"], missing["instance"]) == (404, target)
 
     async def test_head_is_answered_as_get_without_the_body(self) -> None:
         async with self.served() as client:
