@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -63,10 +64,7 @@ def _watched_by_nobody() -> None:
 
 
 async def _percent(store: str, operation: str, turn_on: Callable[[], None]) -> float:
-    """How many percent more a call takes: the quickest round beside the quickest.
-
-    What else a machine does makes rounds slower and none quicker.
-    """
+    """How many percent more a call takes."""
     service = PostService(await _provider(store), GrantBasedAuthorizer())
     made = await service.create(CREATE(title="x"), CTX)
 
@@ -81,17 +79,19 @@ async def _percent(store: str, operation: str, turn_on: Callable[[], None]) -> f
             await call()
         return time.process_time() - begun
 
-    spent: dict[bool, list[float]] = {True: [], False: []}
+    ratios: list[float] = []
     gc.disable()
     for number in range(ROUNDS):
+        spent: dict[bool, float] = {}
         for on in (True, False) if number % 2 else (False, True):
             if on:
                 turn_on()
-            spent[on].append(await round_of_calls())
+            spent[on] = await round_of_calls()
             uninstrument()
+        ratios.append(spent[True] / spent[False])
         gc.collect()
     gc.enable()
-    return 100 * (min(spent[True]) / min(spent[False]) - 1)
+    return 100 * (statistics.median(ratios) - 1)
 
 
 def _figures() -> list[Figure]:
