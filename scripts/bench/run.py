@@ -67,7 +67,7 @@ def page(measured: dict[str, tuple[list[Row], str]], before: str) -> str:
     """The page with what was measured, and the other sections as they were."""
     sections = dict(part.split("\n", 1) for part in before.split("\n## ")[1:])
     for name, (rows, floor) in measured.items():
-        heading = f"varco-{name.removesuffix('_backend').replace('_', '-')}"
+        heading = f"varco-{name.removesuffix('_backend').rstrip('_').replace('_', '-')}"
         sections[heading] = section(rows, floor)
     body = "".join(f"\n## {heading}\n{sections[heading]}" for heading in sorted(sections))
     return INTRODUCTION + body

@@ -19,7 +19,7 @@ from varco_domain.exception import (
 from varco_domain.meta import CheckConstraint, FieldHint
 from varco_domain.model import VersionedDomainModel, domain_replace
 from varco_domain.testing._models import Child, Item, Label, Parent
-from varco_query import F, QueryParams
+from varco_query import AggregationQuery, F, QueryParams
 
 pytestmark = pytest.mark.anyio
 
@@ -176,3 +176,15 @@ async def test_no_more_commands_than_by_hand(server):
         changed = domain_replace(found, text="b")
         assert await commands(lambda repo: repo.save(changed)) == ["update", "commitTransaction"]
         assert await commands(lambda repo: repo.count()) == ["aggregate"]
+        by_text, few = AggregationQuery(group_by=("text",)), F.pk < "11"
+        assert await commands(lambda repo: repo.aggregate(by_text, few)) == ["aggregate"]
+        assert await commands(lambda repo: repo.exists("a")) == ["find"]
+        written = ["update", "commitTransaction"]
+        more = [Label(pk=each.pk, text=f"{each.text} again") for each in many]
+        assert await commands(lambda repo: repo.upsert(more, by=["pk"])) == written
+        some, change = QueryParams(F.pk == "7"), {"text": "seven"}
+        assert await commands(lambda repo: repo.update_many_by_query(some, change)) == written
+        rest = await provider.get_repository(Label).find_by_query(QueryParams(F.pk != "7"))
+        removed = ["delete", "commitTransaction"]
+        assert await commands(lambda repo: repo.delete_many(rest[1:])) == removed
+        assert await commands(lambda repo: repo.delete(rest[0])) == removed
