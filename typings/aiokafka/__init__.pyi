@@ -69,7 +69,15 @@ class AIOKafkaConsumer:
     def pause(self, *partitions: TopicPartition) -> None: ...
     def resume(self, *partitions: TopicPartition) -> None: ...
 
+class _Batch:
+    _drain_waiter: asyncio.Future[None]
+
+class _Transactions:
+    _transaction_waiter: asyncio.Future[None] | None
+
 class _Accumulator:
+    _batches: dict[TopicPartition, Collection[_Batch]]
+    _pending_batches: set[_Batch]
     def fail_all(self, exception: BaseException) -> None: ...
 
 class _Sender:
@@ -88,6 +96,7 @@ class BatchBuilder:
 class AIOKafkaProducer:
     _message_accumulator: _Accumulator
     _sender: _Sender
+    _txn_manager: _Transactions | None
     def __init__(self, **options: Any) -> None: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...

@@ -147,7 +147,7 @@ class Lanes:
                 received.attempts += 1
                 await self._dead_letter(received, received.unreadable())
                 return
-            outcomes = await self._outcomes(received)
+            outcomes = await self.outcomes(received)
             received.claimed = False  # it was lived through
             if outcomes is not None:
                 for one in outcomes:
@@ -170,8 +170,15 @@ class Lanes:
             self.drop(received)
             raise
 
-    async def _outcomes(self, received: InHand) -> tuple[HandlerOutcome, ...] | None:
-        """What the handlers made of it; None when one of them was cancelled, by itself."""
+    async def outcomes(self, received: InHand) -> tuple[HandlerOutcome, ...] | None:
+        """Call the handlers; what each made of it.
+
+        A backend may say what goes on around that.
+
+        Returns:
+            None when it is to be tried again, if it is still ours, and no attempt is counted: one
+            of them was cancelled, by itself.
+        """
         workers, around = self._workers, handling.get()
         workers.start(received)
         self.running[received] = None

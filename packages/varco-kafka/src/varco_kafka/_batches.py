@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,7 +14,6 @@ from aiokafka.partitioner import murmur2
 from varco_kafka._errors import is_refusal, is_too_large
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from aiokafka import AIOKafkaProducer
@@ -79,7 +79,21 @@ class Batch:
                 sent.append(Sent(future, (index,)))
 
 
-async def arranged(
+async def write(
+    producer: AIOKafkaProducer, records: Sequence[Record], found: Results, sent: list[Sent]
+) -> None:
+    """Write records, and wait for what comes of them, which is noted in `found` and `sent`.
+
+    Raises:
+        KafkaError: nothing can be written now; what was on its way is in `sent`.
+    """
+    for batch in await _arranged(producer, records, found):
+        await batch.submit(producer, found, sent)
+    if sent:
+        await asyncio.wait({one.future for one in sent})
+
+
+async def _arranged(
     producer: AIOKafkaProducer, records: Sequence[Record], found: Results
 ) -> list[Batch]:
     """The records by partition: those of a key where all clients of Kafka put them.

@@ -33,6 +33,7 @@ from varco_kafka._link import Link
 from varco_kafka._received import written
 from varco_kafka._settings import KafkaSettings
 from varco_kafka._topics import Topics
+from varco_kafka._transaction import current
 from varco_kafka._upstream import Source
 
 if TYPE_CHECKING:
@@ -159,7 +160,10 @@ class KafkaEventBus(TransportBus[KafkaEventBusSettings, Link]):
                     continue
             found[id(one)] = why
             held.add(one, why)
-        for one, result in zip(sending, await self._link.send(records), strict=True):
+        transaction = current.get()
+        inside = transaction is not None and transaction.is_of(self._link)
+        send = transaction.send if transaction is not None and inside else self._link.send
+        for one, result in zip(sending, await send(records), strict=True):
             if isinstance(result, BaseException):
                 found[id(one)] = why = self._refusal(one, result)
                 held.add(one, why)

@@ -39,6 +39,10 @@ class KafkaEventBusSettings(KafkaSettings):
         lease: Seconds without a sign of life after which others take over from a process.
         hand_over: Seconds for which handlers may finish when partitions are dealt out anew; then
             they are cut off, and their events come again.
+        exactly_once: Whether what a handler publishes on this bus becomes visible together with its
+            event being done, or not at all: one transaction of Kafka for each event, and one event
+            of a partition at a time. For handlers whose effect is what they publish; where it is
+            in a database, use the inbox.
         max_attempts: How often a handler is tried before the event is dead-lettered.
         retry_delay: Seconds before the second attempt; doubled for each further one.
         max_retry_delay: The most.
@@ -60,6 +64,7 @@ class KafkaEventBusSettings(KafkaSettings):
     concurrency: int = 64
     lease: float = 10.0
     hand_over: float = 30.0
+    exactly_once: bool = False
     max_attempts: int = 5
     retry_delay: float = 0.2
     max_retry_delay: float = 30.0
@@ -81,6 +86,8 @@ class KafkaEventBusSettings(KafkaSettings):
         for name in ("retry_delay", "max_retry_delay"):
             if getattr(self, name) < 0:
                 raise KafkaConfigError(name, getattr(self, name), "0 or more")
+        if self.exactly_once and not self.idempotent:
+            raise KafkaConfigError("idempotent", self.idempotent, "true with exactly_once")
         if not self.group:
             raise KafkaConfigError("group", self.group, "give it a name")
         if self.cloudevents_source is not None and not self.cloudevents_source:

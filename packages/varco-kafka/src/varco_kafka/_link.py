@@ -11,14 +11,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from varco_kafka._batches import arranged
+from varco_kafka._batches import write
 from varco_kafka._errors import KafkaUnavailableError, is_refusal, is_too_large, reason_of
 from varco_kafka._settings import client_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from varco_kafka._batches import Record, Sent
+    from varco_kafka._batches import Record, Results, Sent
     from varco_kafka._settings import KafkaSettings
 
 logger = logging.getLogger("varco_kafka")
@@ -71,21 +71,24 @@ class Link:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 producer = await self._connected_producer()
-                batches = await arranged(producer, records, found)
-                for batch in batches:
-                    await batch.submit(producer, found, sent)
-                if sent:
-                    await asyncio.wait({one.future for one in sent})
+                await write(producer, records, found, sent)
         except (KafkaError, OSError, TimeoutError) as error:
             outage = self.unavailable("take events", error)
             await self._give_up(producer, outage)
+        results = self.results(found, sent, outage)
+        broken = next((one for one in results if isinstance(one, KafkaUnavailableError)), None)
+        if outage is None and broken is not None:
+            await self._give_up(producer, broken)  # one whose order was lost takes nothing more
+        return results
+
+    def results(
+        self, found: Results, sent: Sequence[Sent], outage: KafkaUnavailableError | None
+    ) -> list[BaseException | int]:
+        """What came of records that were written, or why not."""
         for one in sent:
             result = self._result(one.future)
             for at, index in enumerate(one.indices):
                 found[index] = result + at if isinstance(result, int) else result
-        broken = next((one for one in found if isinstance(one, KafkaUnavailableError)), None)
-        if producer is not None and outage is None and broken is not None:
-            await self._give_up(producer, broken)  # one whose order was lost takes nothing more
         missing = outage or self.unavailable("take events", TimeoutError())
         return [missing if one is None else one for one in found]
 
@@ -138,18 +141,22 @@ class Link:
     async def _connected_producer(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    **self._options,
-                    acks="all",
-                    enable_idempotence=self.settings.idempotent,
-                    compression_type=self._compression,
-                    max_request_size=self._max_bytes,
-                    max_batch_size=min(self._max_bytes, _MOST_IN_BATCH),
-                    linger_ms=_LINGER_MS,
-                )
+                producer = self.new_producer(enable_idempotence=self.settings.idempotent)
                 await _started(producer)
                 self._producer = producer
             return self._producer
+
+    def new_producer(self, **options: Any) -> AIOKafkaProducer:
+        """One that is not connected yet."""
+        return AIOKafkaProducer(
+            **self._options,
+            acks="all",
+            compression_type=self._compression,
+            max_request_size=self._max_bytes,
+            max_batch_size=min(self._max_bytes, _MOST_IN_BATCH),
+            linger_ms=_LINGER_MS,
+            **options,
+        )
 
     async def _connected_admin(self) -> AIOKafkaAdminClient:
         async with self._connecting:
@@ -160,21 +167,34 @@ class Link:
             return self._admin
 
     async def _give_up(self, producer: AIOKafkaProducer | None, error: BaseException) -> None:
-        """End a producer with what it holds: an idempotent one would try for ever."""
         if producer is None:
             return
         if producer is self._producer:
             self._producer = None
+        await self.end(producer, error)
+
+    async def end(self, producer: AIOKafkaProducer, error: BaseException) -> None:
+        """End a producer with what it holds: an idempotent one would try for ever."""
         # There is no public way.
         sender = producer._sender.sender_task  # noqa: SLF001  # likewise
         if sender is not None:
             sender.cancel()
-        producer._message_accumulator.fail_all(error)  # noqa: SLF001  # likewise
+        held = producer._message_accumulator  # noqa: SLF001  # likewise
+        batches = [one for some in held._batches.values() for one in some]  # noqa: SLF001  # likewise
+        held._pending_batches.update(batches)  # noqa: SLF001  # else it stumbles over one sent twice
+        held.fail_all(error)
+        manager = producer._txn_manager  # noqa: SLF001  # likewise
+        waiting = [one._drain_waiter for one in batches]  # noqa: SLF001  # likewise
+        if manager is not None and manager._transaction_waiter is not None:  # noqa: SLF001  # likewise
+            waiting.append(manager._transaction_waiter)  # noqa: SLF001  # likewise
         # In a task of its own: waiting for a sender that was cancelled raises that here.
         stopping = asyncio.create_task(producer.stop())
         await asyncio.wait([stopping], timeout=1)
         stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
+        for ended in (sender, *waiting):
+            if ended is not None and ended.done() and not ended.cancelled():
+                ended.exception()  # nobody else looks at it
 
 
 async def _started(client: Any) -> None:

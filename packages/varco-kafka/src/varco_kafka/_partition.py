@@ -49,6 +49,8 @@ class Partition(Lanes):
         """Whether it was let go: nothing more is begun."""
         self.reached = 0
         """What is taken next is not before this, unless the partition was cut short."""
+        self.not_before = 0.0
+        """When it may be asked what was committed."""
         self.counted_to = 0
         """What comes below it is counted before it is there, and begins without a commit."""
 
@@ -106,6 +108,12 @@ class Partition(Lanes):
                 )
             )
         self.admit_all(found)
+
+    async def prepare(self) -> None:
+        """Done before it is asked what was committed."""
+
+    async def close(self) -> None:
+        """Done when it has gone."""
 
     def give_back(self) -> None:
         """What is in hand and was not finished has as many attempts as came to an end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64decode, b64encode
+from copy import deepcopy
 
 _DONE = 255
 # An attempt above it is not told from it.
@@ -80,6 +81,12 @@ class Progress:
             self.begun(offset, 0)
         if at >= 0:
             self._states[at] = _DONE
+
+    def after(self, offset: int) -> Progress:
+        """The same when this one is done as well."""
+        later = deepcopy(self)
+        later.done(offset)
+        return later
 
     def text(self, ahead: int = 0) -> str:
         """What is committed beside `base`.
