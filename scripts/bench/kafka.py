@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,8 @@ async def varco(count: Count, **options: Any) -> Send:
     return send
 
 
-async def aiokafka(count: Count) -> Send:
-    """With the same models of pydantic, and a commit for each batch."""
+async def aiokafka(count: Count, *, whole: bool = False) -> Send:
+    """With a commit for each batch; `whole`: the events and headers that varco sends, not less."""
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
     topic = name()
@@ -140,7 +141,9 @@ async def aiokafka(count: Count) -> Send:
     )
     await consumer.start()
 
-    async def handle(_event: Plain) -> None:
+    model = Measured if whole else Plain
+
+    async def handle(_event: BaseModel) -> None:
         count.one()
 
     async def consume() -> None:
@@ -148,17 +151,28 @@ async def aiokafka(count: Count) -> Send:
             found = await consumer.getmany(timeout_ms=1000)
             for records in found.values():
                 for record in records:
-                    await handle(Plain.model_validate_json(record.value or b""))
+                    await handle(model.model_validate_json(record.value or b""))
             if found:
                 await consumer.commit()
 
     keep.append(asyncio.create_task(consume()))
 
     async def send(events: int) -> None:
-        sent = [
-            await producer.send(topic, Plain(number=n).model_dump_json().encode())
-            for n in range(events)
-        ]
+        sent = list[asyncio.Future[Any]]()
+        for n in range(events):
+            event = model(number=n)
+            headers = (
+                [
+                    ("varco-id", str(event.event_id).encode()),
+                    ("varco-type", b"bench.kafka.measured"),
+                    ("varco-version", b"1"),
+                    ("varco-time", event.timestamp.isoformat().encode()),
+                ]
+                if isinstance(event, Measured)
+                else []
+            )
+            value = event.model_dump_json().encode()
+            sent.append(await producer.send(topic, value, headers=headers))
         await asyncio.wait(sent)
 
     return send
@@ -263,6 +277,7 @@ def latency(make: Callable[[Count], Awaitable[Send]]) -> Callable[[], float]:
 CONTENDERS: dict[str, Callable[[Count], Awaitable[Send]]] = {
     "varco-kafka": varco,
     "aiokafka": aiokafka,
+    "aiokafka, with varco's events and headers": partial(aiokafka, whole=True),
     "faststream": faststream,
     "confluent-kafka": confluent,
 }
