@@ -162,7 +162,7 @@ async def of_console(backend: Backend) -> None:
         {"Dead letters": backend.dead_letters.failures(bus)},
         identify=identify,
         access=lambda _: FULL_ACCESS,
-        time_limit=60,
+        timeout=60,
     )
     transport = httpx.ASGITransport(app=console)
     async with httpx.AsyncClient(transport=transport, base_url="http://x", timeout=None) as ann:

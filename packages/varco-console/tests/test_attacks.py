@@ -240,9 +240,9 @@ async def test_a_store_that_does_not_answer_is_waited_for_no_longer_than_was_sai
         **{
             name: getattr(shop.console._setup, name)
             for name in shop.console._setup.__slots__
-            if name != "time_limit"
+            if name != "timeout"
         },
-        time_limit=0.05,
+        timeout=0.05,
     )
     ann = shop.browser()
     shop.store.figures = anyio.sleep_forever
@@ -283,8 +283,8 @@ async def test_configuration_is_checked_at_once(shop):
             Console(names)
     with pytest.raises(ConsoleConfigError, match="16 bytes"):
         Console({}, secret=b"short")
-    with pytest.raises(ConsoleConfigError, match="time_limit"):
-        Console({}, time_limit=0)
+    with pytest.raises(ConsoleConfigError, match="timeout"):
+        Console({}, timeout=0)
     with pytest.raises(ConsoleConfigError, match="trace_url"):
         Console({}, trace_url="javascript:alert('{trace_id}')")
 

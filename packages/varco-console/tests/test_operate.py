@@ -257,7 +257,7 @@ async def test_who_handles_what_is_waited_for_no_longer_than_was_said(shop):
         async def consumers(self, *, limit=1000):
             await anyio.sleep_forever()
 
-    ann = type(shop.browser())(type(shop)(buses={"Redis": Hanging()}, time_limit=0.05).console)
+    ann = type(shop.browser())(type(shop)(buses={"Redis": Hanging()}, timeout=0.05).console)
     await ann.get("flow")
     assert ann.page.status_code == 200
     assert "No answer within 0.05 seconds" in ann.text

@@ -369,7 +369,7 @@ async def test_nobody_waits_for_an_audit_or_an_identity_that_hangs(shop):
         await anyio.sleep_forever()
 
     audit = MemoryAudit()
-    other = type(shop)(audit=audit, time_limit=0.05, breakers=[Breaker("bank")])
+    other = type(shop)(audit=audit, timeout=0.05, breakers=[Breaker("bank")])
     await other.mail("a@x.org")
     ann = type(shop.browser())(other.console)
     await ann.get("parts")
@@ -384,7 +384,7 @@ async def test_nobody_waits_for_an_audit_or_an_identity_that_hangs(shop):
     assert other.mailer.sent == []  # nothing is done that is not on record
     assert await other.dead_letters.count() == 1
     with anyio.fail_after(20):
-        answer = Console({}, identify=hang, time_limit=0.05)
+        answer = Console({}, identify=hang, timeout=0.05)
         some = type(ann)(answer)
         await some.get()
     assert some.page.status_code == 503

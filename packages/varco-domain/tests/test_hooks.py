@@ -32,6 +32,7 @@ from varco_domain import (
     ValidationResult,
     generate_dtos,
 )
+from varco_domain.exception import RepositoryException
 from varco_query import QueryParams
 
 pytestmark = pytest.mark.anyio
@@ -315,8 +316,22 @@ async def test_what_needs_more_says_so(kind):
         with pytest.raises(UnitOfWorkError, match=kind.__name__):
             await Heard(provider, GrantBasedAuthorizer()).create(NEW, CTX)
         assert provider.made[-1].ended == "rolled back"
-    with pytest.raises(AttributeError, match="find_by_query"):
-        await ReadmeService(provider, GrantBasedAuthorizer()).list(QueryParams(), CTX)
+    posts = ReadmeService(provider, GrantBasedAuthorizer())
+    changes = [(1, DTO.update(title="y"))]
+
+    async def stream():
+        return [post async for post in posts.stream(QueryParams(), CTX)]
+
+    for call, method in (
+        (lambda: posts.list(QueryParams(), CTX), "find_by_query"),
+        (stream, "stream_by_query"),
+        (lambda: posts.create_many([NEW], CTX), "save_many"),
+        (lambda: posts.update_many(changes, CTX), "find_by_query"),
+        (lambda: posts.delete_many([1], CTX), "find_by_query"),
+    ):
+        with pytest.raises(RepositoryException, match=f"OldRepository has no {method}, which"):
+            await call()
+        assert provider.made[-1].ended == "rolled back"
 
 
 async def test_a_unit_of_work_without_the_repository_names_it():

@@ -70,7 +70,7 @@ class Note(TenantSoftDeleteVersionedDomainModel):
 
 
 class Local(TenantDomainModel):
-    name: str
+    name: Annotated[str, FieldHint(unique=True, max_length=50)]
 
 
 class Plain(DomainModel):

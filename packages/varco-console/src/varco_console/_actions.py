@@ -157,7 +157,7 @@ async def _step(view: View, named: Named, entry: AuditEntry) -> AuditEntry:
     except BaseException:
         text = "It was cut off; why is in the log of the process."
         entry = replace(entry, state=AuditState.PAUSED, errors=(*entry.errors, text))
-        with anyio.move_on_after(view.setup.time_limit, shield=True):
+        with anyio.move_on_after(view.setup.timeout, shield=True):
             await audit.put(entry)
         raise
     if entry.state is AuditState.RUNNING:

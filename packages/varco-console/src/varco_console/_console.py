@@ -75,7 +75,7 @@ class Console:
         keys: Authorities that sign tokens, and registries of issuers, by name; names and ages of
             keys are shown, never keys.
         health: Asks whether the parts of the application can serve.
-        time_limit: Seconds that a page waits for a store.
+        timeout: Seconds that a page waits for a store.
         parts: Async context managers that live as long as the console when it is started by
             itself; where it is mounted, the application around it has their lives.
 
@@ -101,11 +101,11 @@ class Console:
         caches: Mapping[str, Cache] | None = None,
         keys: Mapping[str, Authority | Issuers] | None = None,
         health: HealthCheck | None = None,
-        time_limit: float = 5.0,
+        timeout: float = 5.0,
         parts: Iterable[AbstractAsyncContextManager[Any]] = (),
     ) -> None:
-        if time_limit <= 0:
-            raise ConsoleConfigError(f"time_limit is above zero, not {time_limit!r}")
+        if timeout <= 0:
+            raise ConsoleConfigError(f"timeout is above zero, not {timeout!r}")
         if trace_url is not None and not re.match(r"https?://.*\{trace_id\}", trace_url):
             raise ConsoleConfigError(
                 f"trace_url is an http(s) URL with {{trace_id}} in it, not {trace_url!r}"
@@ -125,7 +125,7 @@ class Console:
             caches=dict(caches or {}),
             keys=dict(keys or {}),
             health=health,
-            time_limit=time_limit,
+            timeout=timeout,
         )
         self._parts = tuple(parts)
         self._looks = _flow.Looks()

@@ -118,7 +118,7 @@ class Setup:
     caches: Mapping[str, Cache]
     keys: Mapping[str, Authority | Issuers]
     health: HealthCheck | None
-    time_limit: float
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class View:
         Raises:
             RefusedError: it does not.
         """
-        seconds = self.setup.time_limit if limit is None else limit
+        seconds = self.setup.timeout if limit is None else limit
         try:
             with anyio.fail_after(seconds):
                 return await awaitable

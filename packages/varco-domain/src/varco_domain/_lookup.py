@@ -3,9 +3,24 @@
 from typing import Any
 
 from varco_domain._hooks import takes
+from varco_domain.exception import RepositoryException
 from varco_domain.model import DomainModel
 from varco_domain.repository import AsyncRepository
 from varco_query import QueryParams, TransformerNode, compile_predicate
+
+
+def able[R](repository: R, method: str) -> R:
+    """The repository, which is asked for more than those of 1.0.6 have.
+
+    Raises:
+        RepositoryException: It has no such method.
+    """
+    if not hasattr(repository, method):
+        raise RepositoryException(
+            f"{type(repository).__name__} has no {method}, which this call needs; give it one, as "
+            "AsyncRepository describes it"
+        )
+    return repository
 
 
 async def find_by_key[D: DomainModel](

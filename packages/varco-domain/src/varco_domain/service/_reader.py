@@ -1,7 +1,7 @@
 """The reading half of a service: who sees which rows, and reading them."""
 
 import builtins
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, ClassVar, Generic
 
 from providify import Inject
@@ -9,7 +9,7 @@ from providify import Inject
 from varco_domain._errors import ModelDefinitionError
 from varco_domain._generics import type_arguments
 from varco_domain._hooks import default, untouched
-from varco_domain._lookup import count_rows, find_by_key, has_key
+from varco_domain._lookup import able, count_rows, find_by_key, has_key
 from varco_domain._streams import closing
 from varco_domain._tenancy import current_tenant
 from varco_domain.assembler import AbstractDTOAssembler
@@ -102,6 +102,13 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
     def _get_repo(self, uow: AsyncUnitOfWork) -> AsyncRepository[D, PK]:
         """The repository to use; the model's own by default."""
         return repository_of(uow, self._entity_cls)
+
+    def _able(self, uow: AsyncUnitOfWork, method: str) -> AsyncRepository[D, PK]:
+        """The repository, for a method that not every one has."""
+        return able(self._get_repo(uow), method)
+
+    def _stream_of(self, uow: AsyncUnitOfWork, query: QueryParams) -> AsyncIterator[D]:
+        return self._able(uow, "stream_by_query").stream_by_query(query)
 
     def _scope(self, ctx: AuthContext) -> tuple[TransformerNode, ...]:
         """The conditions that a row has to satisfy for the caller to see it."""
@@ -210,7 +217,10 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         left, skip = query.limit, query.offset or 0
         if by_row:
             query = QueryParams(query.node, query.sort)
-        async with uow, closing(self._get_repo(uow).stream_by_query(query)) as stream:
+        async with (
+            uow,
+            closing(self._able(uow, "stream_by_query").stream_by_query(query)) as stream,
+        ):
             async for entity in stream:
                 if by_row:
                     if left == 0:
@@ -285,7 +295,7 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
             return []
         wanted = key_conditions(self._meta, pks)
         node = wanted if where is None else AndNode(wanted, where)
-        rows = await self._get_repo(uow).find_by_query(QueryParams(node))
+        rows = await self._able(uow, "find_by_query").find_by_query(QueryParams(node))
         found = {row.pk: row for row in rows}
         entities: builtins.list[D] = []
         for pk in pks:
@@ -300,13 +310,15 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         self, uow: AsyncUnitOfWork, query: QueryParams, ctx: AuthContext, *, by_row: bool
     ) -> builtins.list[D]:
         if not by_row:
-            return await self._get_repo(uow).find_by_query(query)
+            return await self._able(uow, "find_by_query").find_by_query(query)
         rows: builtins.list[D] = []
         skip = query.offset or 0
         if query.limit == 0:
             return rows
         everything = QueryParams(query.node, query.sort)
-        async with closing(self._get_repo(uow).stream_by_query(everything)) as stream:
+        async with closing(
+            self._able(uow, "stream_by_query").stream_by_query(everything)
+        ) as stream:
             async for entity in stream:
                 if not await self._permits(ctx, entity):
                     continue

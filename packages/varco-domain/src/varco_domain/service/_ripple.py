@@ -7,7 +7,7 @@ from itertools import batched
 from typing import Any, NamedTuple
 
 from varco_domain._errors import ModelDefinitionError
-from varco_domain._lookup import count_rows
+from varco_domain._lookup import able, count_rows
 from varco_domain.auth import AuthContext
 from varco_domain.exception import StillReferencedError
 from varco_domain.meta import ForeignKey, MetaReader, ParsedMeta
@@ -203,7 +203,7 @@ class Ripple:
             befores = await repository.find_by_query(rows)
             if not befores:
                 return ()
-        await repository.update_many_by_query(rows, changes)
+        await able(repository, "update_many_by_query").update_many_by_query(rows, changes)
         if heard:
             await self._tell(child, kind, befores, await self._now(child, befores))
         return befores

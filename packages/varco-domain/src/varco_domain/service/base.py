@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Generic, Self
 
 from varco_domain._hooks import default, untouched
+from varco_domain._lookup import able
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask, condition_for, permits
 from varco_domain.dto._check import may_have
@@ -110,7 +111,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
                 rows = live_rows(MetaReader.read(target), key, values, tenant)
                 repository = repository_of(uow, target)
                 if seen is None:
-                    found = await repository.find_by_query(QueryParams(rows))
+                    found = await able(repository, "find_by_query").find_by_query(QueryParams(rows))
                     number = sum([await permits(self._authorizer, ctx, row) for row in found])
                 else:
                     number = await repository.count(QueryParams(AndNode(rows, seen)))
@@ -124,7 +125,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
 
     async def _remove_many(self, uow: AsyncUnitOfWork, entities: Sequence[D]) -> Sequence[D | None]:
         """Remove several entities; return what is left of each."""
-        await self._get_repo(uow).delete_many(entities)
+        await self._able(uow, "delete_many").delete_many(entities)
         return [None] * len(entities)
 
     @default
@@ -172,7 +173,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
         async with self._uow_provider.make_uow() as uow:
             await self._check_references(uow, ctx, entities, [None] * len(entities))
             await self._check_writes(uow, entities, [None] * len(entities))
-            saved = await self._get_repo(uow).save_many(entities)
+            saved = await self._able(uow, "save_many").save_many(entities)
             await self._announce(uow, ctx, ChangeKind.CREATED, [None] * len(saved), saved)
             return [self._assembler.to_read_dto(entity) for entity in saved]
 
@@ -221,7 +222,7 @@ class AsyncService(EntityReader[D, PK, C, R, U], Generic[D, PK, C, R, U]):  # no
             await self._validate_many(entities, ctx)
             await self._check_references(uow, ctx, entities, befores)
             await self._check_writes(uow, entities, befores)
-            saved = await self._get_repo(uow).save_many(entities)
+            saved = await self._able(uow, "save_many").save_many(entities)
             await self._announce(uow, ctx, ChangeKind.UPDATED, befores, saved)
             return [self._assembler.to_read_dto(entity) for entity in saved]
 

@@ -10,6 +10,7 @@ from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask
 from varco_domain.mapper import utc_now
 from varco_domain.model import domain_replace
+from varco_domain.service._marks import marks_of
 from varco_domain.service._types import PK, C, ChangeKind, D, R, U
 from varco_domain.service.mixin import ServiceMixin
 from varco_domain.uow import AsyncUnitOfWork
@@ -94,6 +95,10 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         """The time of the mark."""
         return utc_now()
 
+    def _moment(self) -> datetime:
+        """The time of the mark, which no other deletion has: what shares it is restored with it."""
+        return marks_of(self._uow_provider).at(self._now())
+
     @property
     def _mark(self) -> str:
         return str(self._meta.deleted_at_field)
@@ -113,10 +118,12 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
 
     async def _remove(self, uow: AsyncUnitOfWork, entity: D) -> D | None:
         """Mark the entity; what refers to it follows."""
-        return await self._get_repo(uow).save(domain_replace(entity, **{self._mark: self._now()}))
+        return await self._get_repo(uow).save(
+            domain_replace(entity, **{self._mark: self._moment()})
+        )
 
     async def _remove_many(self, uow: AsyncUnitOfWork, entities: Sequence[D]) -> Sequence[D | None]:
         """Mark the entities, all with the same time."""
-        now = self._now()
+        now = self._moment()
         marked = [domain_replace(entity, **{self._mark: now}) for entity in entities]
-        return await self._get_repo(uow).save_many(marked)
+        return await self._able(uow, "save_many").save_many(marked)

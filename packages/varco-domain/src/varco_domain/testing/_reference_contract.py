@@ -2,6 +2,7 @@
 """What services show about rows that refer to others."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from varco_domain.auth import AbstractAuthorizer, Action, AuthContext, ResourceGrant
@@ -128,6 +129,10 @@ class ReferenceContract(ContractBase):
     async def test_marked_children_come_back_with_their_parent(self) -> None:
         async with self.provider() as provider:
             folders, files, sheets = self._services(provider)
+            # What was deleted before its parent stays deleted, be it at the same moment.
+            now = datetime.now(UTC)
+            for service in (folders, files, sheets):
+                vars(service).update(_now=lambda: now)
             with tenant_context("theirs"):
                 theirs = await make(files, folder=(await make(folders, name="x")).pk)
             with tenant_context("ours"):
