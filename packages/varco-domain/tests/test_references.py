@@ -164,6 +164,31 @@ async def test_one_service_of_a_class_speaks_for_those_of_all_requests(monkeypat
     assert Things.log[2:] == ["write restored 1", "commit restored 1"]
 
 
+class Twig(DomainModel):
+    grows: Annotated[int | None, ForeignKey("twigs", on_delete="CASCADE")] = None
+    leans: Annotated[int | None, ForeignKey("twigs", on_delete="SET NULL")] = None
+
+
+class Twigs(AsyncService[Twig, int, Any, Any, Any]):
+    log: list[str]
+
+    async def _after_write(self, uow, ctx, changes):
+        self.log += [f"{c.kind} {c.pk}" for c in changes]
+
+
+async def test_what_goes_with_others_in_a_circle_is_told_once(monkeypatch):
+    monkeypatch.setattr(Twigs, "log", [], raising=False)
+    provider = InMemoryRepositoryProvider(Twig)
+    async with provider.make_uow() as uow:
+        first = await uow.twigs.save(Twig())
+        second = await uow.twigs.save(Twig(grows=first.pk, leans=first.pk))
+        await uow.twigs.save(Twig(leans=second.pk))
+        first.grows = second.pk
+        await uow.twigs.save(first)
+    await Twigs(provider, GrantBasedAuthorizer()).delete(first.pk, ROOT)
+    assert sorted(Twigs.log) == ["deleted 1", "deleted 2", "updated 3"]
+
+
 async def test_a_hook_that_refuses_what_goes_with_another_row_undoes_all(monkeypatch):
     monkeypatch.setattr(Things, "log", ["refuse"], raising=False)
     provider = InMemoryRepositoryProvider(Box, Thing, Label)

@@ -1,6 +1,6 @@
 """What the removal or the deletion mark of a row does to those that refer to it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -159,7 +159,7 @@ class Ripple:
                     seen.update((child.model, row.pk) for row in befores)
                     waiting.append((child.meta, befores))
                 found.append((child, befores))
-        return found
+        return [(child, _left(child, befores, seen)) for child, befores in found]
 
     async def removed(self, found: Sequence[tuple[Child, Sequence[DomainModel]]]) -> None:
         """Tell what the store did to the rows that `removing` found."""
@@ -244,6 +244,15 @@ class Ripple:
                         seen.add(further.model)
                         waiting.append(further)
         return False
+
+
+def _left(
+    child: Child, rows: Sequence[DomainModel], removed: Collection[tuple[type[DomainModel], Any]]
+) -> Sequence[DomainModel]:
+    """The rows of which there is something to tell: none is cleared that is removed as well."""
+    if child.action == "CASCADE":
+        return rows
+    return [row for row in rows if (child.model, row.pk) not in removed]
 
 
 def _others(uow: AsyncUnitOfWork, child: Child) -> Iterator[tuple[str, ForeignKey, ParsedMeta]]:
