@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Generic, Self
 
+from varco_domain._lookup import able
 from varco_domain.auth import ANONYMOUS, Action, AuthContext, Resource
 from varco_domain.auth._base import ask
 from varco_domain.mapper import utc_now
@@ -126,4 +127,4 @@ class SoftDeleteService(ServiceMixin[D, PK, C, R, U], Generic[D, PK, C, R, U]): 
         """Mark the entities, all with the same time."""
         now = self._moment()
         marked = [domain_replace(entity, **{self._mark: now}) for entity in entities]
-        return await self._able(uow, "save_many").save_many(marked)
+        return await able(self._get_repo(uow), "save_many").save_many(marked)

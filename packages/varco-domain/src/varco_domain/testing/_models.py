@@ -124,7 +124,7 @@ class Kept(DomainModel):
     data: bytes | None = None
     exact: Decimal | None = None
     money: Annotated[Decimal | None, FieldHint(precision=12, scale=2)] = None
-    whole: Annotated[Decimal, FieldHint(scale=0)] = Decimal(0)
+    whole: Annotated[Decimal | None, FieldHint(scale=0)] = None
     moment: datetime | None = None
     day: date | None = None
     clock: time | None = None
