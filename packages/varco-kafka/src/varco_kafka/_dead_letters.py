@@ -156,7 +156,7 @@ class KafkaDeadLetterQueue(AbstractDeadLetterQueue):
         if claim_id is None:
             await self._log.free([entry_id])
         else:
-            await self._log.give_back(entry_id, claim_id.hex)
+            await self._log.give_back([(entry_id, claim_id.hex)])
 
     async def count(self) -> int:
         """How many entries are kept, leased ones included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
 from varco_events import (
     ActionResult,
@@ -18,7 +19,6 @@ from varco_events import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from uuid import UUID
 
     from varco_events import AbstractEventBus
     from varco_kafka._dead_letters import KafkaDeadLetterQueue
@@ -37,6 +37,8 @@ class LetterFailures(ScannedFailures, DeadLetterFailureStore):
         DeadLetterFailureStore.__init__(self, bus)
         self._queue = queue
         self._log = log
+        # By what this object has leased: nobody's lease but that one is ended.
+        self._held: dict[UUID, UUID] = {}
 
     async def refresh(self) -> None:
         """Read what other processes wrote."""
@@ -64,17 +66,21 @@ class LetterFailures(ScannedFailures, DeadLetterFailureStore):
         await self.refresh()
         there = [one for one in entry_ids if one in self._log.kept]
         free = [one for one in there if self._log.is_free(one)]
-        held = await self._queue.lease(free, lease) if free else []
+        claim_id = uuid4()
+        held = await self._queue.lease(free, lease, claim_id) if free else []
+        self._held.update(dict.fromkeys(held, claim_id))
         kept = [self._log.kept[one] for one in held if one in self._log.kept]
         failures = [self._failure(one) for one in sorted(kept, key=lambda one: one.order)]
         return failures, set(there) - set(held)
 
     async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
         """Forget what is done, and end the leases of what is given back."""
+        claims = {one: self._held.pop(one, None) for one in (*done, *given_back)}
         if done:
             await self._log.remove(done)
-        if given_back:
-            await self._log.free(given_back)
+        back = [(one, held.hex) for one in given_back if (held := claims[one])]
+        if back:
+            await self._log.give_back(back)
 
     async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
         """Remove entries that nobody has in hand."""

@@ -101,10 +101,14 @@ class LetterLog:
         """Write that nobody has letters in hand."""
         await self._write([(f"{_LEASE}{one}", None, []) for one in entry_ids])
 
-    async def give_back(self, entry_id: UUID, holder: str) -> None:
-        """Write that `holder` has a letter no more; of one that another has, it says nothing."""
-        value = json.dumps({"holder": holder, "seconds": 0}).encode()
-        await self._write([(f"{_LEASE}{entry_id}", value, [])])
+    async def give_back(self, held: Iterable[tuple[UUID, str]]) -> None:
+        """Write that holders have letters no more; of one that another has, it says nothing."""
+        await self._write(
+            [
+                (f"{_LEASE}{one}", json.dumps({"holder": holder, "seconds": 0}).encode(), [])
+                for one, holder in held
+            ]
+        )
 
     async def lease(self, entry_ids: Sequence[UUID], holder: str, seconds: float) -> list[UUID]:
         """Ask for letters; those that `holder` has now."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import batched, pairwise
+from itertools import batched, chain, pairwise
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from varco_events import (
     ALL_FAILURES,
@@ -65,6 +65,8 @@ class RedisDeadLetterFailures(DeadLetterFailureStore):
         super().__init__(bus)
         self._queue = queue
         self._letters = letters
+        # By what this object has leased: nobody's lease but that one is ended.
+        self._held: dict[UUID, UUID] = {}
 
     async def find(
         self,
@@ -161,15 +163,19 @@ class RedisDeadLetterFailures(DeadLetterFailureStore):
             return [], ()
         letters = self._letters
         await letters.take_over()
+        life, claim_id = milliseconds(lease), uuid4()
         ids = map(str, entry_ids)
-        found, others = await letters.run_once(HOLD, milliseconds(lease), letters.patience, *ids)
+        found, others = await letters.run_once(HOLD, life, letters.patience, claim_id.hex, *ids)
         held = [self._failure(one) for one in await letters.readable(found)]
+        self._held.update((one.entry_id, claim_id) for one in held)
         return held, _ids(others)
 
     async def settle(self, done: Sequence[UUID], given_back: Sequence[UUID]) -> None:
         """Forget what is done, and end the leases of what is given back."""
-        if done or given_back:
-            await self._letters.run(SETTLE, len(done), *map(str, (*done, *given_back)))
+        claims = {one: self._held.pop(one, None) for one in (*done, *given_back)}
+        back = [(str(one), held.hex) for one in given_back if (held := claims[one])]
+        if done or back:
+            await self._letters.run(SETTLE, len(done), *map(str, done), *chain(*back))
 
     async def discard(self, entry_ids: Sequence[UUID]) -> ActionResult:
         """Remove entries that nobody has in hand."""

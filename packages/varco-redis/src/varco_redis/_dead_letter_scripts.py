@@ -4,7 +4,7 @@ KEYS of all: `order`, ids by number; `free`, those of them that nobody has; `tak
 of their lease; `letters`, their bytes; `of`, the kind of each and "k" and its key, when it has one;
 `kinds`; `base`, what the names of all begin with; `last`, the highest number there ever was.
 
-`base` .. "claims" has by id the claim that leased it last, of those that `pop_batch` made.
+`base` .. "claims" has by id the claim that leased it last.
 
 Numbers are microseconds of Redis' clock, each larger than those before: they say the order and
 when something was put aside. `base` .. "kind:" .. kind and `base` .. "key:" .. key have the ids by
@@ -110,21 +110,21 @@ return found
 """
 )
 
-# ARGV: milliseconds of the lease, and of that while, ids. Answers what is ours, in order, and the
-# ids that somebody else has.
+# ARGV: milliseconds of the lease, and of that while, the claim, ids. Answers what is ours, in
+# order, and the ids that somebody else has.
 HOLD = Script(
     COMMON
     + """
 local mine, held, others = {}, {}, {}
 for _, id in ipairs(redis.call('LRANGE', KEYS[9], 0, -1)) do mine[id] = true end
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local id = ARGV[i]
   local number = redis.call('ZSCORE', order, id)
   if number then
     if mine[id] or not is_taken(id) then
       redis.call('ZREM', free, id)
       redis.call('ZADD', taken, whole(now + ARGV[1]), id)
-      redis.call('HDEL', claims, id)
+      redis.call('HSET', claims, id, ARGV[3])
       redis.call('RPUSH', KEYS[9], id)
       held[#held + 1] = {id, number}
     else
@@ -165,12 +165,14 @@ return {done, others}
 """
 )
 
-# ARGV: how many to forget, these, and those to give back.
+# ARGV: how many to forget, these, and those to give back, each with its claim.
 SETTLE = Script(
     COMMON
     + """
-for i = 2, #ARGV do
-  if i <= ARGV[1] + 1 then forget(ARGV[i]) else give_back(ARGV[i]) end
+local behind = ARGV[1] + 2
+for i = 2, behind - 1 do forget(ARGV[i]) end
+for i = behind, #ARGV, 2 do
+  if redis.call('HGET', claims, ARGV[i]) == ARGV[i + 1] then give_back(ARGV[i]) end
 end
 """
 )

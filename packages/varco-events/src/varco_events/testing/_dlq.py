@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from varco_events._dlq import AbstractDeadLetterQueue, DeadLetterEntry
-from varco_events._errors import DeadLetterQueueFullError
+from varco_events._errors import DeadLetterQueueFullError, EventsConfigError
 from varco_events._event import RawEvent
 from varco_events._memory_bus import InMemoryEventBus
 from varco_events._outbox import utcnow
@@ -104,6 +104,25 @@ class DeadLetterQueueContract(ABC):
             await queue.nack(entries[0].entry_id)
             await queue.nack(uuid4())
             assert await queue.pop_batch() == [entries[0], entries[2]]
+
+    async def test_a_retry_that_lost_its_lease_hands_nothing_back(self) -> None:
+        async with self.open_queue() as queue:
+            try:
+                store = queue.failures()
+            except EventsConfigError:
+                pytest.skip("this queue shows no failures")
+            entry = _entry(1)
+            await queue.push(entry)
+            await store.hold([entry.entry_id], 0.05)
+            await self.advance(0.1)
+            assert await queue.pop_batch() == [entry]
+            await store.settle([], [entry.entry_id])
+            assert await queue.pop_batch() == []
+            await queue.nack(entry.entry_id)
+            held, _ = await store.hold([entry.entry_id], 60)
+            assert await queue.pop_batch() == []
+            await store.settle([], [one.entry_id for one in held])
+            assert await queue.pop_batch() == [entry]
 
     async def test_who_lost_a_lease_hands_nothing_back(self) -> None:
         async with self.open_queue() as queue:
