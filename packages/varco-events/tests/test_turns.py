@@ -53,6 +53,10 @@ class Plain:
         self.kept[entry_id] = replace(self.parked.pop(entry_id), attempts=0)
         self.kept = dict(sorted(self.kept.items(), key=lambda one: self.places[one[0]]))
 
+    def forget(self, entry_id):
+        self.drop(entry_id)
+        self.parked.pop(entry_id, None)
+
     def drop(self, entry_id):
         self.leases.pop(entry_id, None)
         return self.kept.pop(entry_id, None)
@@ -103,7 +107,7 @@ class Outboxes(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete_what_nobody_need_have(self, data):
         entry_id = data.draw(st.sampled_from(list(self.plain.kept)))
-        self.plain.drop(entry_id)
+        self.plain.forget(entry_id)
         self.call(self.outbox.delete_many, [entry_id])
 
     @rule(limit=st.integers(1, 5), lease=st.sampled_from([1, 10]))
@@ -133,7 +137,7 @@ class Outboxes(RuleBasedStateMachine):
             return
         self.in_hand.remove(entry)
         if what == "delete":
-            self.plain.drop(entry_id)
+            self.plain.forget(entry_id)
             self.call(self.outbox.delete_many, [entry_id])
         elif what == "park":
             if holds and entry_id in self.plain.kept:

@@ -75,7 +75,17 @@ class OutboxState:
         """Put entries back to where they were."""
         parked = [self.parked.pop(number) for number in numbers]
         self.turns.put_back(
-            (aside.order, replace(entry, attempts=0, available_at=None, leased_until=None))
+            (
+                aside.order,
+                replace(
+                    entry,
+                    attempts=0,
+                    available_at=None,
+                    leased_until=None,
+                    is_counted=False,
+                    was_interrupted=False,
+                ),
+            )
             for aside, entry in parked
         )
         self.notify()
