@@ -189,6 +189,13 @@ def databases(tmp_path_factory):
     made.drop()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _tables_of_a_file(databases):
+    """A file of tests may drop any tables; the next one makes its own again."""
+    yield
+    databases.forget_tables()
+
+
 @pytest.fixture(params=ENGINES)
 def kind(request):
     return request.param
