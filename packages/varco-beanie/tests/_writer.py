@@ -19,6 +19,12 @@ class Order(DomainModel):
     name: str
 
 
+def tell(what):
+    """To whoever kills it."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 async def write(url, run):
     provider = BeanieRepositoryProvider(open_database(url), Order)
     number = 0
@@ -29,7 +35,7 @@ async def write(url, run):
                 await uow.repository(Order).save(Order(name=name))
                 await uow.outbox.save(OutboxEntry(event_type="order", key=name))
         if number == 0:
-            print("committed", flush=True)  # noqa: T201  # to whoever kills it
+            tell("committed")
         number += 1
 
 
@@ -38,9 +44,9 @@ def main(url):
         writer = os.fork()
         if writer == 0:
             asyncio.run(write(url, line.strip()))
-        print(writer, flush=True)  # noqa: T201
+        tell(writer)
         _, status = os.waitpid(writer, 0)
-        print("ended by", os.WTERMSIG(status), flush=True)  # noqa: T201
+        tell(f"ended by {os.WTERMSIG(status)}")
 
 
 if __name__ == "__main__":

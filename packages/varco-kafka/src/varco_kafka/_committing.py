@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from varco_events import InHand
     from varco_kafka._partition import Partition, Ready
+    from varco_kafka._progress import Progress
     from varco_kafka._received import Received
     from varco_kafka._upstream import Source
 
@@ -29,6 +30,8 @@ logger = logging.getLogger("varco_kafka.bus")
 
 _BEATS = 4  # signs of life in one lease
 _MARGIN = 0.8  # the part of the lease for which a process trusts that it owns a partition
+# An event that dies before its last attempt but one may be counted before it is there.
+_ATTEMPTS_TO_COUNT_AHEAD = 3
 _SOON = 0.02  # how long what is done waits for more to be committed with it
 
 
@@ -48,35 +51,36 @@ class Committing(Taking):
         self._changed = asyncio.Event()
         self._commits = asyncio.Lock()
         self._over: asyncio.TimerHandle | None = None
-        # An event that dies before its last attempt but one may be counted before it is there.
-        many, attempts = self._settings.prefetch, self._settings.max_attempts
-        self._ahead = many if attempts > 2 else 0  # noqa: PLR2004
+        counts_ahead = self._settings.max_attempts >= _ATTEMPTS_TO_COUNT_AHEAD
+        self._ahead = self._settings.prefetch if counts_ahead else 0
 
     async def count(self, begun: Sequence[Ready]) -> list[Ready]:
         """Count their next attempt; those of them that are still ours."""
         mine: set[Partition] = set()
         along: list[tuple[Partition, InHand]] = []
         for partition, received in begun:
-            if partition.alive and partition.progress is not None:
-                partition.progress.begun(int(received.number), received.attempts + 1)
+            progress = partition.progress
+            if partition.alive and progress is not None:
+                progress.begun(int(received.number), received.attempts + 1)
                 if self._ahead and partition not in mine and not received.claimed:
-                    along += self._counted_along(partition)
+                    along += self._counted_along(partition, progress)
                 mine.add(partition)
         accepted = await self._commit(mine)
         for partition, other in along:
             other.counted = other.counted or partition in accepted
         return [one for one in begun if one[0] in accepted]
 
-    def _counted_along(self, partition: Partition) -> list[tuple[Partition, InHand]]:
+    def _counted_along(
+        self, partition: Partition, progress: Progress
+    ) -> list[tuple[Partition, InHand]]:
         """Count what else is in hand, so that it begins without another commit."""
-        assert partition.progress is not None  # noqa: S101  # as its caller has seen
         along = [
             one
             for one in partition.in_hand.values()
             if not (one.counted or one.claimed or one.attempts)
         ]
         for one in along:
-            partition.progress.begun(int(one.number), 1)
+            progress.begun(int(one.number), 1)
         return [(partition, one) for one in along]
 
     async def uncount(self, given_back: Sequence[Ready]) -> None:
@@ -115,13 +119,17 @@ class Committing(Taking):
             KafkaUnavailableError: Kafka does not answer.
         """
         async with self._commits:
-            mine = {one for one in partitions if one.progress is not None and self._has(one)}
+            mine = {
+                one: one.progress
+                for one in partitions
+                if one.progress is not None and self._has(one)
+            }
             if not mine or self._consumer is None:
                 return set()
-            self._dirty -= mine
+            self._dirty -= mine.keys()
             ahead = {one: 0 if one.released else self._ahead for one in mine}
-            offsets = {one.part: _position(one, count) for one, count in ahead.items()}
-            counted_to = {one: _next(one) + count for one, count in ahead.items()}
+            offsets = {one.part: _said(progress, ahead[one]) for one, progress in mine.items()}
+            counted_to = {one: progress.next + ahead[one] for one, progress in mine.items()}
             said = time.monotonic()
             try:
                 async with asyncio.timeout(self._settings.timeout):
@@ -132,14 +140,14 @@ class Committing(Taking):
                     one.cut_off()
                 return set()
             except (KafkaError, OSError, TimeoutError) as error:
-                self._dirty |= mine
+                self._dirty |= mine.keys()
                 self._changed.set()
                 raise self._link.unavailable("commit", error) from error
             for one in mine:
                 one.until = max(one.until, said + self._settings.lease * _MARGIN)
                 one.counted_to = counted_to[one]
             self._watch()
-            return mine
+            return set(mine)
 
     def _has(self, partition: Partition) -> bool:
         return self._partitions.get(partition.part) is partition
@@ -194,21 +202,12 @@ class Committing(Taking):
         async with self._commits:
             if partition.progress is None or not self._has(partition):
                 raise IllegalStateError(f"{partition.part} has gone")
-            later = partition.progress.after(offset)
             ahead = 0 if partition.released else self._ahead
-            said = OffsetAndMetadata(later.base, later.text(ahead))
+            offsets = {partition.part: _said(partition.progress.after(offset), ahead)}
             async with asyncio.timeout(self._settings.timeout):
-                await producer.send_offsets_to_transaction(
-                    {partition.part: said}, self._settings.group
-                )
+                await producer.send_offsets_to_transaction(offsets, self._settings.group)
                 await producer.commit_transaction()
 
 
-def _position(partition: Partition, ahead: int) -> OffsetAndMetadata:
-    progress = partition.progress
-    assert progress is not None  # noqa: S101  # of what is committed
+def _said(progress: Progress, ahead: int) -> OffsetAndMetadata:
     return OffsetAndMetadata(progress.base, progress.text(ahead))
-
-
-def _next(partition: Partition) -> int:
-    return 0 if partition.progress is None else partition.progress.next
