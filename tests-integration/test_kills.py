@@ -5,18 +5,15 @@ The default run kills a few processes; `HYPOTHESIS_PROFILE=deep` kills 200 over 
 
 import asyncio
 import contextlib
-import importlib.util
 import itertools
-import multiprocessing
 import os
 import random
-import runpy
 import secrets
 import signal
-import sys
 from collections import defaultdict
-from pathlib import Path
 
+import fleet
+import killed
 import pytest
 import redis.asyncio
 
@@ -38,23 +35,7 @@ FATES = {
     RARE // 2: "poison",
     **dict.fromkeys((RARE // 5, RARE // 5 + 1, RARE // 5 + 2), "deadly once"),
 }
-FILE = Path(__file__).with_name("_killed.py")
-FORKS = multiprocessing.get_context("forkserver")
-# Importing these takes longer than most processes live.
-FORKS.set_forkserver_preload(
-    ["asyncpg", "redis.asyncio", "varco_redis", "varco_sa", "varco_events"]
-)
-
-
-def _load():
-    spec = importlib.util.spec_from_file_location("varco_integration_killed", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-killed = _load()
+DIED = 9  # by what it handled
 
 
 def fate_of(number):
@@ -65,53 +46,10 @@ def is_lost_on(number):
     return fate_of(number) in {"deadly", "poison"}
 
 
-def start(*command):
-    arguments = (str(FILE), {"arguments": command}, "__main__")
-    process = FORKS.Process(target=runpy.run_path, args=arguments, daemon=True)
-    process.start()
-    return process
-
-
 async def until(condition, seconds):
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.05)
-
-
-class Fleet:
-    """Processes that are started again whenever they end."""
-
-    def __init__(self, commands):
-        self.commands = commands
-        self.alive = []
-        self.died = 0
-
-    async def __aenter__(self):
-        self.alive = [start(*command) for command in self.commands]
-        self.watching = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_):
-        self.watching.cancel()
-        for process in self.alive:
-            process.kill()
-            process.join()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.watching
-
-    def kill(self, place):
-        with contextlib.suppress(ProcessLookupError):  # it has died by itself
-            os.kill(self.alive[place].pid, signal.SIGKILL)
-
-    async def _watch(self):
-        while True:
-            for place, process in enumerate(self.alive):
-                if not process.is_alive():
-                    assert process.exitcode in {9, -signal.SIGKILL}, process.exitcode
-                    self.died += process.exitcode == 9
-                    process.close()
-                    self.alive[place] = start(*self.commands[place])
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.timeout(7200 if DEEP else 300)
@@ -140,16 +78,16 @@ async def kills(database, url, prefix):
         RedisDeadLetterQueue(RedisDeadLetterQueueSettings(url=url, key_prefix=prefix)) as letters,
         redis_at(url, prefix) as client,
     ):
-        async with Fleet(commands) as fleet:
+        async with fleet.Fleet(killed, commands, {DIED, -signal.SIGKILL}) as running:
             for some in itertools.batched(entries, ROWS // KILLS):
                 await backend.outbox.save_many(some)
                 await asyncio.sleep(chance.uniform(0.1, 0.4))
                 victim = chance.randrange(len(commands))
                 relays_killed += victim == 0
-                fleet.kill(victim)
+                running.signal(victim, signal.SIGKILL)
 
             async def quiet():
-                return fleet.watching.done() or not (
+                return running.watching.done() or not (
                     await backend.outbox.get_pending(limit=1)
                     or await manager.backlog(killed.CHANNEL)
                 )
@@ -187,8 +125,9 @@ async def kills(database, url, prefix):
     for name, _, number in lines:
         firsts[name].setdefault(int(number))
     assert all(list(some) == sorted(some) for some in firsts.values())
+    died = sum(many for (_, way), many in running.ended.items() if way == DIED)
     print(  # noqa: T201  # the figures
-        f"{KILLS} kills and {fleet.died} deaths by {ROWS} rows: "
+        f"{KILLS} kills and {died} deaths by {ROWS} rows: "
         f"{len(dead)} dead letters, {len(aside - expected)} of them bystanders, "
         f"{written - ROWS} published again, "
         f"{len(lines) - len(done)} handled again"

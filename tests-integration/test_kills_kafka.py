@@ -6,18 +6,15 @@ parts with dice of their own.
 
 import asyncio
 import contextlib
-import importlib.util
 import itertools
-import multiprocessing
 import os
 import random
-import runpy
 import secrets
 import signal
-import sys
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import defaultdict
 
+import fleet
+import killed_kafka as killed
 import pytest
 from aiokafka import AIOKafkaConsumer
 
@@ -29,64 +26,8 @@ DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 PARTS, KILLS, ROWS = (10, 10, 1000) if DEEP else (1, 1, 100)
 IS_REAL = "VARCO_TEST_KAFKA_URL" in os.environ
 BATCH, PREFETCH, PARTITIONS, MEMBERS = 100, 32, 6, 3
-FILE = Path(__file__).with_name("_killed_kafka.py")
-FORKS = multiprocessing.get_context("forkserver")
-# Importing these takes longer than most processes live.
-FORKS.set_forkserver_preload(["asyncpg", "varco_kafka._bus", "varco_sa", "varco_events"])
-
-
-def _load():
-    spec = importlib.util.spec_from_file_location("varco_integration_killed_kafka", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-killed = _load()
-
-
-def start(*command):
-    arguments = (str(FILE), {"arguments": command}, "__main__")
-    process = FORKS.Process(target=runpy.run_path, args=arguments, daemon=True)
-    process.start()
-    return process
-
-
-class Fleet:
-    """Processes that are started again whenever they end."""
-
-    def __init__(self, commands):
-        self.commands = commands
-        self.ended = Counter()
-
-    async def __aenter__(self):
-        self.alive = [start(*command) for command in self.commands]
-        self.watching = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *_):
-        self.watching.cancel()
-        for process in self.alive:
-            process.kill()
-            process.join()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.watching
-
-    def signal(self, place, number):
-        os.kill(self.alive[place].pid, number)
-
-    async def _watch(self):
-        while True:
-            for place, process in enumerate(self.alive):
-                if not process.is_alive():
-                    code = process.exitcode
-                    # One that is told to leave before it can hear that ends by the signal.
-                    assert code in {0, -signal.SIGKILL, -signal.SIGTERM}, code
-                    self.ended[self.commands[place][0], code] += 1
-                    process.close()
-                    self.alive[place] = start(*self.commands[place])
-            await asyncio.sleep(0.02)
+# One that is told to leave before it can hear that ends by the signal.
+WAYS = {0, -signal.SIGKILL, -signal.SIGTERM}
 
 
 @pytest.mark.timeout(1100)
@@ -146,20 +87,20 @@ async def kills(database, options, log, chance):
         bootstrap(database, killed.Effect) as backend,
         KafkaChannelManager(settings) as manager,
     ):
-        async with Fleet(commands) as fleet:
+        async with fleet.Fleet(killed, commands, WAYS) as running:
             for some in itertools.batched(entries, ROWS // KILLS):
                 await backend.outbox.save_many(some)
                 before = log.stat().st_size
                 # Work has to be under way, or there is nothing to lose.
                 async with asyncio.timeout(200):
-                    while log.stat().st_size == before and not fleet.watching.done():
+                    while log.stat().st_size == before and not running.watching.done():
                         await asyncio.sleep(0.02)
                 await asyncio.sleep(chance.uniform(0, 0.3))
                 victim = chance.randrange(len(commands))
-                fleet.signal(victim, signal.SIGKILL)
+                running.signal(victim, signal.SIGKILL)
                 if chance.random() < 0.5:
                     others = [place for place in range(1, len(commands)) if place != victim]
-                    fleet.signal(chance.choice(others), signal.SIGTERM)
+                    running.signal(chance.choice(others), signal.SIGTERM)
 
             async def handled():
                 async with backend.uow_provider.make_uow() as uow:
@@ -167,13 +108,13 @@ async def kills(database, options, log, chance):
 
             with contextlib.suppress(TimeoutError):  # what is missing is told below
                 async with asyncio.timeout(300):
-                    while not fleet.watching.done() and (
+                    while not running.watching.done() and (
                         await backend.outbox.get_pending(limit=1) or await handled() < ROWS
                     ):
                         await asyncio.sleep(0.1)
-            if fleet.watching.done():
-                await fleet.watching
-            ended = fleet.ended
+            if running.watching.done():
+                await running.watching
+            ended = running.ended
         async with backend.uow_provider.make_uow() as uow:
             effects = sorted(await uow.effects.find_all(), key=lambda one: one.pk)
         parked = await backend.outbox.get_parked(limit=ROWS)

@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Generic
 
 from providify import Inject
@@ -107,8 +108,10 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         """The repository, for a method that not every one has."""
         return able(self._get_repo(uow), method)
 
-    def _stream_of(self, uow: AsyncUnitOfWork, query: QueryParams) -> AsyncIterator[D]:
-        return self._able(uow, "stream_by_query").stream_by_query(query)
+    def _stream_of(
+        self, uow: AsyncUnitOfWork, query: QueryParams
+    ) -> AbstractAsyncContextManager[AsyncIterator[D]]:
+        return closing(self._able(uow, "stream_by_query").stream_by_query(query))
 
     def _scope(self, ctx: AuthContext) -> tuple[TransformerNode, ...]:
         """The conditions that a row has to satisfy for the caller to see it."""
@@ -217,10 +220,7 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         left, skip = query.limit, query.offset or 0
         if by_row:
             query = QueryParams(query.node, query.sort)
-        async with (
-            uow,
-            closing(self._able(uow, "stream_by_query").stream_by_query(query)) as stream,
-        ):
+        async with uow, self._stream_of(uow, query) as stream:
             async for entity in stream:
                 if by_row:
                     if left == 0:
@@ -316,9 +316,7 @@ class EntityReader(Observed, Generic[D, PK, C, R, U]):  # noqa: UP046 - the spec
         if query.limit == 0:
             return rows
         everything = QueryParams(query.node, query.sort)
-        async with closing(
-            self._able(uow, "stream_by_query").stream_by_query(everything)
-        ) as stream:
+        async with self._stream_of(uow, everything) as stream:
             async for entity in stream:
                 if not await self._permits(ctx, entity):
                     continue
