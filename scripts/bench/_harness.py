@@ -33,6 +33,7 @@ ROUNDS = 21
 ROUND_SECONDS = 0.03
 
 type Call = Callable[[], object]
+type Step = Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,20 @@ async def _spend_async(call: Call, number: int, clock: Callable[[], float]) -> f
     for _ in range(number):
         await awaiting()
     return clock() - start
+
+
+def lazily(prepare: Callable[[], Awaitable[Step]]) -> Callable[[], Awaitable[object]]:
+    """A call that prepares itself the first time, in the loop that it is measured in."""
+    held: list[Step] = []
+
+    async def first() -> object:
+        held.append(await prepare())
+        return await held[0]()
+
+    def call() -> Awaitable[object]:
+        return held[0]() if held else first()
+
+    return call
 
 
 def serve(make: Callable[[], Call], clock: Callable[[], float] = time.perf_counter) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from _harness import Case, Figure, main
+from _harness import Case, Figure, Step, lazily, main
 from pydantic import BaseModel
 
 from varco_events import Event
@@ -32,8 +32,6 @@ PARTITIONS = 4
 SESSION = 120  # seconds: a contender whose turn it is not gives no sign of life
 BATCHES = f"{EVENTS} events from publish to a handler"
 LATENCY = "p50 from publish to handler at low load"
-
-type Step = Callable[[], Awaitable[object]]
 
 
 class Plain(BaseModel):
@@ -51,20 +49,6 @@ def servers() -> str:
 
 def name() -> str:
     return f"varco-bench-{secrets.token_hex(4)}"
-
-
-def lazily(prepare: Callable[[], Awaitable[Step]]) -> Callable[[], Awaitable[object]]:
-    """A call that prepares itself the first time, in the loop that it is measured in."""
-    held: list[Step] = []
-
-    async def first() -> object:
-        held.append(await prepare())
-        return await held[0]()
-
-    def call() -> Awaitable[object]:
-        return held[0]() if held else first()
-
-    return call
 
 
 class Count:

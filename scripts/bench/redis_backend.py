@@ -12,11 +12,11 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import redis.asyncio
-from _harness import Case, Figure, Published, main
+from _harness import Case, Figure, Published, Step, lazily, main
 
 URL = os.environ.get("VARCO_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 RUN = f"varco-bench-{secrets.token_hex(4)}:"
@@ -24,22 +24,6 @@ PUBLISHED = "varco-redis==3.2.0"
 VALUE = {"id": 42, "name": "Alice", "email": "alice@example.org", "roles": ["reader", "writer"]}
 KEYS = [f"key:{n}" for n in range(100)]
 EVENTS = 1000
-
-type Step = Callable[[], Awaitable[object]]
-
-
-def lazily(prepare: Callable[[], Awaitable[Step]]) -> Callable[[], Awaitable[object]]:
-    """A call that prepares itself the first time, in the loop that it is measured in."""
-    held: list[Step] = []
-
-    async def first() -> object:
-        held.append(await prepare())
-        return await held[0]()
-
-    def call() -> Awaitable[object]:
-        return held[0]() if held else first()
-
-    return call
 
 
 def varco_cache(kind: str = "RedisCache", **options: Any) -> Any:
